@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from bulkreset.causes import STOPS
 from bulkreset.errors import Interrupted
 from bulkreset.models import Outcome, Status, StepOutcome
-from bulkreset.statuses import SETTLED, count_of
+from bulkreset.statuses import FINISHED, count_of
 from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # commands that do not need it start faster
@@ -42,14 +42,14 @@ class LaneProgress:
     retrying: Callable[[], Sequence[int]] = tuple
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Return the number of rows that this execution has finished."""
-        return count_of(self.counts, SETTLED)
+        return count_of(self.counts, FINISHED)
 
     @property
     def remaining(self) -> int:
         """Return the number of rows still to be sent; 0 if the lane was stopped."""
-        return 0 if self.stopped else max(0, self.total - self.settled)
+        return 0 if self.stopped else max(0, self.total - self.finished)
 
 
 @dataclass(slots=True)
@@ -77,9 +77,9 @@ class SendProgress:
         return sum(self.pending.values()) + len(self.pending) * self.counts[Status.SET]
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Return the number of rows that this run has finished."""
-        return count_of(self.counts, SETTLED)
+        return count_of(self.counts, FINISHED)
 
     def limits(self) -> list[str]:
         """Return the reasons of the limits that are in force, besides the job's own ceiling."""
@@ -133,7 +133,7 @@ class UserInterface(Protocol):
         """Return whether the run may start sending."""
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Handle progress after some rows were settled."""
+        """Handle progress after some rows were finished."""
 
 
 _current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)

@@ -83,7 +83,7 @@ FAILED: Mapping[str, Cause] = {
 }
 
 # Rows in doubt: no answer arrived, so a plain resume sends them again.
-_DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
+DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
 # The code is PasswordHistoryPolicyViolationException: an earlier answer was lost, and the user's last change did not
 # show that its call has set the password.
 NOT_SHOWN = Cause(
@@ -102,7 +102,7 @@ IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
         "ReadTimeoutError",
         "ConnectionClosedError",
     ),
-    _DOUBT,
+    DOUBT,
 )
 
 STEP = Cause(

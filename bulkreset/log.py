@@ -32,7 +32,7 @@ EVENTS = (
     "controlled",
     "control_refused",
     "lane_shared",
-    "row_settled",
+    "row_finished",
     "step_failed",
     "lane_stopped",
     "stopping",

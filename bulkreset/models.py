@@ -124,7 +124,7 @@ class Row:
 class Outcome:
     """The result of a row after its attempts. Times are Unix milliseconds; `latency_ms` is the last attempt's latency.
 
-    `status` is `set`, `failed` or `in_doubt`, or `ready` if the row was returned unsettled.
+    `status` is `set`, `failed` or `in_doubt`, or `ready` if the row was returned unfinished.
     """
 
     row: int
@@ -158,7 +158,7 @@ class StepTask:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """The result of the step of this name. `done` is None if it was returned unsettled.
+    """The result of the step of this name. `done` is None if it was returned unfinished.
 
     `code` and `message` say why it failed.
     """

@@ -16,7 +16,7 @@ from rich.text import Text
 from bulkreset.cancellation import LaneProgress, SendProgress
 from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import format_rows
-from bulkreset.statuses import SETTLED
+from bulkreset.statuses import FINISHED
 from bulkreset.steps import STEPS
 from bulkreset.text import format_duration
 
@@ -90,12 +90,12 @@ class ProgressDisplay:
         if self._shown.progress is not progress:
             self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
             self._rates(self._now())
-        if progress.settled >= progress.total and progress.all_steps:  # all rows are settled, and steps remain
+        if progress.finished >= progress.total and progress.all_steps:  # all rows are finished, and steps remain
             one = STEPS[next(iter(progress.pending))] if len(progress.pending) == 1 else None
             phase, unit = (one.doing, "users") if one else ("following up", "steps")
             self._take(phase, progress.steps.total(), progress.all_steps, unit)
         else:
-            self._take("sending", progress.settled, progress.total, "rows")
+            self._take("sending", progress.finished, progress.total, "rows")
 
     @property
     def is_drawn(self) -> bool:
@@ -212,7 +212,7 @@ class ProgressDisplay:
         """Return each lane's rows per second; None if unknown."""
         shown = self._shown
         lanes = shown.progress.lanes if shown.progress else ()
-        return [meter.rate(now, lane.settled) for meter, lane in zip(shown.meters, lanes, strict=True)]
+        return [meter.rate(now, lane.finished) for meter, lane in zip(shown.meters, lanes, strict=True)]
 
     def _parts(self) -> Iterator[RenderableType]:
         """Yield the parts to draw, fitted to the current size of the terminal."""
@@ -262,7 +262,7 @@ def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
 def count_text(progress: SendProgress) -> dict[str, str]:
     """Return the counts of the results so far as text. Zero counts are left out."""
     found = {
-        **{status.facts.label: progress.counts[status] for status in SETTLED},
+        **{status.facts.label: progress.counts[status] for status in FINISHED},
         "throttled": progress.throttled,
         **{STEPS[name].done: number for name, number in progress.steps.items()},
         **{STEPS[name].undone: number for name, number in progress.failed_steps.items()},

@@ -96,7 +96,7 @@ class TerminalUi:
         self._progress.show("checking users", made, max(made, calls), "calls")
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Show how many rows have been settled."""
+        """Show how many rows have been finished."""
         self._progress.sending(progress)
 
     def notice(self, text: str) -> None:

@@ -6,7 +6,7 @@ The codes come from the service's own error table. A code in none of these lists
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from bulkreset.causes import FATAL
+from bulkreset.causes import FATAL, THROTTLED
 
 
 class Disposition(Enum):
@@ -42,9 +42,6 @@ HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
 # Refusals of the password itself: it will be refused again unless the pool's rules change.
 PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
-_THROTTLED = frozenset(
-    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"}
-)
 _DOUBTFUL = frozenset(
     {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
 )
@@ -54,7 +51,7 @@ _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 def classify(code: str, http_status: int) -> Disposition:
     """Return the disposition for an error code, or one by HTTP status if the code is unreadable or in no list."""
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return Disposition.THROTTLED
     if code in _DOUBTFUL:
         return Disposition.AMBIGUOUS

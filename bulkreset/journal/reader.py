@@ -166,9 +166,9 @@ class JournalReader:
         first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
 
-    def settled_since(self, moment: int) -> int:
-        """Return the number of rows that have settled since `moment` (Unix milliseconds)."""
-        return int(self._one(schema.SETTLED_SINCE, (moment,))[0])
+    def finished_since(self, moment: int) -> int:
+        """Return the number of rows that have finished since `moment` (Unix milliseconds)."""
+        return int(self._one(schema.FINISHED_SINCE, (moment,))[0])
 
     def rate_changes(self) -> dict[tuple[str, str], int]:
         """Return the number of stored rate changes by lane (account, Region)."""
@@ -206,7 +206,7 @@ class JournalReader:
         return AttemptTotals._make(self._one(schema.TOTALS))
 
     def recent_rate(self, seconds: int) -> float:
-        """Return the rows settled per second in the last `seconds` before the newest outcome.
+        """Return the rows finished per second in the last `seconds` before the newest outcome.
 
         The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
         """
@@ -218,9 +218,9 @@ class JournalReader:
         first, last = self._one(schema.SEND_SPAN)
         return None if first is None else (first, last)
 
-    def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
-        """Return settled rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
-        found = self._all(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
+    def finished_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
+        """Return finished rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
+        found = self._all(schema.FINISHED_OVER_TIME, {"first": first, "width": width})
         return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
     def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:

@@ -247,10 +247,10 @@ UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''
 WHERE status = 'claimed'
 """
 
-# Count the rows of a wave: those that settled since a moment.
-SETTLED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.SETTLED)}"  # noqa: S608  (our own text)
+# Count the rows of a wave: those that finished since a moment.
+FINISHED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.FINISHED)}"  # noqa: S608  (our own text)
 
-# Count the rows that settled in the last milliseconds before the newest outcome.
+# Count the rows that finished in the last milliseconds before the newest outcome.
 RECENT_RATE = """
 SELECT count(*), min(finished_at), max(finished_at) FROM rows
 WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
@@ -325,8 +325,8 @@ ORDER BY row
 # SENT_SINCE: the first begin and the last end of the calls answered since a moment.
 SENT_SINCE = "SELECT min(finished_at - coalesce(latency_ms, 0)), max(finished_at) FROM rows WHERE finished_at >= ?"
 SEND_SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
-SETTLED_OVER_TIME = f"""
-SELECT (finished_at - :first) / :width, total(status IN {sql_list(statuses.SETTLED)}), total(throttled)
+FINISHED_OVER_TIME = f"""
+SELECT (finished_at - :first) / :width, total(status IN {sql_list(statuses.FINISHED)}), total(throttled)
 FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """  # noqa: S608  (our own text)
 # `rate` comes from the row with the greatest at_ms: SQLite does this for a query with a single max().

@@ -81,7 +81,7 @@ def needs_input(job: Job, journal: Journal, *, again: bool) -> bool:
 
 
 def may_send(journal: Journal, *, again: bool) -> bool:
-    """Return whether anything may remain to be sent. A dry run and a settled run send nothing."""
+    """Return whether anything may remain to be sent. A dry run and a finished run send nothing."""
     state = journal.state
     return not state.is_dry_run and (not state.is_planned or bool(state.steps) or _has_rows_left(journal, again=again))
 

@@ -11,8 +11,8 @@ from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
+from bulkreset.plan.lockout import recovery_lines
 from bulkreset.plan.near_miss import cause_in
-from bulkreset.plan.recovery import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.steps import SIGN_OUT
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time

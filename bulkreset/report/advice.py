@@ -13,5 +13,5 @@ def next_step(status: str, code: str) -> str:
         return causes.advice_for(code, then="resume with --failed")
     if status == Status.IN_DOUBT and code == HISTORY_VIOLATION:
         return causes.NOT_SHOWN.advice
-    table = causes.FAILED if status == Status.FAILED else {} if facts_of(status).settled else causes.PLAN
+    table = causes.FAILED if status == Status.FAILED else {} if facts_of(status).finished else causes.PLAN
     return table[code].advice if code in table else facts_of(status).advice

@@ -166,11 +166,11 @@ def _pace(journal: Journal) -> dict[str, Any]:
 def _timeline_chart(course: Timeline) -> Markup:
     from bulkreset.report.charts import draw_timeline  # noqa: PLC0415  (import it only when a page is drawn)
 
-    fastest = max(step.settled for step in course.buckets)
+    fastest = max(step.finished for step in course.buckets)
     throttled = sum(step.throttled for step in course.buckets) * course.width / 1000
     return draw_timeline(
         course,
-        f"Rate over time: up to {fastest:.4g} rows settled per second; {throttled:,.0f} calls throttled. The figures are in the table below.",
+        f"Rate over time: up to {fastest:.4g} rows finished per second; {throttled:,.0f} calls throttled. The figures are in the table below.",
     )
 
 

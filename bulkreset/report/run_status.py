@@ -24,7 +24,7 @@ class RunStatus:
     `state` is the journal's, or `crashed` if the run should be under way and no process holds it. `rows_left` counts
     the rows to send and the steps to take. `steps` counts the users of each step
     after the password by its state; it is empty in a dry run. `rate`
-    is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
+    is the rows finished per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
     while the run is running and after a crash. `undo` says that the run was undone; `waves` says how far the users of
     each wave are. `commands` are the commands that continue the run. `control` are the orders that were given to the run

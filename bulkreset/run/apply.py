@@ -37,7 +37,7 @@ from bulkreset.send.operations import SetPassword
 from bulkreset.send.row_limit import RowBudget
 from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
 from bulkreset.send.timetable import TimetableLimit, timetable_of
-from bulkreset.statuses import SETTLED, count_of
+from bulkreset.statuses import FINISHED, count_of
 from bulkreset.steps import STEPS
 from bulkreset.text import format_iso
 
@@ -47,7 +47,7 @@ SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
 def apply(context: RunContext, preflight: Preflight) -> None:
-    """Send until all rows are settled.
+    """Send until all rows are finished.
 
     Raises Interrupted, TimeLimit, RowLimit if the row limit leaves rows unsent, ServiceError, RecordError, GuardTripped.
     """
@@ -143,6 +143,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
             groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields), permit
         )
     began = context.clock.now()
+    context.control.look(at_once=True)  # an order that came before is in force for the first row
     try:
         with ExitStack() as spans, _frozen_heap(), users.following() if users else nullcontext():
             for lane in lanes:
@@ -152,8 +153,6 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     finally:
         source.close()
         recorder.commit_rest()
-        if orders := _new_orders(context, budget):
-            recorder.commit(orders)
         with suppress(RecordError):  # the end of the run, which comes next, cannot be recorded either
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
     if budget.remaining == 0 and preflight.ready > budget.taken:
@@ -167,12 +166,12 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
 
 
 def is_approved_limit(context: RunContext) -> bool:
-    """Return whether as many rows are settled as the approved dry run allows."""
+    """Return whether as many rows are finished as the approved dry run allows."""
     approved = context.journal.state.approved
     if approved is None or approved.limit is None:
         return False
     counts = context.journal.read.counts(dead=True)
-    return count_of(counts, SETTLED) >= approved.limit
+    return count_of(counts, FINISHED) >= approved.limit
 
 
 def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.run.finish import finish
 from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
-from bulkreset.run.recover import recover
+from bulkreset.run.take_over import take_over
 from bulkreset.run.waves import send_wave
 
 
@@ -19,7 +19,7 @@ def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
     """
     context.ui.on_run_started(context.journal.state.run_id)
     if resumed:
-        recover(context)
+        take_over(context)
     state, span = context.journal.state, context.telemetry.span
     with context.stop.add_check(context.control.look), span("run", mode=state.mode, resumed=resumed):
         with live_page(context):

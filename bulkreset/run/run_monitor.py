@@ -74,7 +74,7 @@ class RunMonitor:
                     self._log.info("step_failed", step=outcome.step, **told_of)
                 continue
             self._progress.add([outcome], lane.key.number)
-            if outcome.status.facts.settled:
+            if outcome.status.facts.finished:
                 self._log_row(outcome)
         self._show()
 
@@ -100,7 +100,7 @@ class RunMonitor:
     def _log_row(self, outcome: Outcome) -> None:
         write = self._log.debug if outcome.status is Status.SET else self._log.info
         write(
-            "row_settled",
+            "row_finished",
             row=outcome.row,
             status=outcome.status.value,
             code=outcome.code,

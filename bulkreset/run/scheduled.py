@@ -22,7 +22,7 @@ from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import flatten
-from bulkreset.run.abandon import abandon
+from bulkreset.run.abandon import abandon, list_remaining
 from bulkreset.run.archive import archive_input, find_unarchived
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.readiness import held_back
@@ -121,10 +121,18 @@ class ScheduledJob:
 
         Somebody has taken its passwords back. The next run could set them again, or build on them.
         """
-        path = Path(self._state.open_run.run_dir if self._state.open_run else self._state.last_run)
+        open_run = self._state.open_run
+        path = Path(open_run.run_dir if open_run else self._state.last_run)
         if not path.name or _is_gone(path):
             return
-        state = Journal.state_in(RunDir(path).journal)
+        try:
+            state = Journal.state_in(RunDir.open(path).journal)
+        except (RunDirError, RecordError) as error:
+            if open_run:
+                raise
+            # A finished run needs no journal any more; it may be of another version.
+            self._ui.notice(f"It is not known whether the last run {path} was undone. {error}")
+            return
         if state.undos_forbid_sending and not state.abandoned_at:
             require_undo_ended(state, path)
             raise RunDirError(
@@ -189,7 +197,7 @@ class ScheduledJob:
             return
         self._ui.notice(
             f"The run {path} was given up: {format_rows(perhaps)} of it are set, or may be, so its inputs are not new."
-            f" For the users that are not set: bulkreset report {shlex.quote(str(path))} --only failed,rejected,unprocessed"
+            f" To write an input of the users who are not set: {list_remaining(path)}"
         )
         self._note_completed(path, archived_at=ABANDONED)
 

@@ -13,7 +13,7 @@ from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecove
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
-from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused, RunDirError, ServiceError
+from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal
@@ -70,7 +70,7 @@ def undo(
 ) -> dict[str, UndoFacts]:
     """Undo the run in `path`, or continue or cancel an undo. Returns the facts of its recoveries, by pool.
 
-    Raises Refused if the run cannot be undone (now), GuardTripped if it was not confirmed, ServiceError if a recovery
+    Raises Refused if the run cannot be undone (now), NotConfirmed if nobody agreed to it, ServiceError if a recovery
     fails, Interrupted; after these the same command continues or cancels.
     """
     with ExitStack() as stack:
@@ -248,7 +248,7 @@ class _PoolUndo:
         self._ui.notice("\n".join(self._warning()))
         question = f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")'
         if not self._ui.agree(question, (self._name, self._pool)):
-            raise GuardTripped("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
+            raise NotConfirmed("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
         self._require_in_time()  # somebody may have thought about it for long
         # Written first: after a crash the next undo looks for a recovery that this call may have begun.
         self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
@@ -310,7 +310,7 @@ class _PoolUndo:
             )
             if not self._ui.agree(question, YES):
                 self._cancel(recovery)
-                raise GuardTripped("Not started. Nothing was changed.", "Run undo again to begin anew.")
+                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to begin anew.")
             self._note(self._recoveries.start(recovery.restore_id))
         recovery = self._wait_while(RecoveryStatus.RESTORING, "The pool is being restored")
         if recovery.status is not RecoveryStatus.RESTORE_COMPLETED:

@@ -18,7 +18,7 @@ from bulkreset.log import Log
 from bulkreset.models import Outcome
 from bulkreset.send.ceiling import Limit
 from bulkreset.send.operations import OperationResult, SetPassword
-from bulkreset.send.users import READ_SECONDS, USERS, left_by_users, users_peak
+from bulkreset.send.user_demand import READ_SECONDS, USERS, left_by_users, users_peak
 from bulkreset.steps import STEPS
 
 ANSWER_SECONDS: Final = 10.0  # the longest wait before the first call leaves

@@ -1,4 +1,4 @@
-"""The worker, which sends one row until it is settled. Every attempt takes a slot of the pacer."""
+"""The worker, which sends one row until it is finished. Every attempt takes a slot of the pacer."""
 
 import threading
 import time
@@ -57,7 +57,7 @@ class Worker(Generic[T]):
         )
 
     def send(self, what: T) -> RowResult:
-        """Send a row until it is settled, its attempts are used up or the lane stops. Return its result."""
+        """Send a row until it is finished, its attempts are used up or the lane stops. Return its result."""
         tally = self._errand.begin(what)
         answer = self._attempt(what, tally)
         while answer and (_is_to_be_tried_again(answer) or answer.disposition is Disposition.MORE):

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.bench.stage import measured, say, users
+from tests.bench.bench_setup import measured, say, users
 from tests.e2e.command import POOL, REGION
 from tests.sim import Simulator
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.dasked import ClusterCommand
+from tests.cluster.dask_processes import ClusterCommand
 from tests.crash import test_guards, test_resume
 from tests.e2e import test_emulation, test_evidence, test_fatal
 from tests.lanes import test_lanes, test_sign_out

@@ -26,7 +26,7 @@ from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import PacerState
-from tests.cluster.inside import LEASE, SKEW, inside
+from tests.cluster.in_process_cluster import LEASE, SKEW, in_process_cluster
 from tests.cluster.test_assignments import NOBODY
 from tests.send.fakes import POOL, FakeClock, row
 from tests.send.lanes import rows
@@ -247,7 +247,7 @@ LIES: list[Callable[[bytes], object]] = [
 
 @pytest.mark.parametrize("lie", LIES)
 def test_worker_with_nonsense_answers_is_dropped_and_another_continues(lie: Callable[[bytes], object]) -> None:
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
 
         def drop(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.told("worker_lost"))
@@ -262,7 +262,7 @@ def test_worker_with_nonsense_answers_is_dropped_and_another_continues(lie: Call
 
 
 def test_single_nonsense_answer_is_requested_again() -> None:
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
         left = [b"nonsense"] * 2
 
         it.cluster.lies["a"] = lambda packed: left.pop() if left else packed
@@ -272,7 +272,7 @@ def test_single_nonsense_answer_is_requested_again() -> None:
 
 
 def test_run_ends_resumable_when_every_worker_is_dropped() -> None:
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
 
         def end(cluster: ClusterRunner) -> None:
             wait_until(lambda: len(it.told("worker_lost")) == 2)

@@ -16,7 +16,7 @@ from bulkreset.job import Target
 from bulkreset.models import Row, Secret
 from tests.cognito.conftest import PATIENCE, POOL, Opened
 from tests.cognito.endpoint import Said, answering, certify
-from tests.cognito.peers import ANSWER, deaf, has_arrived, peer, proxy, read_request
+from tests.cognito.tcp_peers import ANSWER, deaf, has_arrived, peer, proxy, read_request
 from tests.e2e.command import LAX
 from tests.sim.handle import Simulator
 from tests.waiting import wait_until

@@ -22,8 +22,8 @@ from tests.bucket import BUCKET, Storage
 from tests.e2e.campaigns import held, make_key, names, opened, write_campaign, write_names
 from tests.e2e.command import LAX, POOL, SET, Argument, Command, Ran, finish, people, write_csv, write_job
 from tests.input.inputs import encrypted_file, key_file
-from tests.lanes.places import A, B, mixed, settle_in, users, write_input
-from tests.lanes.places import write_job as write_lanes
+from tests.lanes.lane_targets import A, B, mixed, settle_in, users, write_input
+from tests.lanes.lane_targets import write_job as write_lanes
 from tests.mirror.mirrored import end_lease, settled_in
 from tests.sim import Simulator
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tests.e2e.warm import FIRST, Warm, can_warm
+from tests.e2e.preloaded_command import FIRST, Warm, can_warm
 from tests.sim import Call, Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 

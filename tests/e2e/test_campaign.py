@@ -42,7 +42,7 @@ from tests.e2e.campaigns import (
     write_names,
 )
 from tests.e2e.command import LAX, POOL, SET, WITHOUT_PAGE, Command, Ran, assert_they_agree, finish, people, write_csv
-from tests.lanes.places import ALL, settle_in
+from tests.lanes.lane_targets import ALL, settle_in
 from tests.sim import Simulator
 from tests.waiting import wait_until
 

@@ -122,7 +122,7 @@ def test_profile_with_mfa_is_refused_without_a_terminal(tmp_path: Path, bulkrese
     assert "asks for an MFA code, and there is no terminal" in ended["message"]
 
 
-def test_code_of_a_profile_with_mfa_is_asked_for_once(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_code_of_a_profile_with_mfa_is_requested_once(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(2))
     argv = (*bulkreset.against(input_), "--yes", "--profile", "nightly")
     with at_a_terminal(bulkreset, argv, env=with_mfa(tmp_path)) as person:

@@ -12,7 +12,7 @@ from botocore.session import get_session
 
 from bulkreset import api
 from bulkreset.cancellation import CancelToken
-from bulkreset.errors import GuardTripped, Interrupted, Refused, RunDirError, ServiceError
+from bulkreset.errors import Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
@@ -162,7 +162,7 @@ def test_undone_run_says_so_and_sends_nothing_more(ran: Path, bulkreset: Command
 def test_later_changes_by_others_are_named(ran: Path, sim: Simulator) -> None:
     assert writes(sim) == "ok"
     person = Person("customers", "n")
-    with pytest.raises(GuardTripped):
+    with pytest.raises(NotConfirmed):
         undone(ran, person)
     assert "So 1 or more changes that are NOT this run's would be reverted, too." in person.text
 
@@ -191,14 +191,14 @@ def test_preview_without_start_is_cancelled(ran: Path, sim: Simulator) -> None:
 
 
 def test_wrong_name_begins_nothing(ran: Path, sim: Simulator) -> None:
-    with pytest.raises(GuardTripped, match="Nothing was changed"):
+    with pytest.raises(NotConfirmed, match="Nothing was changed"):
         undone(ran, Person("clients"))
     assert called(sim) == []
     assert Journal.state_in(ran / "journal.sqlite").undos == {}
 
 
 def test_second_no_cancels(ran: Path, sim: Simulator) -> None:
-    with pytest.raises(GuardTripped, match="Not started"):
+    with pytest.raises(NotConfirmed, match="Not started"):
         undone(ran, Person("customers", ""))
     assert called(sim) == [INITIATE, CANCEL]
     assert writes(sim) == "ok"
@@ -252,7 +252,7 @@ def test_recovery_that_ended_meanwhile_is_recorded(interrupted: Path, sim: Simul
     recovery: Any = cognito(sim.url)
     recovery.cancel_point_in_time_recovery(UserPoolId=POOL, RestoreId=facts.restore_id)
     person = Person("no")
-    with pytest.raises(GuardTripped):
+    with pytest.raises(NotConfirmed):
         undone(interrupted, person)
     assert "was cancelled" in person.text
 
@@ -405,7 +405,7 @@ def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Progra
     pool(sim, polls=0)
     end = program.apply(program.tables(write_csv(tmp_path / "in.csv", people(3))), permanent=True)
     shift(end.run_dir, timedelta(minutes=20))
-    with pytest.raises(GuardTripped, match="Not confirmed"):
+    with pytest.raises(NotConfirmed, match="Not confirmed"):
         api.undo(end.run_dir)
     with pytest.raises(Refused, match="Pass one of the two"):
         api.undo(end.run_dir, preview=True, cancel=True)

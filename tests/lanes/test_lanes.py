@@ -10,7 +10,7 @@ import pytest
 from tests.crash.test_resume import resume
 from tests.e2e.command import SET, Command, assert_they_agree, finish
 from tests.e2e.live import rows_set
-from tests.lanes.places import ALL, A, B, C, R, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, A, B, C, R, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 

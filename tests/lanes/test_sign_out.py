@@ -12,7 +12,7 @@ import pytest
 from tests.crash.test_resume import resume
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
 from tests.e2e.live import rows_set, signed_out
-from tests.lanes.places import ALL, B, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, B, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 

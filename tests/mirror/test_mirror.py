@@ -12,7 +12,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from bulkreset.age import parse_recipients
+from bulkreset.age_encryption import parse_recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.generated_passwords import PasswordArchive

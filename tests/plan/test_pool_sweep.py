@@ -17,9 +17,9 @@ from bulkreset.plan.pool_sweep import AT_ONCE, FIRST, WHOLE, PoolSweep, SweptPag
 from bulkreset.plan.user_store import NOBODY, UserStore
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import PagedReader
-from tests.listed import DENIED, LOST, STALE, Listed, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU
+from tests.user_directory import DENIED, LOST, STALE, Listed, refused, told
 
 RATE = 24.0
 MANY, MILLION = 320_000, 1_000_000  # each has 256 shards

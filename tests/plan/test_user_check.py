@@ -15,9 +15,9 @@ from bulkreset.plan import user_check as check_module
 from bulkreset.plan.user_check import UserCheck
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import run_state
-from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
+from tests.user_directory import DENIED, LOST, Listed, crowd, told
 
 FOUND = [
     told("ann"),

@@ -11,7 +11,8 @@ from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.report.advice import next_step
 
 OF_THE_SERVICE = {
-    *(response._THROTTLED | response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
+    *causes.THROTTLED,
+    *(response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
     *(kind.__name__ for kind in (*http_errors.UNSENT, *response_parser.NO_CREDENTIALS)),
     *("UserNotFoundException", "NotAuthorizedException"),
 }

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from bulkreset.job.file import load
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.models import Summary
-from bulkreset.run.abandon import abandon
+from bulkreset.run.abandon import AbandonedRun, abandon
 from bulkreset.run.context import RunOptions
 from bulkreset.run.scheduled import ScheduledJob
 from bulkreset.run.start import resume
@@ -143,6 +145,7 @@ def test_inputs_of_an_abandoned_run_are_not_new_by_accident(nights: Nights, sim:
     (summary,), _, remarks = nights.night()
     assert (summary.counts, set(sent(sim)) - before) == ({"set": 1}, {"tom"})
     assert f"{len(before)} rows of it are set, or may be, so its inputs are not new" in remarks[0]
+    assert remarks[0].endswith(f"who are not set: bulkreset extract {nights.folder}/run-1 -o FILE")
     assert (nights.folder / "in" / "mon.csv").exists(), "it is not put away as finished"
     assert nights.night()[0] == []
     nights.put("mon.csv", "max")  # written anew, so new
@@ -193,12 +196,38 @@ def test_nothing_is_run_after_an_undo_until_that_run_is_given_up(nights: Nights,
     assert nights.night()[0] == []
 
 
+@pytest.mark.parametrize("kept", [b"", b"no journal"])
+def test_finished_run_whose_journal_cannot_be_read_stops_nothing_and_is_said(
+    nights: Nights, sim: Simulator, kept: bytes
+) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night()
+    (nights.folder / "run-1" / "journal.sqlite").write_bytes(kept)
+    nights.put("tue.csv", "tom")
+    runs, _, said = nights.night()
+    assert [summary.counts for summary in runs] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"]
+    assert any(f"not known whether the last run {nights.folder}/run-1 was undone" in line for line in said)
+
+
 def test_cancelled_undo_prevents_no_run(nights: Nights, sim: Simulator) -> None:
     nights.put("mon.csv", "ann")
     nights.night()
     note_undo(nights.folder / "run-1", status="PREVIEW_CANCELLED", ended_at=ENDED)
     nights.put("tue.csv", "tom")
     assert [summary.counts for summary in nights.night()[0]] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"]
+
+
+def test_finished_run_whose_journal_cannot_be_read_stops_no_later_one(nights: Nights, sim: Simulator) -> None:
+    """Nothing of it is needed any more, and a later version of the program may not know the journal."""
+    nights.put("mon.csv", "ann")
+    nights.night()
+    (nights.folder / "run-1" / "journal.sqlite").write_bytes(b"damaged")
+    nights.put("tue.csv", "tom")
+    ended, _, remarks = nights.night()
+    assert [summary.counts for summary in ended] == [{"set": 1}]
+    assert any("run-1 was undone is not known: " in remark for remark in remarks), remarks
     assert sent(sim) == ["ann", "tom"]
 
 
@@ -229,7 +258,7 @@ def test_bad_input_is_set_aside_until_it_or_the_reading_changes(nights: Nights, 
     path.write_text(bad, encoding="utf-8")
     nights.put("c.csv", "cat")
     (summary,), one, remarks = nights.night()
-    assert (summary.exit_code, sent(sim)) == (0, ["ann", "cat"])
+    assert (summary.exit_code, sorted(sent(sim))) == (0, ["ann", "cat"])
     if not bad:  # an empty part among others has no rows, and is no bad input
         assert (one.left_out.set_aside, summary.input["remarks"]) == (
             [],
@@ -373,9 +402,23 @@ def test_command_gives_a_run_up_and_says_how_many_were_set(bulkreset: Command, n
     ran = bulkreset_abandon(bulkreset, nights.folder / "run-1")
     assert (ran[0], ran[2]) == (0, "")
     assert f"{len(before)} rows are set, or may be." in ran[1]
+    advised = shlex.split(ran[1].rpartition("who are not set: ")[2])
+    assert (advised[0], advised[-1]) == ("bulkreset", "FILE")
+    with bulkreset.start(*advised[1:-1], nights.folder / "rest.csv") as process:
+        assert finish(process, nights.folder).code == 0
+    rest = (nights.folder / "rest.csv").read_text(encoding="utf-8").splitlines()
+    assert (rest[0], len(rest) - 1) == ("username,password", 150 - len(before)), (
+        "the advised file can be the next input"
+    )
     with bulkreset.start("status", nights.folder / "run-1") as process:
         told = finish(process, nights.folder).stdout
     assert ("run-1: abandoned" in told, "resume with" in told) == (True, False)
+
+
+def test_advice_for_a_run_of_the_pools_users_is_a_report_which_has_the_names(tmp_path: Path) -> None:
+    run = AbandonedRun(tmp_path / "a b", {"set": 1, "unprocessed": 2}, 1, from_pool=True)
+    assert run.list_remaining == f"bulkreset report '{tmp_path}/a b' --only failed,rejected,unprocessed -o FILE"
+    assert replace(run, counts={"set": 3, "in_doubt": 1}).list_remaining == ""
 
 
 def bulkreset_abandon(bulkreset: Command, run_dir: Path) -> tuple[int, str, str]:

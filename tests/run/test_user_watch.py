@@ -16,7 +16,7 @@ from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.ceiling import Limit
 from bulkreset.send.operations import SetPassword
-from bulkreset.send.users import left_by_users, users_peak
+from bulkreset.send.user_demand import left_by_users, users_peak
 from bulkreset.steps import SIGN_OUT
 
 NOW = 1_800_000_000.0  # a whole number of periods

@@ -246,7 +246,7 @@ def test_fewest_calls_that_are_a_measure_in_a_part_of_a_second() -> None:
     assert [rate for rate, _ in changes] == pytest.approx([20 * ACCEPTED_SHARE * (1 - BACKOFF)])
 
 
-def test_calls_that_all_returned_at_this_moment_are_no_measure() -> None:
+def test_calls_that_all_returned_at_this_moment_are_not_measure() -> None:
     clock = FakeClock()
     pacer, changes = noting(25, clock)
     for _ in range(2 * MEASURED_AT_LEAST):

@@ -13,13 +13,13 @@ from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.plan.user_store import UserStore
-from bulkreset.report.user_lookup_after import look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import VerifiedUser
+from bulkreset.report.verify_lookup import look_up_set_users, require_described_pools, verified_users
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import OTHER, POOL, commit, done, planned
-from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
 from tests.send.fakes import FakeClock
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
 
 SET = 1_700_000_000_000
 DAY = 86_400_000

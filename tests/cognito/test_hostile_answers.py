@@ -24,8 +24,8 @@ from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from bulkreset.models import Row, Secret
 from tests.cognito.conftest import PATIENCE, POOL
-from tests.cognito.nasty import ANSWERS, Answer
-from tests.cognito.peers import peer, read_request
+from tests.cognito.hostile_answers import ANSWERS, Answer
+from tests.cognito.tcp_peers import peer, read_request
 from tests.waiting import wait_until
 
 SHORT = 0.3  # seconds: the deadline of an answer that nothing else ends

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cognito.forgot_password import Mfa, RecoverySettings
 from bulkreset.cognito.pool import PoolFacts, Replica
 from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
-from bulkreset.cognito.recovery import Mfa, RecoverySettings
 from bulkreset.errors import JobError
+from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.preflight import PlanFacts
-from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from tests.plan.test_preflight_text import lines, said
 from tests.targets import EU, US, job, pools
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkreset.cognito.recovery import COGNITO_MAIL, MAILS_A_DAY
+from bulkreset.cognito.forgot_password import COGNITO_MAIL, MAILS_A_DAY
 from bulkreset.errors import JobError
 from bulkreset.models import Recovery
 from bulkreset.text import format_count, format_duration
