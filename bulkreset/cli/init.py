@@ -39,22 +39,22 @@ def init(
     from bulkreset.cli.job_template import fill_defaults, missing_input, write_job
     from bulkreset.cli.prompts import TerminalUi, ask_questions
 
-    told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
-    told |= {"profile": profile, "recipient": recipient, "rate": rate}
-    told["permanent"] = None if permanent is None else "yes" if permanent else "no"
-    given = {key: str(value) for key, value in told.items() if value is not None}
+    options = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
+    options |= {"profile": profile, "recipient": recipient, "rate": rate}
+    options["permanent"] = None if permanent is None else "yes" if permanent else "no"
+    given = {key: str(value) for key, value in options.items() if value is not None}
     if sys.stdin.isatty():
         stop = CancelToken()
         process.install_handlers(stop, json_events.emit_aborted)
         try:
-            answers = ask_questions(TerminalUi(stop, show_progress=False), given)
+            options = ask_questions(TerminalUi(stop, show_progress=False), given)
         except Interrupted as error:
             raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     else:
-        answers = fill_defaults(given)
-    path = output or Path(f"{answers['name']}.toml")
-    write_job(answers, path)
-    if missing := missing_input(answers):
+        options = fill_defaults(given)
+    path = output or Path(f"{options['name']}.toml")
+    write_job(options, path)
+    if missing := missing_input(options):
         process.print_error(f"warning: the input file {missing} does not exist.")
     command = f"bulkreset run {shlex.quote(str(path))} --dry-run"
     if as_json:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.journal.run_state import RunState
     from bulkreset.report.run_status import RunStatus
-    from bulkreset.run.control_file import Order
+    from bulkreset.run.control_file import ControlOrder
 
 WATCH_SECONDS = 1.0  # between two looks at the journal
 WATCH_PART = 10  # counting the rows takes at most so small a part of the time
@@ -49,7 +49,7 @@ def control(
     """Slow down, pause or stop a run that another process works on. Without options, show what is in force."""
     from bulkreset.journal.execution import operator, utc_now
     from bulkreset.run.control import give_order, orders_of
-    from bulkreset.run.control_file import Order
+    from bulkreset.run.control_file import ControlOrder
 
     if pause and continue_:
         raise Refused("--pause and --continue contradict each other.", "Pass one of the two.")
@@ -65,7 +65,7 @@ def control(
         sys.stdout.write(_describe(*orders_of(run_dir)) + "\n")
     else:
         try:
-            order = Order(at=utc_now(), by=operator(), lane=lane or "", **changes)
+            order = ControlOrder(at=utc_now(), by=operator(), lane=lane or "", **changes)
         except ValueError:
             raise Refused(f"--rate {rate} is no rate.", 'Pass 0.001 to 10000 calls per second, or "auto".') from None
         state, _ = give_order(run_dir, order)
@@ -73,7 +73,7 @@ def control(
     process.require_stdout_written()
 
 
-def _describe(state: "RunState", orders: "Sequence[Order]") -> str:
+def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
     """Return what is in force in a running run, and why, as lines of text."""
     lines = []
     for lane in state.lanes:

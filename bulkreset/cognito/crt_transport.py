@@ -37,7 +37,7 @@ from bulkreset.models import Row
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-LOOK_SECONDS = 0.1  # between two looks how much of an answer has come
+LOOK_AT_ANSWER_SIZE_SECONDS = 0.1  # between two looks how much of an answer has come
 _MOST_READ = HEAD_BYTES + 3 * CALL_BYTES  # a whole answer, with what the runtime reads ahead and what TLS adds
 
 
@@ -86,7 +86,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         """
         until = time.monotonic() + self._patience
         first: int | None = None
-        while not exchange.done.acquire(timeout=max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+        while not exchange.done.acquire(timeout=max(0.0, min(LOOK_AT_ANSWER_SIZE_SECONDS, until - time.monotonic()))):
             if time.monotonic() >= until:
                 return TimeoutError()
             read = connection.bytes_read()

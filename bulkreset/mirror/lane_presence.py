@@ -78,9 +78,9 @@ class S3Presence:
             name = found.uri.rpartition("/")[2]
             if name == self._name or not name.endswith(".json"):
                 continue
-            until, told = self._read(found.uri)
+            until, holder = self._read(found.uri)
             if until > self._now():
-                live[name] = told
+                live[name] = holder
             elif until < self._now() - FORGOTTEN:
                 self._bucket.delete([found.uri])
         earlier = sum(name < self._name for name in live)
@@ -89,8 +89,8 @@ class S3Presence:
     def _read(self, uri: str) -> tuple[float, str]:
         """Return until when a run counts, and its name. An object that is not ours, or is gone, counts for nobody."""
         try:
-            told: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
-            return float(told["until"]), f"{told['run_dir']} on {told['host']}"
+            content: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
+            return float(content["until"]), f"{content['run_dir']} on {content['host']}"
         except BucketError as error:
             if error.is_missing:
                 return self._now(), ""

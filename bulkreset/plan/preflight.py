@@ -151,7 +151,7 @@ def build_preflight(
     """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
     by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
-    told = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
+    gaps = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
         gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
     timetable, now = timetable_of(job.pace), datetime.now()  # noqa: DTZ005  (stop_at is a local time)
@@ -180,7 +180,7 @@ def build_preflight(
         temporary=sum(rows for _, permanent, rows in planned.ready if not permanent),
         status_before=planned.status_before,
         unchecked=planned.unchecked,
-        unknown=tuple(dict.fromkeys(gap for gap in (*told, *planned.unknown) if gap)),
+        unknown=tuple(dict.fromkeys(gap for gap in (*gaps, *planned.unknown) if gap)),
         seconds=seconds,
         approved=approved,
         recovery=planned.recovery,
@@ -314,10 +314,10 @@ def require_same_targets(found: Sequence[TargetFacts], planned: Sequence[TargetF
     """Raise RunDirError if a pool's Region or endpoint differs from the plan."""
     for now, then in zip(found, planned, strict=True):
         for key in ("region", "endpoint"):
-            was, told = getattr(then, key), getattr(now, key)
-            if was != told:
+            was, new = getattr(then, key), getattr(now, key)
+            if was != new:
                 raise RunDirError(
-                    f"The {key} of {then.user_pool_id} was {was} when the run was begun and is {told} now.",
+                    f"The {key} of {then.user_pool_id} was {was} when the run was begun and is {new} now.",
                     "Set it back, or plan a new run.",
                 )
 

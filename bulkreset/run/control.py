@@ -14,10 +14,10 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import ControlFacts, RunState
 from bulkreset.log import Log
-from bulkreset.run.control_file import NAME, ControlRefused, Order, add_order, in_force, read_orders, row_limit
+from bulkreset.run.control_file import NAME, ControlOrder, ControlRefused, add_order, in_force, read_orders, row_limit
 from bulkreset.send.ceiling import Limit
 
-LOOK_SECONDS: Final = 0.5  # between two looks at the file
+LOOK_AT_ORDERS_SECONDS: Final = 0.5  # between two looks at the file
 SIGNAL: Final = "SIGUSR1"
 
 
@@ -40,11 +40,11 @@ class RunControl:
         self._toggles = stop.pause_toggles
         self._recorded = 0
         self._refused = ""
-        self.orders: Sequence[Order] = ()
+        self.orders: Sequence[ControlOrder] = ()
 
     def look(self) -> None:
         """Read the orders if LOOK_SECONDS have passed. An order to stop requests it of the cancel token."""
-        if self._clock.now() < self._looked_at + LOOK_SECONDS:
+        if self._clock.now() < self._looked_at + LOOK_AT_ORDERS_SECONDS:
             return
         with self._lock:
             self._looked_at = self._clock.now()
@@ -86,7 +86,7 @@ class RunControl:
     def _toggle(self) -> None:
         """Pause if anything may leave, else continue, as an order of the signal."""
         paused = in_force(self.orders, "").paused
-        order = Order(at=utc_now(), by=f"{operator()} ({SIGNAL})", paused=not paused)
+        order = ControlOrder(at=utc_now(), by=f"{operator()} ({SIGNAL})", paused=not paused)
         try:
             self.orders = add_order(self._folder, self._execution(), order)
         except BulkresetError as error:  # the order is in force all the same
@@ -94,7 +94,7 @@ class RunControl:
             self.orders = [*self.orders, order]
 
 
-def give_order(run_dir: Path, order: Order) -> tuple[RunState, Sequence[Order]]:
+def give_order(run_dir: Path, order: ControlOrder) -> tuple[RunState, Sequence[ControlOrder]]:
     """Add an order for the process that works on the run; return the run's state and all orders.
 
     Raises Refused if no process of this user works on the run, or if it has no such lane.
@@ -109,7 +109,7 @@ def give_order(run_dir: Path, order: Order) -> tuple[RunState, Sequence[Order]]:
     return state, add_order(home.path, state.execution.started_at, order)
 
 
-def orders_of(run_dir: Path) -> tuple[RunState, Sequence[Order]]:
+def orders_of(run_dir: Path) -> tuple[RunState, Sequence[ControlOrder]]:
     """Return a running run's state, and the orders for it. Raises Refused as `give_order` does."""
     home, state = _running(run_dir)
     try:

@@ -135,11 +135,11 @@ def _without_reports(context: RunContext, error: BulkresetError, rows: int) -> B
 
 def _write_reports(context: RunContext) -> None:
     home, journal, asked = context.home, context.journal, context.job.report
-    cut = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
+    spec = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
     unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
-    write_report(journal, home.path / journal.state.report_name, unsent, cut)
+    write_report(journal, home.path / journal.state.report_name, unsent, spec)
     if asked.html:
-        write_page(journal, home.page, home.path, redaction=cut.redaction)
+        write_page(journal, home.page, home.path, redaction=spec.redaction)
 
 
 def _log_finished(context: RunContext, summary: Summary, error: BulkresetError | None) -> None:

@@ -225,7 +225,7 @@ class ScheduledJob:
         return True
 
     def _start_run(self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False) -> Iterator[RunEnd]:
-        with self._report_execution(counts=remembered) as told:
+        with self._report_execution(counts=remembered) as report:
             new = self._new_inputs()
             for sentence in self.left_out.set_aside:
                 self._ui.notice(sentence)
@@ -239,7 +239,7 @@ class ScheduledJob:
                         or "Look at the export; then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
-                    told.idle()
+                    report.idle()
                 return
         yield self._run_readable(new, named, remembered=remembered)
 
@@ -357,8 +357,8 @@ class ScheduledJob:
             key = spec.identity.stat() if spec.identity else None
         except OSError:
             key = None
-        told = spec.model_dump(mode="json", exclude={"path"}) | {"key": key and [key.st_size, key.st_mtime_ns]}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        settings = spec.model_dump(mode="json", exclude={"path"}) | {"key": key and [key.st_size, key.st_mtime_ns]}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def _is_known(self, place: InputFile) -> bool:
         was = self._state.completed.get(str(place.where))

@@ -15,7 +15,7 @@ IDLE_SECONDS = 0.05
 OPENING_SECONDS = 0.25  # the longest time to open a connection that is taken for the usual one
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
-LOOK_SECONDS = 0.25  # how long a thread waits for a slot before it looks whether the ceiling has changed
+LOOK_AT_CEILING_SECONDS = 0.25  # how long a thread waits for a slot before it looks whether the ceiling has changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,9 @@ class Pacer:
             while True:
                 slot = max(self._next, asked)
                 left = slot - self._clock.now()
-                if self._clock.wait(stop, min(left, LOOK_SECONDS)):
+                if self._clock.wait(stop, min(left, LOOK_AT_CEILING_SECONDS)):
                     return False
-                if left > LOOK_SECONDS:  # the ceiling may have changed
+                if left > LOOK_AT_CEILING_SECONDS:  # the ceiling may have changed
                     continue
                 with self._lock:
                     if self.ceiling is None:

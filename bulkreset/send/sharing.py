@@ -18,7 +18,7 @@ from bulkreset.log import Log
 from bulkreset.send.ceiling import Limit
 
 SHARED: Final = "shared"
-LOOK_SECONDS: Final = 1.0  # between two looks at a folder
+LOOK_AT_FOLDER_SECONDS: Final = 1.0  # between two looks at a folder
 _SUFFIX: Final = ".lock"
 
 Mode = Literal["split", "wait", "refuse"]
@@ -169,7 +169,7 @@ class SharedLanes:
 
     def _look(self, lane: _Lane) -> Neighbours:
         """Return what the presences say; the one that knows of most runs counts, because a run may be known to several."""
-        if self._now() >= lane.looked_at + LOOK_SECONDS:
+        if self._now() >= lane.looked_at + LOOK_AT_FOLDER_SECONDS:
             lane.looked_at = self._now()
             known = [presence.neighbours() for presence in lane.presences]
             most = max(known, key=lambda found: found.others, default=Neighbours())
