@@ -146,8 +146,9 @@ class LaneGroup:
     """Lanes with the same lane key, which go to one worker together.
 
     `not_before` is the earliest time to open them, on the coordinator's clock. `weight` is in calls per second.
-    `look_up` is the pace of the look-ups after lost answers, None for none. `failed_at` are the workers that could not open them; `stopped` is the error if no worker could. `moving_to` is the
-    worker that should have them; it may be lost meanwhile.
+    `look_up` is the pace of the look-ups after lost answers, None for none. `failed_at` are the workers that could not
+    open them; `stopped` is the error if no worker could. `moving_to` is the worker that should have them; it may be
+    lost meanwhile.
     """
 
     key: LaneKey

@@ -82,12 +82,12 @@ class WorkerLease:
         return self._deadline.seconds_left()
 
     def seconds_since_end(self) -> float:
-        """Return the seconds since the lease ended, without those that the machine slept; negative while it is valid."""
+        """Return the seconds since the lease ended, not counting sleep; negative while it is valid."""
         return self._clock.now() - self._until
 
 
 class LeasedPacer(Pacer):
-    """A pacer for look-ups, which gives slots only while the lease is valid: so lanes keep their rate when they move."""
+    """A pacer for look-ups, with slots only while the lease is valid: so lanes keep their rate when they move."""
 
     def __init__(self, ceiling: float | None, clock: Clock, lease: WorkerLease) -> None:
         super().__init__(ceiling, clock)

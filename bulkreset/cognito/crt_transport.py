@@ -81,8 +81,8 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
     def _wait(self, exchange: "_Exchange", connection: CrtConnection) -> BaseException | None:
         """Wait for the whole answer. Return None if there is one, or why there is none.
 
-        The runtime keeps headers without an end, and what precedes a chunk, in memory and says nothing. So an answer that
-        takes long is looked at on the socket.
+        The runtime keeps headers without an end, and what precedes a chunk, in memory and says nothing. So an answer
+        that takes long is looked at on the socket.
         """
         until = time.monotonic() + self._patience
         first: int | None = None
@@ -115,7 +115,10 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             return not_sent_response("EndpointConnectionError")
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> tuple[HttpRequest, "_Body"]:
-        """Return the request for one row and its body, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
+        """Return the request for one row and its body, signed with the current keys.
+
+        Raises one of NO_CREDENTIALS without keys.
+        """
         if credentials is None:
             raise NoCredentialsError
         text = password_body(row)

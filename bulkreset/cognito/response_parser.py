@@ -128,8 +128,8 @@ def no_credentials_response(error: Exception) -> Response:
 def scrub_message(text: object, withhold: Callable[[str], str], letters: int = MESSAGE_LETTERS) -> str:
     """Return the service's text as valid UTF-8 without the password, "" for None.
 
-    Control characters become visible signs, and a text longer than `letters` is cut. The password is taken out first, so that
-    a cut cannot leave a part of it.
+    Control characters become visible signs, and a text longer than `letters` is cut. The password is taken out first,
+    so that a cut cannot leave a part of it.
     """
     kept = withhold(str(text or "").encode("utf-8", "backslashreplace").decode())
     kept = show_invisible(kept[: letters + 1])

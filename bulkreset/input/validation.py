@@ -172,7 +172,10 @@ class RowValidator:
     def _suspicions(
         self, frame: pd.DataFrame, malformed: Mapping[int, str], found: dict[int, tuple[RejectCode, str]]
     ) -> dict[int, str]:
-        """Count the hashes. Return the warning for each row that is not rejected, by offset; or reject it in `found`."""
+        """Count the hashes.
+
+        Return the warning for each row that is not rejected, by offset; or reject it in `found`.
+        """
         if self._on_suspect == "send":
             return {}
         warnings = {}

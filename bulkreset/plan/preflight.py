@@ -55,13 +55,12 @@ class Preflight:
 
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
-    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those that the
-    job asks for. `ready_by_pool`
-    counts the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are
-    runs that have set passwords of this input. `in_time` is about how many rows are sent until a time limit stops the
-    run; None if none does. `suspects` are the passwords that look altered, by what is wrong with them. `near_misses` are
-    the rows without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users
-    who have one, by pool; None if the job does not ask for it.
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those
+    that the job asks for. `ready_by_pool` counts the rows to be sent by (pool, permanent). `remarks` are about input
+    files that may not be whole. `earlier` are runs that have set passwords of this input. `in_time` is about how many
+    rows are sent until a time limit stops the run; None if none does. `suspects` are the passwords that look altered,
+    by what is wrong with them. `near_misses` are the rows without a user, by the cause. `origin` is the run that the
+    input was extracted from. `passkeys` counts the users who have one, by pool; None if the job does not ask for it.
     """
 
     job: Job
@@ -261,8 +260,8 @@ def expected_seconds(
 ) -> float | None:
     """Return the seconds that the slowest lane takes from `start` (Unix seconds), at the lowest of its limits.
 
-    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced, or
-    takes longer than a timetable is followed.
+    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced,
+    or takes longer than a timetable is followed.
     """
     longest = 0.0
     for lane in lanes:

@@ -82,12 +82,15 @@ class _Plot:
 
 
 def draw_timeline(course: Timeline, description: str) -> Markup:
-    """Return the rate over time as SVG, once for each kind of screen. `told` is the text for screen readers."""
+    """Return the rate over time as SVG, once for each kind of screen. `description` is the text for screen readers."""
     return _each(lambda size: _draw_timeline(course, size, description))
 
 
 def draw_latency_histogram(latency: LatencyHistogram, description: str) -> Markup:
-    """Return the latency histogram as SVG, once for each kind of screen. `told` is the text for screen readers."""
+    """Return the latency histogram as SVG, once for each kind of screen.
+
+    `description` is the text for screen readers.
+    """
     return _each(lambda size: _draw_latency_histogram(latency, size, description))
 
 

@@ -32,7 +32,8 @@ _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many row
 class Carried:
     """Columns of the input that a report has behind its own.
 
-    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is withheld.
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is
+    withheld.
     """
 
     def __init__(

@@ -69,7 +69,10 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
 
 
 def rewrite_end(home: RunDir, journal: Journal) -> None:
-    """Write the summary and the page of an ended run again, after a fact about the run has changed. Raises RecordError."""
+    """Write the summary and the page of an ended run again, after a fact about the run has changed.
+
+    Raises RecordError.
+    """
     if journal.state.end is None:  # a crashed run has none
         return
     write_summary(build_summary(journal, journal.state.end), home.summary)

@@ -43,7 +43,7 @@ class RunControl:
         self.orders: Sequence[ControlOrder] = ()
 
     def look(self) -> None:
-        """Read the orders if LOOK_SECONDS have passed. An order to stop requests it of the cancel token."""
+        """Read the orders if LOOK_AT_ORDERS_SECONDS have passed. An order to stop requests it of the cancel token."""
         if self._clock.now() < self._looked_at + LOOK_AT_ORDERS_SECONDS:
             return
         with self._lock:

@@ -26,8 +26,9 @@ LONG_REPORT_ROWS = 100_000  # a report of more rows takes seconds, for which a s
 def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     """Write the reports from the journal, however the run ended; `error` is what ended it early.
 
-    The log, the reports and the exit code agree. If a stop is requested, a long report and the page are not written. If a report, the page or the mirror cannot be written, that error
-    counts as what stopped the run, and the run can be resumed. Raises RecordError if the end cannot be recorded.
+    The log, the reports and the exit code agree. After a stop request, a long report and the page are left out. If a
+    report, the page or the mirror cannot be written, that error counts as what stopped the run, and the run can be
+    resumed. Raises RecordError if the end cannot be recorded.
     """
     write = context.journal.write
     if isinstance(error, Interrupted):

@@ -38,7 +38,7 @@ class Steered:
 
 
 class Steering:
-    """Looks at all limits every LOOK_SECONDS, on the coordinator's thread, and sets the ceilings that have changed.
+    """Looks at all limits every LOOK_AT_LIMITS_SECONDS, on the coordinator's thread, and sets changed ceilings.
 
     `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
     a lane that is paused has no results to be committed with. `orders` returns the events of new orders.

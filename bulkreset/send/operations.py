@@ -37,7 +37,10 @@ class AttemptState:
 
     @property
     def tries(self) -> int:
-        """Return the attempts of the present call. A step with several calls has made `attempts_before` for the others."""
+        """Return the attempts of the present call.
+
+        A step with several calls has made `attempts_before` for the others.
+        """
         return self.attempts - self.attempts_before
 
 
@@ -204,7 +207,10 @@ class TakeStep:
         return answer
 
     def _is_about_user(self, answer: Response, what: StepTask) -> bool:
-        """Return whether an answer says that something of the user is not found. For a missing pool it names the pool."""
+        """Return whether an answer says that something of the user is not found.
+
+        For a missing pool it names the pool.
+        """
         return answer.code in self._step.gone and what.pool not in answer.message
 
     def settle(self, what: StepTask, state: AttemptState, max_attempts: int) -> StepOutcome:

@@ -58,9 +58,9 @@ class Pacer:
     that is stopped in between. After a break of the network, or a stop, many such calls would leave at once: `is_late`
     says which ones must wait for a new slot.
 
-    `set_ceiling` applies at once. The part of an interval that is left until the next slot is left at the new rate, too,
-    so a window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of 0
-    nothing leaves.
+    `set_ceiling` applies at once. The part of an interval that is left until the next slot is left at the new rate,
+    too, so a window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of
+    0 nothing leaves.
     """
 
     def __init__(
@@ -168,7 +168,10 @@ class Pacer:
             return True
 
     def is_late(self, started: float, *, connected: bool) -> bool:
-        """Return whether a call that took its slot at `started` leaves too late. `connected`: it opened a connection."""
+        """Return whether a call that took its slot at `started` leaves too late.
+
+        `connected`: it opened a connection.
+        """
         if self.ceiling is None:
             return False
         if not connected:

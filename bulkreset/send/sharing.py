@@ -1,4 +1,4 @@
-"""Runs that send in the same account and Region know of each other: on this machine by locked files in the user's state folder."""
+"""Shares a lane's rate among runs of one machine: each holds a locked file in the user's state folder."""
 
 import fcntl
 import json
@@ -147,7 +147,7 @@ class SharedLanes:
             self._tell(lane, found)
 
     def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
-        """Return an equal part of the job's share of the quota, or 0 while an earlier run is there and the job waits."""
+        """Return an equal part of the job's share of the quota, or 0 while the job waits for an earlier run."""
         entered = self._lanes.get(lane)
         if entered is None:
             return
@@ -168,7 +168,7 @@ class SharedLanes:
         self._lanes = {}
 
     def _look(self, lane: _Lane) -> Neighbours:
-        """Return what the presences say; the one that knows of most runs counts, because a run may be known to several."""
+        """Return what the presences say; the one that knows of most runs counts, as a run may be known to several."""
         if self._now() >= lane.looked_at + LOOK_AT_FOLDER_SECONDS:
             lane.looked_at = self._now()
             known = [presence.neighbours() for presence in lane.presences]

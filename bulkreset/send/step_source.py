@@ -13,8 +13,8 @@ Pending = Callable[[str, int], Sequence[StepTask]]
 class StepSource:
     """The users for whom one lane takes a step. Only committed rows are found.
 
-    `pending` returns up to so many users of a pool whose next step it is. Users taken are remembered until their outcome
-    is committed, so that none is taken twice.
+    `pending` returns up to so many users of a pool whose next step it is. Users taken are remembered until their
+    outcome is committed, so that none is taken twice.
     """
 
     def __init__(self, pending: Pending, pools: Collection[str], clock: Clock) -> None:
