@@ -47,14 +47,14 @@ def init(
         stop = CancelToken()
         process.install_handlers(stop, json_events.emit_aborted)
         try:
-            options = ask_questions(TerminalUi(stop, show_progress=False), given)
+            answers = ask_questions(TerminalUi(stop, show_progress=False), given)
         except Interrupted as error:
             raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     else:
-        options = fill_defaults(given)
-    path = output or Path(f"{options['name']}.toml")
-    write_job(options, path)
-    if missing := missing_input(options):
+        answers = fill_defaults(given)
+    path = output or Path(f"{answers['name']}.toml")
+    write_job(answers, path)
+    if missing := missing_input(answers):
         process.print_error(f"warning: the input file {missing} does not exist.")
     command = f"bulkreset run {shlex.quote(str(path))} --dry-run"
     if as_json:
