@@ -3,11 +3,12 @@
 import json
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError, StoppedBy
@@ -24,6 +25,8 @@ from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
 from bulkreset.report.contacts import write_contacts
+from bulkreset.report.extract import ExtractRequest, ExtractResult
+from bulkreset.report.extract import extract as extract_rows
 from bulkreset.report.passwords_export import IssuedPassword, read_passwords
 from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
 from bulkreset.report.run_status import RunStatus, UnreadableRun, read_status
@@ -33,16 +36,21 @@ from bulkreset.report.verify import verify as verify_run
 from bulkreset.run.abandon import AbandonedRun
 from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
+from bulkreset.run.control import give_order, new_order, orders_of
+from bulkreset.run.control_file import ControlOrder
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
 from bulkreset.run.undo import UndoRequest
 from bulkreset.run.undo import undo as undo_run
+from bulkreset.statuses import EXTRACTED
 
 __all__ = [
     "AbandonedRun",
     "ApiProgress",
     "CancelToken",
+    "ControlOrder",
     "DryRun",
+    "ExtractResult",
     "IssuedPassword",
     "Job",
     "Preflight",
@@ -54,7 +62,9 @@ __all__ = [
     "abandon",
     "apply",
     "contacts",
+    "control",
     "dry_run",
+    "extract",
     "list_runs",
     "load",
     "passwords",
@@ -275,6 +285,44 @@ def abandon(run_dir: PathLike) -> AbandonedRun:
 def status(run_dir: PathLike) -> RunStatus:
     """Return the progress and the state of a live or an ended run. Raises RunDirError, RecordError."""
     return read_status(Path(run_dir))
+
+
+def control(
+    run_dir: PathLike,
+    *,
+    rate: float | Literal["auto"] | None = None,
+    share: float | None = None,
+    paused: bool | None = None,
+    limit: int | None = None,
+    stop: bool = False,
+    lane: str = "",
+) -> Sequence[ControlOrder]:
+    """Give an order to a run that works, in any process of this machine, and return all orders for this execution.
+
+    Without one, only return them. `paused` pauses or continues; `lane` ("ACCOUNT/REGION") gives the order for one lane.
+    What is in force in each lane is in `status`. Raises Refused if no process works on the run, or if it cannot follow.
+    """
+    changes = {"rate": rate, "share": share, "paused": paused, "limit": limit, "stop": stop or None}
+    if not lane and all(value is None for value in changes.values()):
+        return orders_of(Path(run_dir))[1]
+    return give_order(Path(run_dir), new_order(lane, **changes))[1]
+
+
+def extract(
+    run_dir: PathLike,
+    output: PathLike,
+    *,
+    only: Sequence[str] = EXTRACTED,
+    recipients: Sequence[str] = (),
+    stop: CancelToken | None = None,
+) -> ExtractResult:
+    """Write rows of a run's unchanged input, with all of their columns and passwords, to the new CSV file `output`.
+
+    `only` are statuses. A file named .age is encrypted for `recipients`, by default those in the job. Raises Refused,
+    InputError, RecordError, Busy if a process works on the run.
+    """
+    wanted = ExtractRequest(Path(output), parse_statuses(only), recipients)
+    return extract_rows(Path(run_dir), wanted, stop or CancelToken(), time.time() * 1000)
 
 
 def list_runs(folder: PathLike = RUNS) -> tuple[list[RunStatus], list[UnreadableRun]]:

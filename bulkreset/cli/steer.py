@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0  # between two looks at the journal
 WATCH_PART = 10  # counting the rows takes at most so small a part of the time
 WATCH_LOOK_SECONDS = 0.1  # between two looks whether a signal came
+_LATER = "It sends nothing yet: orders are in force from the first row on."
 
 
 def control(
@@ -47,40 +48,32 @@ def control(
     ] = None,
 ) -> None:
     """Slow down, pause or stop a run that another process works on. Without options, show what is in force."""
-    from bulkreset.journal.execution import operator, utc_now
-    from bulkreset.run.control import give_order, orders_of
-    from bulkreset.run.control_file import ControlOrder
+    from bulkreset.run.control import give_order, is_sending, new_order, orders_of
 
     if pause and continue_:
         raise Refused("--pause and --continue contradict each other.", "Pass one of the two.")
-    asked = {"rate": parse_rate(rate), "share": share, "limit": limit}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    changes |= {"paused": pause} if pause or continue_ else {}
-    changes |= {"stop": True} if stop else {}
-    if lane and not changes.keys() & {"rate", "share", "paused"}:
-        raise Refused("--lane needs what to change there.", "Add --rate, --share, --pause or --continue.")
-    if lane and changes.keys() & {"limit", "stop"}:
-        raise Refused("--limit and --stop are for the whole run.", "Leave out --lane.")
-    if not changes:
+    paused = pause if pause or continue_ else None
+    if lane is None and not (rate or share or limit or stop or paused is not None):
         sys.stdout.write(_describe(*orders_of(run_dir)) + "\n")
     else:
-        try:
-            order = ControlOrder(at=utc_now(), by=operator(), lane=lane or "", **changes)
-        except ValueError:
-            raise Refused(f"--rate {rate} is no rate.", 'Pass 0.001 to 10000 calls per second, or "auto".') from None
+        order = new_order(lane or "", rate=parse_rate(rate), share=share, paused=paused, limit=limit, stop=stop or None)
         state, _ = give_order(run_dir, order)
-        sys.stdout.write(f"{order.words}: given to the run {state.run_id}. It follows within a second.\n")
+        follows = "It follows within a second." if is_sending(state) or order.stop else _LATER
+        sys.stdout.write(f"{order.words}: given to the run {state.run_id}. {follows}\n")
     process.require_stdout_written()
 
 
 def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
     """Return what is in force in a running run, and why, as lines of text."""
+    from bulkreset.run.control import is_sending
+
     lines = []
     for lane in state.lanes:
         name = f"{lane.account}/{lane.region}".lstrip("/")
         rate = lane.limit if lane.limited_by else lane.ceiling
         said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
         lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
+    lines += [] if is_sending(state) else [_LATER]
     lines += [f"{order.at}  {order.by}: {order.words}" for order in orders]
     return "\n".join([*lines, *([] if orders else ["No order has been given to this execution."])])
 

@@ -26,10 +26,10 @@ def count_passkeys(
     pacers: Mapping[str, Pacer],
     seen: Callable[[int, int], None],
 ) -> tuple[dict[str, int], list[UnknownFact]]:
-    """Return the users to be set who have a passkey by pool, and the gaps of pools where a call was refused.
+    """Return the users to be set who have a passkey by pool, and the gaps of pools where a call failed.
 
     Whether the call makes a user a billed one is not documented. `seen` is called with (calls made, calls in all) and
-    may raise to stop. A user who is not found, or cannot be read, has none.
+    may raise to stop. A user who is not found has none.
     """
     expected = dict.fromkeys(sessions, 0)
     for pool, _, rows in journal.sendable_counts():
@@ -50,7 +50,7 @@ def count_passkeys(
                         "ConfiguredUserAuthFactors", ()
                     )
                 except ReadCallError as error:
-                    if error.denied or error.is_transient or error.code == "ResourceNotFoundException":
+                    if error.code != "UserNotFoundException":  # the rest would be counted as users without a passkey
                         gaps.append(error.unknown_fact(_UNKNOWN, f"cognito-idp:{CALL}", arn_of(session)))
                         del counts[pool]
                         break

@@ -144,6 +144,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
             groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields), permit
         )
     began = context.clock.now()
+    context.control.look(at_once=True)  # an order that came before is in force for the first row
     try:
         with ExitStack() as spans, _frozen_heap(), users.following() if users else nullcontext():
             for lane in lanes:
@@ -153,8 +154,6 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     finally:
         source.close()
         recorder.commit_rest()
-        if orders := _new_orders(context, budget):
-            recorder.commit(orders)
         with suppress(RecordError):  # the end of the run, which comes next, cannot be recorded either
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
     if budget.remaining == 0 and preflight.ready > budget.taken:

@@ -122,10 +122,18 @@ class ScheduledJob:
 
         Somebody has taken its passwords back. The next run could set them again, or build on them.
         """
-        path = Path(self._state.open_run.run_dir if self._state.open_run else self._state.last_run)
+        open_run = self._state.open_run
+        path = Path(open_run.run_dir if open_run else self._state.last_run)
         if not path.name or _is_gone(path):
             return
-        state = Journal.state_in(RunDir(path).journal)
+        try:
+            state = Journal.state_in(RunDir.open(path).journal)
+        except (RunDirError, RecordError) as error:
+            if open_run:
+                raise
+            # A finished run needs no journal any more; it may be of another version.
+            self._ui.notice(f"It is not known whether the last run {path} was undone. {error}")
+            return
         if state.undos_forbid_sending and not state.abandoned_at:
             require_undo_ended(state, path)
             raise RunDirError(

@@ -3,6 +3,8 @@
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from bulkreset.journal.journal import Journal
 from bulkreset.plan.passkeys import CALL
 from tests.e2e.command import LAX, POOL, people, write_csv
@@ -48,3 +50,15 @@ def test_denied_call_is_a_gap_and_ends_the_count(tmp_path: Path, program: Progra
     assert shown["Not known"].startswith(f"how many users have a passkey: cognito-idp:{CALL} was denied")
     assert CALL in shown["Allow"]
     assert len(sim.calls(CALL)) == 1
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidParameterException"])
+def test_call_that_fails_midway_leaves_no_number(tmp_path: Path, program: Program, sim: Simulator, code: str) -> None:
+    """The users after it would be counted as users without a passkey."""
+    fill(sim)
+    sim.configure(faults={"every": {"error": code, "operation": CALL, "from_call": 2}})
+    planned = program.plan(program.tables(write_csv(tmp_path / "in.csv", people(4))) | {"plan": ASKED})
+    shown = preflight(planned.run_dir)
+    assert "Passkeys" not in shown
+    assert shown["Not known"].startswith("how many users have a passkey")
+    assert code in shown["Not known"]

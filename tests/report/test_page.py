@@ -255,6 +255,25 @@ def test_dry_run_signs_nobody_out_and_says_nothing_of_it(tmp_path: Path) -> None
     assert "every user whose password is set" in text  # the job, as it would be run
 
 
+@pytest.mark.parametrize(
+    ("limited", "alive", "shown"),
+    [
+        ({"limit": 0.0, "limited_by": "paused"}, True, "0 (paused; the job: 24)"),
+        ({"limit": 5.0, "limited_by": "control"}, True, "5 (control; the job: 24)"),
+        ({"limit": 12.0, "limited_by": "shared", "ceiling": None}, True, "12 (shared; the job: none)"),
+        ({"limit": 24.0}, True, "24"),
+        ({"limit": 2.5, "limited_by": "users"}, False, "24"),
+    ],
+)
+def test_lane_has_the_limit_in_force_and_why(
+    tmp_path: Path, limited: dict[str, Any], shown: str, *, alive: bool
+) -> None:
+    journal = journal_of(tmp_path, ready(1), [sent(1)], lanes=[lane(**limited)])
+    tree = parsed(drawn(journal, alive=alive))
+    (cell,) = (cell for cell in tree.iter("td") if cell.get("data-label") == "Limit")
+    assert "".join(cell.itertext()) == shown
+
+
 def test_forty_lanes(tmp_path: Path) -> None:
     lanes = [lane(account=f"{number:012d}", pools=[]) for number in range(40)]
     text = text_of(parsed(drawn(journal_of(tmp_path, ready(1), [sent(1)], lanes=lanes))))
