@@ -1,4 +1,7 @@
-"""The first module of the command line. It imports little, so that a signal or a library that gives up is told from the start."""
+"""The first module of the command line.
+
+It imports little, so that signals, and libraries that end the process, are handled from the start.
+"""
 
 import ctypes
 import os

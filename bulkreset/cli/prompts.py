@@ -346,10 +346,10 @@ def describe_verified(found: "VerifyResult") -> str:
     if found.report is None:
         return f"This run {'has set no passwords yet' if found.alive else 'set no passwords'}, so there is nothing to verify."
     counts = dict(found.counts)
-    told = ", ".join(f"{rows:,} {_USER_STATES.get(state, state.value)}" for state, rows in counts.items())
+    states = ", ".join(f"{rows:,} {_USER_STATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (UserState.UNTOUCHED, UserState.DIFFERS, UserState.GONE))
-    lines = [f"Verified: {format_rows(sum(counts.values()))}: {told}."]
+    lines = [f"Verified: {format_rows(sum(counts.values()))}: {states}."]
     if found.alive:
         lines.append("The run is still running: users that it sets from now on are not included.")
     if waiting := counts.get(UserState.WAITING):

@@ -147,7 +147,7 @@ class EndSession:
     order: Literal["end"] = "end"
 
 
-Order = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSession
+WorkerOrder = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,17 +199,17 @@ class WorkerInfo:
 
 # An infinite age of the last cut is a value that pacers have.
 _CONFIG: Final = ConfigDict(ser_json_inf_nan="constants", hide_input_in_errors=True, extra="forbid")
-_ORDERS: Final = TypeAdapter(list[Annotated[Order, Field(discriminator="order")]], config=_CONFIG)
+_ORDERS: Final = TypeAdapter(list[Annotated[WorkerOrder, Field(discriminator="order")]], config=_CONFIG)
 _REPORT: Final = TypeAdapter(tuple[WorkerReport], config=_CONFIG)
 _INFO: Final = TypeAdapter(tuple[WorkerInfo], config=_CONFIG)
 
 
-def pack_orders(orders: Sequence[Order]) -> bytes:
+def pack_orders(orders: Sequence[WorkerOrder]) -> bytes:
     """Return orders as JSON, with the passwords of their rows."""
     return _ORDERS.dump_json(list(orders), warnings=False)  # a warning would quote a row
 
 
-def unpack_orders(packed: bytes) -> list[Order]:
+def unpack_orders(packed: bytes) -> list[WorkerOrder]:
     """Return the orders in a message. Raises Nonsense."""
     return _valid(_ORDERS, packed)
 

@@ -1,4 +1,4 @@
-"""Say by its first bytes what a file is that cannot be read as it is named, and the next step: one table for all formats."""
+"""Recognises a file that is not what its name says by its first bytes, and says the next step."""
 
 import codecs
 import json

@@ -1,4 +1,4 @@
-"""Detects swapped columns before anything is written: passwords that are names, beside names that are none."""
+"""Detects swapped columns: usernames in the password column, and the reverse."""
 
 import re
 from collections.abc import Sequence

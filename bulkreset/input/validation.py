@@ -62,8 +62,8 @@ class RowValidator:
         self._on_suspect = "send" if job.generates else job.input.on_suspect_password
         self.passwords = 0  # rows that have a password
         self.hashes = 0  # passwords that look like a hash; not counted if suspect passwords are sent
-        told = policies or {}
-        self._policies = {pool: combine(job.password.policy, told.get(pool)) for pool in self._pools}
+        known = policies or {}
+        self._policies = {pool: combine(job.password.policy, known.get(pool)) for pool in self._pools}
 
     def validate(self, chunk: RowBatch) -> Iterator[ValidatedRow]:
         """Return each row of the batch with its status. If several checks fail, the first one sets the code."""
@@ -172,7 +172,10 @@ class RowValidator:
     def _suspicions(
         self, frame: pd.DataFrame, malformed: Mapping[int, str], found: dict[int, tuple[RejectCode, str]]
     ) -> dict[int, str]:
-        """Count the hashes. Return the warning for each row that is not rejected, by offset; or reject it in `found`."""
+        """Count the hashes.
+
+        Return the warning for each row that is not rejected, by offset; or reject it in `found`.
+        """
         if self._on_suspect == "send":
             return {}
         warnings = {}

@@ -79,8 +79,10 @@ class ExecutionResult:
         """Return the result of an execution that has no summary."""
         code = error.exit_code if isinstance(error, BulkresetError) else EXIT_BUG
         # An input error may quote the first line of the input. InputMissing quotes nothing.
-        told = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, InputMissing))
-        return cls(job, ResultKind.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
+        is_shown = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, InputMissing))
+        return cls(
+            job, ResultKind.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if is_shown else ""
+        )
 
     @property
     def title(self) -> str:

@@ -32,7 +32,8 @@ _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many row
 class Carried:
     """Columns of the input that a report has behind its own.
 
-    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is withheld.
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is
+    withheld.
     """
 
     def __init__(
@@ -72,31 +73,31 @@ class ReportSpec:
     bom: bool = False
 
 
-def write_report(journal: Journal, path: Path, unsent: str, cut: ReportSpec | None = None, advice: str = "") -> None:
+def write_report(journal: Journal, path: Path, unsent: str, spec: ReportSpec | None = None, advice: str = "") -> None:
     """Write a report. `unsent` is the status shown for rows that were not sent.
 
     Raises RecordError if it cannot be written, with `advice` or, if that is empty, the advice for a run directory.
     """
     with atomic_bytes_writer(path, advice or redraw_advice(path)) as out:
-        stream_report(journal, out, unsent, cut)
+        stream_report(journal, out, unsent, spec)
 
 
-def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec | None = None) -> None:
+def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpec | None = None) -> None:
     """Write a report to an open file.
 
     Raises Refused for an unknown form, RecordError if the journal is damaged, OSError if the file cannot be written.
     """
-    cut = cut or ReportSpec()
-    if cut.form not in WRITERS:
-        raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
-    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, cut.only)
-    if cut.bom:
+    spec = spec or ReportSpec()
+    if spec.form not in WRITERS:
+        raise Refused(f"This bulkreset cannot draw the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}.")
+    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
+    if spec.bom:
         out.write(codecs.BOM_UTF8)
     try:
         names = journal.state.job.get("report", {}).get("columns") or ()
-        carried = Carried(names, journal.read.carried(), cut.redaction) if names else NONE_CARRIED
+        carried = Carried(names, journal.read.carried(), spec.redaction) if names else NONE_CARRIED
         rows = carried.along(rows) if names else rows
-        WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out, carried)
+        WRITERS[spec.form](map(spec.redaction.redact_row, rows) if spec.redaction else rows, out, carried)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes
         raise journal.damaged_error() from None
 

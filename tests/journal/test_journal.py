@@ -156,7 +156,7 @@ def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_
     gone = [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 7, done=True)]
     commit(journal, [], [], [*gone, StepOutcome("sign_out", 2, False, "Code", "why")])  # noqa: FBT003
     journal.write.begin_steps(order)  # as a resumed run does
-    assert sorted(journal.read.step_tasks(order, "sign_out", POOL, 9), key=lambda leaver: leaver.number) == [
+    assert sorted(journal.read.step_tasks(order, "sign_out", POOL, 9), key=lambda task: task.number) == [
         StepTask(3, "cat", POOL),
         StepTask(5, "eve", POOL),
     ]

@@ -13,13 +13,13 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, Refused
 from bulkreset.log import open_log
 from bulkreset.run import control_file
-from bulkreset.run.control import LOOK_SECONDS, RunControl
+from bulkreset.run.control import LOOK_AT_ORDERS_SECONDS, RunControl
 from bulkreset.run.control_file import (
     MAX_ORDERS,
     NAME,
+    ControlOrder,
     ControlRefused,
     InForce,
-    Order,
     add_order,
     in_force,
     read_orders,
@@ -33,8 +33,8 @@ NOW, LATER = "2026-11-30T07:00:00.000Z", "2026-11-30T09:00:00.000Z"  # execution
 LANE = "123456789012/eu-west-1"
 
 
-def order(**changes: Any) -> Order:  # noqa: ANN401  (any change)
-    return Order(at=AT, by="ann@here", **changes)
+def order(**changes: Any) -> ControlOrder:  # noqa: ANN401  (any change)
+    return ControlOrder(at=AT, by="ann@here", **changes)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
         ([order(limit=5), order(stop=True)], InForce()),
     ],
 )
-def test_the_latest_order_for_a_lane_counts(orders: list[Order], expected: InForce) -> None:
+def test_the_latest_order_for_a_lane_counts(orders: list[ControlOrder], expected: InForce) -> None:
     assert in_force(orders, LANE) == expected
 
 
@@ -164,7 +164,7 @@ class Controlled:
 
     def look(self) -> None:
         """Look when the time for it has come."""
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(LOOK_AT_ORDERS_SECONDS)
         self.it.look()
 
 
@@ -189,7 +189,7 @@ def test_an_order_to_stop_ends_the_run_as_a_signal_does(folder: Path) -> None:
     run = Controlled(folder)
     add_order(folder, NOW, order(stop=True))
     with run.stop.add_check(run.it.look):
-        run.clock.advance(LOOK_SECONDS)
+        run.clock.advance(LOOK_AT_ORDERS_SECONDS)
         run.stop.check()
         with pytest.raises(Interrupted, match=r"by ann@here \(bulkreset control --stop\)") as ended:
             run.stop.check()
