@@ -319,7 +319,8 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
 
 
 def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
-    out.write(f"Report: {home.path / summary.report}\n")
+    if (home.path / summary.report).exists():  # a stopped run does not wait for a long one
+        out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
 

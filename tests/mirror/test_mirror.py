@@ -126,6 +126,21 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     namesake.close()
 
 
+def test_report_of_an_earlier_execution_does_not_stay_if_there_is_no_later_one(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    some_commits(run.begin())
+    for name in ("report.csv", "report.html"):
+        (run.home.path / name).write_text("an earlier end")
+    run.mirror.finish()
+    assert {"runs/r/report.csv", "runs/r/report.html"} <= {*s3.keys("runs/r/")}
+    for name in ("report.csv", "report.html"):
+        (run.home.path / name).unlink()
+    run.journal.write.change(reports_stale=True)
+    run.mirror.finish()
+    assert not [key for key in s3.keys("runs/r/") if "/report." in key]
+    run.close()
+
+
 def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
