@@ -14,7 +14,8 @@ from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import ControlRate, parse_rate
 from bulkreset.errors import Refused, Stopped
-from bulkreset.statuses import REMAINING, SETTLED, Status, count_of
+from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
+from bulkreset.steps import BY_COLUMN
 
 if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0  # between two looks at the journal
 WATCH_PART = 10  # counting the rows takes at most so small a part of the time
 WATCH_LOOK_SECONDS = 0.1  # between two looks whether a signal came
+_LATER = "It sends nothing yet: orders are in force from the first row on."
 
 
 def control(
@@ -46,40 +48,32 @@ def control(
     ] = None,
 ) -> None:
     """Slow down, pause or stop a run that another process works on. Without options, show what is in force."""
-    from bulkreset.journal.execution import operator, utc_now
-    from bulkreset.run.control import give_order, orders_of
-    from bulkreset.run.control_file import Order
+    from bulkreset.run.control import give_order, is_sending, new_order, orders_of
 
     if pause and continue_:
         raise Refused("--pause and --continue contradict each other.", "Pass one of the two.")
-    asked = {"rate": parse_rate(rate), "share": share, "limit": limit}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    changes |= {"paused": pause} if pause or continue_ else {}
-    changes |= {"stop": True} if stop else {}
-    if lane and not changes.keys() & {"rate", "share", "paused"}:
-        raise Refused("--lane needs what to change there.", "Add --rate, --share, --pause or --continue.")
-    if lane and changes.keys() & {"limit", "stop"}:
-        raise Refused("--limit and --stop are for the whole run.", "Leave out --lane.")
-    if not changes:
+    paused = pause if pause or continue_ else None
+    if lane is None and not (rate or share or limit or stop or paused is not None):
         sys.stdout.write(_describe(*orders_of(run_dir)) + "\n")
     else:
-        try:
-            order = Order(at=utc_now(), by=operator(), lane=lane or "", **changes)
-        except ValueError:
-            raise Refused(f"--rate {rate} is no rate.", 'Pass 0.001 to 10000 calls per second, or "auto".') from None
+        order = new_order(lane or "", rate=parse_rate(rate), share=share, paused=paused, limit=limit, stop=stop or None)
         state, _ = give_order(run_dir, order)
-        sys.stdout.write(f"{order.words}: given to the run {state.run_id}. It follows within a second.\n")
+        follows = "It follows within a second." if is_sending(state) or order.stop else _LATER
+        sys.stdout.write(f"{order.words}: given to the run {state.run_id}. {follows}\n")
     process.require_stdout_written()
 
 
 def _describe(state: "RunState", orders: "Sequence[Order]") -> str:
     """Return what is in force in a running run, and why, as lines of text."""
+    from bulkreset.run.control import is_sending
+
     lines = []
     for lane in state.lanes:
         name = f"{lane.account}/{lane.region}".lstrip("/")
         rate = lane.limit if lane.limited_by else lane.ceiling
         said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
         lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
+    lines += [] if is_sending(state) else [_LATER]
     lines += [f"{order.at}  {order.by}: {order.words}" for order in orders]
     return "\n".join([*lines, *([] if orders else ["No order has been given to this execution."])])
 
@@ -141,14 +135,15 @@ class WatchedRun:
             shown.counts, shown.total = _counted(lane.counts)
             shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
             shown.stopped = lane.stopped_by is not None
-        if status.sign_outs:
-            progress.pending = sum(status.sign_outs.values()) - progress.counts[Status.SET]
-            progress.signed_out = status.sign_outs["done"] + status.sign_outs["failed"]
-            progress.sign_out_failed = status.sign_outs["failed"]
+        for column, step in status.steps.items():
+            name = BY_COLUMN[column].name
+            progress.pending = {**progress.pending, name: sum(step.values()) - progress.counts[Status.SET]}
+            progress.steps[name] = step["done"] + step["failed"]
+            progress.failed_steps[name] = step["failed"]
         self._display.sending(progress)
 
 
 def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:
-    """Return the rows by status, and how many are or will be settled by sending."""
+    """Return the rows by status, and how many are or will be finished by sending."""
     found = Counter({Status(name): rows for name, rows in counts.items()})
-    return found, count_of(found, SETTLED) + count_of(found, REMAINING)
+    return found, count_of(found, FINISHED) + count_of(found, REMAINING)

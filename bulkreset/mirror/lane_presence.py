@@ -12,6 +12,7 @@ from bulkreset.s3 import Bucket, BucketError
 from bulkreset.send.sharing import Neighbours, lane_folder, new_name
 
 SECONDS: Final = 60.0  # how long a run counts that has not renewed its object
+SOON: Final = 2.0  # seconds between two renewals while this run waits until another one splits with it
 FORGOTTEN: Final = 3600.0  # seconds after which the object of a dead run is deleted
 _MAX_BYTES: Final = 4096
 
@@ -19,8 +20,9 @@ _MAX_BYTES: Final = 4096
 class S3Presence:
     """An object that this process renews. What it knows of other runs is as old as the last renewal.
 
-    A renewal that fails changes nothing: the run counts for others until SECONDS have passed. `tell` gets the first
-    problem.
+    `mirror` is the address of the run's mirror, which no other run has: an object with it is left from a dead process of
+    this run. A renewal that fails changes nothing: the run counts for others until SECONDS have passed. `tell` gets the
+    first problem.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class S3Presence:
         bucket: Bucket,
         prefix: str,
         lane: str,
+        mirror: str,
         run_dir: str,
         tell: Callable[[str], None],
         now: Callable[[], float] = time.time,
@@ -35,12 +38,15 @@ class S3Presence:
         self._bucket = bucket
         self._at = f"{prefix}lanes/{lane_folder(lane)}/"
         self._name = f"{new_name()}.json"
+        self._mirror = mirror
         self._run_dir = run_dir
         self._tell = tell
         self._now = now
         self._found = Neighbours()
+        self._split_by = 1
         self._told = False
-        self._over = threading.Event()
+        self._over = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, name="lane", daemon=True)
 
     def start(self) -> "S3Presence":
@@ -53,10 +59,17 @@ class S3Presence:
         """Return the other live runs, as of the last renewal."""
         return self._found
 
+    def publish(self, split_by: int) -> None:
+        """Tell the others soon by how many runs this one splits the quota."""
+        if split_by != self._split_by:
+            self._split_by = split_by
+            self._wake.set()
+
     def renew(self) -> None:
         """Write the object again, and read those of others."""
         try:
-            body = {"until": self._now() + SECONDS, "run_dir": self._run_dir, "host": socket.gethostname()}
+            run = {"mirror": self._mirror, "run_dir": self._run_dir, "host": socket.gethostname()}
+            body = {"until": self._now() + SECONDS, **run, "split_by": self._split_by}
             self._bucket.put(self._at + self._name, json.dumps(body).encode())
             self._found = self._look()
         except BucketError as error:
@@ -66,38 +79,47 @@ class S3Presence:
 
     def close(self) -> None:
         """Leave the lane."""
-        self._over.set()
+        self._over = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
         with suppress(BucketError):  # the object expires by itself
             self._bucket.delete([self._at + self._name])
 
     def _look(self) -> Neighbours:
-        live: dict[str, str] = {}
+        live: dict[str, tuple[str, int]] = {}
         for found in self._bucket.objects(self._at):
             name = found.uri.rpartition("/")[2]
             if name == self._name or not name.endswith(".json"):
                 continue
-            until, told = self._read(found.uri)
+            until, told, split_by = self._read(found.uri)
             if until > self._now():
-                live[name] = told
+                live[name] = told, split_by
             elif until < self._now() - FORGOTTEN:
                 self._bucket.delete([found.uri])
-        earlier = sum(name < self._name for name in live)
-        return Neighbours(len(live), earlier, live[min(live)] if live else "")
+        return Neighbours.of(self._name, live)
 
-    def _read(self, uri: str) -> tuple[float, str]:
-        """Return until when a run counts, and its name. An object that is not ours, or is gone, counts for nobody."""
+    def _read(self, uri: str) -> tuple[float, str, int]:
+        """Return until when a run counts, its name, and by how many it splits.
+
+        An object that is not ours, is gone, or is of a dead process of this run counts for nobody.
+        """
         try:
             told: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
-            return float(told["until"]), f"{told['run_dir']} on {told['host']}"
+            until = 0.0 if told.get("mirror") == self._mirror else float(told["until"])
+            return until, f"{told['run_dir']} on {told['host']}", int(told.get("split_by", 0))
         except BucketError as error:
             if error.is_missing:
-                return self._now(), ""
+                return self._now(), "", 0
             raise
-        except (ValueError, KeyError, TypeError):
-            return self._now(), ""
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return self._now(), "", 0
 
     def _keep_renewing(self) -> None:
-        while not self._over.wait(SECONDS / 4):
+        while True:
+            waits = self._split_by > 1 and self._found.split_by <= self._found.others
+            self._wake.wait(SOON if waits else SECONDS / 4)
+            self._wake.clear()
+            if self._over:
+                return
             self.renew()

@@ -184,7 +184,7 @@ class JournalMirror:
     def enter_lane(self, lane: str, run_dir: str) -> S3Presence:
         """Make the run known to others in a lane that have mirrors with the same prefix."""
         prefix = self.at.rstrip("/").rpartition("/")[0] + "/"
-        return S3Presence(self._bucket, prefix, lane, run_dir, self._tell).start()
+        return S3Presence(self._bucket, prefix, lane, self.at, run_dir, self._tell).start()
 
     def upload_page(self) -> None:
         """Upload the page of the run as it is now, without a retry. Raises RecordError. Any thread may call it."""

@@ -4,21 +4,29 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.clock import Clock
 from bulkreset.errors import BulkresetError, Refused
+from bulkreset.job.pace import FASTEST, SLOWEST
 from bulkreset.journal.execution import operator, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.run_state import ControlFacts, RunState
+from bulkreset.journal.run_state import ControlFacts, Phase, RunState
 from bulkreset.log import Log
 from bulkreset.run.control_file import NAME, ControlRefused, Order, add_order, in_force, read_orders, row_limit
 from bulkreset.send.ceiling import Limit
 
 LOOK_SECONDS: Final = 0.5  # between two looks at the file
 SIGNAL: Final = "SIGUSR1"
+_VALUES: Final = {
+    "rate": f'A rate is {SLOWEST:g} to {FASTEST:g} calls per second, or "auto".',
+    "share": f"A share is a number from {SLOWEST:g} to 1.",
+    "limit": "A limit is a number of rows, at least 1.",
+}
 
 
 class RunControl:
@@ -42,9 +50,9 @@ class RunControl:
         self._refused = ""
         self.orders: Sequence[Order] = ()
 
-    def look(self) -> None:
-        """Read the orders if LOOK_SECONDS have passed. An order to stop requests it of the cancel token."""
-        if self._clock.now() < self._looked_at + LOOK_SECONDS:
+    def look(self, *, at_once: bool = False) -> None:
+        """Read the orders if LOOK_SECONDS have passed, or `at_once`. An order to stop requests it of the cancel token."""
+        if not at_once and self._clock.now() < self._looked_at + LOOK_SECONDS:
             return
         with self._lock:
             self._looked_at = self._clock.now()
@@ -94,19 +102,44 @@ class RunControl:
             self.orders = [*self.orders, order]
 
 
+def new_order(lane: str = "", **changes: Any) -> Order:  # noqa: ANN401  (the fields of Order)
+    """Return an order of this user, given now. A change of None is left out. Raises Refused if it is not one."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    if not given:
+        raise Refused("An order needs what to change.", "Name a rate, a share, a limit, a pause or a stop.")
+    if lane and given.keys() & {"limit", "stop"}:
+        raise Refused("A limit of rows and a stop are for the whole run.", "Leave out the lane.")
+    try:
+        return Order(at=utc_now(), by=operator(), lane=lane, **given)
+    except ValidationError as error:
+        name = error.errors()[0]["loc"][0]
+        raise Refused(f"{(changes | {'lane': lane})[str(name)]!r} is no {name}.", _VALUES.get(str(name), "")) from None
+
+
 def give_order(run_dir: Path, order: Order) -> tuple[RunState, Sequence[Order]]:
     """Add an order for the process that works on the run; return the run's state and all orders.
 
-    Raises Refused if no process of this user works on the run, or if it has no such lane.
+    Raises Refused if no process of this user works on the run, or if it cannot follow.
     """
     home, state = _running(run_dir)
     if home.path.stat().st_uid != os.geteuid():
         raise Refused(f"Another user owns the run {run_dir}.", "Give the order as its owner.")
+    if state.is_dry_run and not order.stop:
+        raise Refused("A dry run sends nothing, so it has no rate and no rows to limit.", "It can be stopped.")
     lanes = [f"{lane.account}/{lane.region}".lstrip("/") for lane in state.lanes]
+    if order.lane and not lanes:
+        raise Refused(
+            "The run is planning, and does not know its lanes yet.",
+            "Give the order for all lanes now, or for one lane when the run has shown its plan.",
+        )
     if order.lane and order.lane not in lanes:
-        known = ", ".join(lanes) or "none yet"
-        raise Refused(f"The run has no lane {order.lane}.", f"Its lanes: {known}.")
+        raise Refused(f"The run has no lane {order.lane}.", f"Its lanes: {', '.join(lanes)}.")
     return state, add_order(home.path, state.execution.started_at, order)
+
+
+def is_sending(state: RunState) -> bool:
+    """Return whether the run follows orders for its pace at once, because it sends or has sent."""
+    return state.phase is Phase.APPLYING
 
 
 def orders_of(run_dir: Path) -> tuple[RunState, Sequence[Order]]:

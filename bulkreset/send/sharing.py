@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, Self
 
 from bulkreset.errors import Busy
 from bulkreset.files import create_file
@@ -26,11 +26,23 @@ Mode = Literal["split", "wait", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """How many other runs send in a lane, and how many of them began before this one. `example` names one of them."""
+    """How many other runs send in a lane, and how many of them began before this one. `example` names one of them.
+
+    `split_by` is by how many runs each of the others splits the quota, at least.
+    """
 
     others: int = 0
     earlier: int = 0
     example: str = ""
+    split_by: int = 0
+
+    @classmethod
+    def of(cls, own: str, found: Mapping[str, tuple[str, int]]) -> Self:
+        """Return what a run with the name `own` knows if it finds these runs: what they are, and by how many they split."""
+        if not found:
+            return cls()
+        earlier = sum(name < own for name in found)
+        return cls(len(found), earlier, found[min(found)][0], min(runs for _, runs in found.values()))
 
 
 class Presence(Protocol):
@@ -38,6 +50,9 @@ class Presence(Protocol):
 
     def neighbours(self) -> Neighbours:
         """Return the other runs in the lane."""
+
+    def publish(self, split_by: int) -> None:
+        """Tell the others by how many runs this one splits the quota; it is 1 until this is called."""
 
     def close(self) -> None:
         """Leave the lane."""
@@ -67,6 +82,7 @@ class LocalPresence:
         for parent in (*reversed(folder.parents), folder):  # with `parents=True`, others could read the new parents
             parent.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
+        self._run_dir = run_dir
         while True:
             self._path = folder / f"{new_name()}{_SUFFIX}"
             self._lock = create_file(self._path)
@@ -74,13 +90,18 @@ class LocalPresence:
             if os.fstat(self._lock).st_nlink:
                 break
             os.close(self._lock)  # another process deleted it before it was locked
-        os.write(self._lock, json.dumps({"run_dir": run_dir, "pid": os.getpid()}).encode())
+        self.publish(1)
 
     def neighbours(self) -> Neighbours:
         """Return the other live runs in the lane."""
         names = [name for name in self._names() if name != self._path.name and self._is_alive(self._folder / name)]
-        earlier = sum(name < self._path.name for name in names)
-        return Neighbours(len(names), earlier, self._describe(min(names)) if names else "")
+        return Neighbours.of(self._path.name, {name: self._read(name) for name in names})
+
+    def publish(self, split_by: int) -> None:
+        """Tell the others by how many runs this one splits the quota. They read it again if it cannot be written now."""
+        body = json.dumps({"run_dir": self._run_dir, "pid": os.getpid(), "split_by": split_by})
+        with suppress(OSError):
+            os.pwrite(self._lock, (body + " " * 8).encode(), 0)  # a shorter number leaves nothing of a longer one
 
     def close(self) -> None:
         """Leave the lane."""
@@ -108,23 +129,29 @@ class LocalPresence:
             os.close(opened)
         return False
 
-    def _describe(self, name: str) -> str:
+    def _read(self, name: str) -> tuple[str, int]:
+        """Return which run it is, and by how many runs it splits; 0 if that cannot be read."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return str(json.loads((self._folder / name).read_bytes()[:4096])["run_dir"])
-        return "another run"
+            told: Any = json.loads((self._folder / name).read_bytes()[:4096])
+            return str(told["run_dir"]), int(told["split_by"])
+        return "another run", 0
 
 
 @dataclass(slots=True)
 class _Lane:
+    """A lane that the run is in. `admitted`: all runs that it met there split the quota with it, so it may send."""
+
     presences: list[Presence]
     looked_at: float = float("-inf")
     found: Neighbours = field(default_factory=Neighbours)
+    admitted: bool = False
 
 
 class SharedLanes:
     """A source of limits: other runs in the same lanes. The job says whether to split the quota, to wait, or to refuse.
 
-    `share` is the job's share of the quota, which the runs split.
+    `share` is the job's share of the quota, which the runs split. A run that splits sends nothing until all others that it
+    meets say that they split with it: so all together never take more than the share, however late they look.
     """
 
     def __init__(self, mode: Mode, share: float, log: Log, now: Callable[[], float] = time.monotonic) -> None:
@@ -138,6 +165,7 @@ class SharedLanes:
         """Make the run known in a lane. Raises Busy if another run is there and the job says so."""
         entered = self._lanes[lane] = _Lane([*presences])
         found = self._look(entered)
+        entered.admitted = not found.others
         if found.others and self._mode == "refuse" and found.earlier:
             raise Busy(
                 f"Another run sends in {lane}: {found.example}.",
@@ -147,7 +175,7 @@ class SharedLanes:
             self._tell(lane, found)
 
     def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
-        """Return an equal part of the job's share of the quota, or 0 while an earlier run is there and the job waits."""
+        """Return an equal part of the job's share of the quota, or 0 while the run has to wait for another one."""
         entered = self._lanes.get(lane)
         if entered is None:
             return
@@ -158,7 +186,8 @@ class SharedLanes:
         if self._mode == "wait" and found.earlier:
             yield Limit(0.0, SHARED)
         elif self._mode == "split" and found.others:
-            yield Limit(round(quota * self._share / (found.others + 1), 3), SHARED)
+            entered.admitted |= found.split_by > found.others
+            yield Limit(round(quota * self._share / (found.others + 1), 3) if entered.admitted else 0.0, SHARED)
 
     def close(self) -> None:
         """Leave all lanes."""
@@ -171,10 +200,13 @@ class SharedLanes:
         """Return what the presences say; the one that knows of most runs counts, because a run may be known to several."""
         if self._now() >= lane.looked_at + LOOK_SECONDS:
             lane.looked_at = self._now()
+            for presence in lane.presences:  # what was found at the last look is in force since then
+                presence.publish(lane.found.others + 1 if self._mode == "split" else 1)
             known = [presence.neighbours() for presence in lane.presences]
             most = max(known, key=lambda found: found.others, default=Neighbours())
             earlier = max((found.earlier for found in known), default=0)
-            lane.found = Neighbours(most.others, earlier, most.example)
+            split_by = min((found.split_by for found in known if found.others), default=0)
+            lane.found = Neighbours(most.others, earlier, most.example, split_by)
         return lane.found
 
     def _tell(self, lane: str, found: Neighbours) -> None:

@@ -2,16 +2,28 @@
 
 import io
 import sys
+import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.credentials import DeferredRefreshableCredentials
 
+from bulkreset.cognito import role_credentials
+from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import EMULATED_ACCOUNT, Caller, TargetSession, emulated_session, open_session
+from bulkreset.cognito.transport_factory import TransportKind, open_transport
 from bulkreset.errors import Interrupted, TargetError
 from bulkreset.job import Target
+from bulkreset.models import Row, Secret
+from bulkreset.send.pacer import Pacer
 from tests.cognito.conftest import POOL
+from tests.e2e.command import LAX
+from tests.send.fakes import FakeClock
 from tests.sim.handle import Simulator
 
 NOWHERE = "local_Pool1"  # an id that names no Region
@@ -222,6 +234,42 @@ def test_calls_are_made_in_the_role(sim: Simulator, monkeypatch: pytest.MonkeyPa
     assert (assumed.operation, assumed.pool, assumed.region) == ("AssumeRole", ROLE, "us-east-1")
     assert asked.access_key.startswith("ASIA")
     assert session.credential_refresher()()  # other keys than before: the role is assumed anew
+
+
+@pytest.mark.usefixtures("credentials")
+@pytest.mark.parametrize("kind", ["boto3", "crt"])
+def test_role_is_assumed_anew_before_the_first_call_after_a_long_pause(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, kind: TransportKind
+) -> None:
+    clock, stop = FakeClock(time.time()), threading.Event()
+
+    def shown() -> datetime:
+        return datetime.fromtimestamp(clock.now(), UTC)
+
+    by_clock = partial(DeferredRefreshableCredentials, time_fetcher=shown)
+    monkeypatch.setattr(role_credentials, "DeferredRefreshableCredentials", by_clock)
+    monkeypatch.setattr("botocore.credentials._local_now", shown)
+    sim.configure(roles={ROLE: None})
+    sim.add_pool(POOL, ["ann"], LAX, account="444444444444")
+    session = in_role(sim, monkeypatch)
+    sending, pacer = open_transport(kind, session), Pacer(20, clock)
+    row = Row(1, "ann", Secret("New-Word.1"), POOL, permanent=True)
+    keys = session.credentials()
+    assert keys
+    first = keys.access_key
+    for _ in range(2):
+        assert pacer.wait(stop)
+        assert sending.set_password(row).disposition is Disposition.DONE
+    pacer.set_ceiling(0)
+    sim.configure(role_seconds=24 * 3600, faults={"expire": {first: {"calls": 2}}})
+    clock.advance(8 * 3600)
+    pacer.set_ceiling(20)
+    assert pacer.wait(stop)
+    assert sending.set_password(row).disposition is Disposition.DONE
+    *before, after = sim.calls("AdminSetUserPassword")
+    assert {call.access_key for call in before} == {first}
+    assert after.access_key != first
+    assert len(sim.calls("AssumeRole")) == 2
 
 
 @pytest.mark.usefixtures("credentials")

@@ -23,7 +23,7 @@ class Person:
     def __init__(self, terminal: int, process: subprocess.Popen[str], run_dir: Path) -> None:
         self._terminal = terminal
         self.process = process
-        self._run_dir = run_dir
+        self.run_dir = run_dir
         self.shown = ""
 
     def read_until(self, text: str) -> str:
@@ -52,7 +52,7 @@ class Person:
             pass
         code = self.process.wait(PATIENCE)
         assert "Traceback" not in self.shown
-        return Ran(code, self.shown, self.shown, self._run_dir)
+        return Ran(code, self.shown, self.shown, self.run_dir)
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._terminal], [], [], max(0.0, seconds))[0]:

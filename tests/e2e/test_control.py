@@ -1,6 +1,7 @@
 """A run that is steered while it works: paused, slowed down, limited and stopped, here and on a cluster."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import RunState
 from tests.e2e.command import SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.e2e.test_confirmation import PROMPT, at_a_terminal
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -118,11 +120,90 @@ def test_row_limit_of_an_order_ends_the_run(bulkreset: Command, sim: Simulator) 
     assert "Stopped after 20 rows, as bulkreset control --limit asks. 20 left." in ran.summary["stopped_by"]["message"]
 
 
+NOT_YET = "It sends nothing yet: orders are in force from the first row on."
+
+
+def test_order_to_a_run_that_plans_is_in_force_from_the_first_row_on(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(ROWS)])
+    sim.configure(faults={"every": {"operation": "ListUsers", "hold": True}})
+    run_dir = bulkreset.home / "run"
+    path = write_csv(bulkreset.home / "in.csv", people(ROWS))
+    with bulkreset.start(*bulkreset.checked(path), "--yes", "--rate", "200", "--run-dir", run_dir) as process:
+        wait_until(lambda: sim.calls("ListUsers"))
+        assert NOT_YET in command(bulkreset, "control", run_dir, "--pause").stdout
+        shown = command(bulkreset, "control", run_dir).stdout
+        assert (NOT_YET in shown, ": pause" in shown) == (True, True)
+        early = command(bulkreset, "control", run_dir, "--rate", "5", "--lane", "123456789012/us-east-1")
+        assert (early.code, "does not know its lanes yet" in early.stderr) == (2, True)
+        sim.configure(faults={"every": None})
+        wait_until(lambda: limited_by(run_dir, "paused"))
+        assert sim.calls(SET) == []
+        assert command(bulkreset, "control", run_dir, "--continue").code == 0
+        ran = finish(process, run_dir)
+    assert ran.code == 0
+    assert_they_agree(ran, sim)
+    assert [order.order for order in state_of(run_dir).control] == ["pause", "continue"]
+
+
+def test_order_at_the_prompt_is_in_force_from_the_first_row_on(bulkreset: Command, sim: Simulator) -> None:
+    args = bulkreset.against(write_csv(bulkreset.home / "in.csv", people(3)))
+    with at_a_terminal(bulkreset, args) as person:
+        assert PROMPT in person.read_until(PROMPT)
+        run_dir = person.run_dir
+        assert NOT_YET in command(bulkreset, "control", run_dir, "--pause").stdout
+        person.type("y\n")
+        wait_until(lambda: limited_by(run_dir, "paused"))
+        assert sim.calls(SET) == []
+        assert command(bulkreset, "control", run_dir, "--continue").code == 0
+        assert person.end().code == 0
+    assert len(sim.calls(SET)) == 3
+
+
+def test_order_to_stop_ends_the_question(bulkreset: Command, sim: Simulator) -> None:
+    args = bulkreset.against(write_csv(bulkreset.home / "in.csv", people(3)))
+    with at_a_terminal(bulkreset, args) as person:
+        assert PROMPT in person.read_until(PROMPT)
+        said = command(bulkreset, "control", person.run_dir, "--stop").stdout
+        assert "It follows within a second." in said
+        assert person.end().code == 143
+    assert sim.calls(SET) == []
+    assert [order.order for order in state_of(person.run_dir).control] == ["stop"]
+
+
+def test_dry_run_follows_nothing_but_a_stop(bulkreset: Command, sim: Simulator) -> None:
+    seed(sim, [name for name, _ in people(3)])
+    sim.configure(faults={"every": {"operation": "ListUsers", "hold": True}})
+    run_dir = bulkreset.home / "run"
+    checked = bulkreset.checked(write_csv(bulkreset.home / "in.csv", people(3)))
+    with bulkreset.start(*checked, "--dry-run", "--run-dir", run_dir) as process:
+        wait_until(lambda: sim.calls("ListUsers"))
+        refused = command(bulkreset, "control", run_dir, "--pause")
+        assert (refused.code, "A dry run sends nothing" in refused.stderr) == (2, True)
+        assert command(bulkreset, "control", run_dir, "--stop").code == 0
+        assert finish(process, run_dir).code == 143
+
+
+def test_run_killed_while_paused_is_resumed_without_the_pause(bulkreset: Command, sim: Simulator) -> None:
+    process, run_dir = begun(bulkreset, sim)
+    with process:
+        assert command(bulkreset, "control", run_dir, "--pause").code == 0
+        wait_until(lambda: limited_by(run_dir, "paused"))
+        os.kill(process.pid, signal.SIGKILL)
+        finish(process, run_dir)
+    told = json.loads(command(bulkreset, "status", run_dir, "--json").stdout)
+    assert (told["state"], told["control"][0]["order"]) == ("crashed", "pause")
+    with bulkreset.start("resume", run_dir) as resumed:
+        again = finish(resumed, run_dir)
+    assert (again.code, again.summary["counts"]) == (0, {"set": ROWS})
+    assert {call.username for call in sim.calls(SET)} == {name for name, _ in people(ROWS)}
+    assert [lane.limited_by for lane in state_of(run_dir).lanes] == [""]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--pause", "--continue"], "contradict"),
-        (["--lane", "1/r"], "needs what to change"),
+        (["--lane", "1/r"], "An order needs what to change"),
         (["--lane", "1/r", "--stop", "--pause"], "for the whole run"),
         (["--rate", "fast"], "is no rate"),
         (["--lane", "1/nowhere", "--pause"], "has no lane 1/nowhere"),

@@ -1,11 +1,15 @@
 """Runs with the same mirror prefix know of each other by objects that they renew."""
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from bulkreset.log import open_log
 from bulkreset.mirror.lane_presence import FORGOTTEN, SECONDS, S3Presence
 from bulkreset.s3 import Bucket, BucketError, Object
-from bulkreset.send.sharing import Neighbours
+from bulkreset.send.sharing import LOOK_SECONDS, Neighbours, SharedLanes
+from tests.bucket import BUCKET
+from tests.bucket import Storage as BucketOfTests
 
 PREFIX, LANE = "s3://b/runs/", "1/r"
 AT = "s3://b/runs/lanes/1_r/"
@@ -16,7 +20,7 @@ class Storage:
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
-        self.now, self.fails, self.told = 1000.0, False, list[str]()
+        self.now, self.fails, self.told = 1e9, False, list[str]()
 
     def put(self, uri: str, body: bytes) -> str:
         """Keep it."""
@@ -42,7 +46,8 @@ class Storage:
 
     def presence(self, run_dir: str) -> S3Presence:
         """A run that looks when it is told to."""
-        it = S3Presence(cast("Bucket", self), PREFIX, LANE, run_dir, self.told.append, lambda: self.now)
+        mirror = f"{PREFIX}{run_dir}/"
+        it = S3Presence(cast("Bucket", self), PREFIX, LANE, mirror, run_dir, self.told.append, lambda: self.now)
         it.renew()
         return it
 
@@ -85,5 +90,63 @@ def test_problem_is_told_once_and_changes_nothing() -> None:
     assert "AccessDenied" in storage.told[0]
 
 
+def test_runs_know_by_how_many_the_others_split() -> None:
+    storage = Storage()
+    first, second = storage.presence("one"), storage.presence("two")
+    assert second.neighbours().split_by == 1
+    first.publish(2)
+    assert second.neighbours().split_by == 1  # of the last renewal
+    first.renew()
+    second.renew()
+    assert second.neighbours().split_by == 2
+    third = storage.presence("three")
+    assert third.neighbours().split_by == 1  # the least counts
+
+
+def test_object_of_a_dead_process_of_the_same_run_counts_for_nobody_and_is_deleted() -> None:
+    storage = Storage()
+    storage.presence("one")  # killed
+    assert storage.presence("one").neighbours() == Neighbours()
+    assert len(storage.kept) == 1
+
+
 def test_objects_have_addresses() -> None:
     assert "uri" in Object.__dataclass_fields__
+
+
+def test_runs_with_one_prefix_in_s3_split_the_quota_and_never_take_more(
+    s3: BucketOfTests,
+) -> None:
+    told: list[str] = []
+    now = 0.0
+
+    def enter(name: str) -> tuple[S3Presence, SharedLanes]:
+        at = f"s3://{BUCKET}/runs/"
+        presence = S3Presence(Bucket(region="us-east-1"), at, LANE, f"{at}{name}/", name, told.append)
+        presence.renew()
+        shared = SharedLanes("split", 0.8, open_log(io.StringIO(), "id", None), lambda: now)
+        shared.enter(LANE, [presence])
+        return presence, shared
+
+    def rates() -> list[float]:
+        """What each run may send after its next look, and the looks of all that are there."""
+        nonlocal now
+        now += LOOK_SECONDS
+        return [next((limit.rate or 0.0 for limit in shared.limits(LANE, "", 30.0)), 24.0) for _, shared in runs]
+
+    runs = [enter("one")]
+    assert rates() == [24.0]
+    runs.append(enter("two"))
+    assert rates() == [24.0, 0.0]  # the first one does not know yet
+    runs[0][0].renew()
+    assert rates() == [12.0, 0.0]
+    assert rates() == [12.0, 0.0]  # it says so from now on, with its next renewal
+    runs[0][0].renew()
+    assert rates() == [12.0, 0.0]
+    runs[1][0].renew()
+    assert rates() == [12.0, 12.0]
+    runs.pop(0)[1].close()
+    runs[0][0].renew()
+    assert rates() == [24.0]
+    runs[0][1].close()
+    assert (s3.keys("runs/lanes/"), told) == ([], [])

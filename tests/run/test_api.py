@@ -3,14 +3,17 @@
 import json
 import math
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from bulkreset import (
     Result,
     apply,
+    control,
     dry_run,
     errors,
+    extract,
     list_runs,
     load,
     passwords,
@@ -24,6 +27,7 @@ from tests.bucket import BUCKET, Storage
 from tests.e2e.campaigns import held, make_key, names, write_campaign, write_names
 from tests.e2e.command import LAX, POOL, SET, Command, people, write_csv, write_job
 from tests.sim import Simulator
+from tests.waiting import wait_until
 
 FAST = "[pace]\nrate = 200\n"
 SCHEDULE = '[schedule]\nstate = "state.json"\n'
@@ -148,3 +152,52 @@ def test_run_is_looked_at(here: Path, bulkreset: Command, sim: Simulator) -> Non
         verify("runs/one", within_days=math.inf)
     with pytest.raises(errors.RunDirError):
         status("runs/none")
+
+
+def test_run_is_steered_from_another_thread(here: Path, sim: Simulator) -> None:
+    sim.add_pool(POOL, [name for name, _ in people(60)], LAX)
+    write_csv(here / "in.csv", people(60))
+    job = load(write_job(here, sim.url, 'path = "in.csv"', "[pace]\nrate = 20\n"))
+    done: list[Result] = []
+    thread = Thread(target=lambda: done.append(apply(job, run_dir="one", confirm=True)))
+    thread.start()
+    wait_until(lambda: sim.calls(SET))
+    assert [order.words for order in control("one", paused=True)] == ["pause"]
+    wait_until(lambda: [lane.limited_by for lane in status("one").lanes] == ["paused"])
+    for wrong, said in (
+        ({"rate": "fast"}, "'fast' is no rate"),
+        ({"share": 1.5}, "1.5 is no share"),
+        ({"limit": 3, "lane": "123456789012/us-east-1"}, "for the whole run"),
+        ({"lane": "123456789012/us-east-1"}, "needs what to change"),
+        ({"paused": True, "lane": "1/nowhere"}, "has no lane 1/nowhere"),
+    ):
+        with pytest.raises(errors.Refused, match=said):
+            control("one", **wrong)  # wrong on purpose
+    assert [order.words for order in control("one", paused=False, rate=200)] == ["pause", "rate 200, continue"]
+    assert len(control("one")) == 2
+    thread.join()
+    assert done[0].summary.counts == {"set": 60}
+    with pytest.raises(errors.Refused, match="No process works on the run"):
+        control("one", stop=True)
+
+
+def test_rows_are_extracted_fixed_and_run_and_each_is_set_once(here: Path, sim: Simulator) -> None:
+    users = people(10)
+    sim.add_pool(POOL, [name for name, _ in users], LAX)
+    write_csv(here / "in.csv", [(name, "" if number % 3 == 0 else word) for number, (name, word) in enumerate(users)])
+    first = apply(load(write_job(here, sim.url, 'path = "in.csv"', FAST)), run_dir="one", confirm=True)
+    assert (first.exit_code, first.summary.counts) == (1, {"set": 6, "rejected": 4})
+    with pytest.raises(errors.Refused, match="would set their passwords again"):
+        extract("one", "again.csv", only=["set"])
+    found = extract("one", "again.csv")
+    assert (found.output, found.rows, found.left_out) == (Path("again.csv"), 4, 0)
+    with pytest.raises(errors.BulkresetError, match="already exists"):
+        extract("one", "again.csv")
+    lines = Path("again.csv").read_text(encoding="utf-8").splitlines()
+    Path("again.csv").write_text(
+        "\n".join([lines[0], *(f"{line}Fixed-Word.1" for line in lines[1:])]), encoding="utf-8"
+    )
+    second = apply(load(write_job(here, sim.url, 'path = "again.csv"', FAST)), run_dir="two", confirm=True)
+    assert second.summary.counts == {"set": 4}
+    calls = [call.username for call in sim.calls(SET)]
+    assert sorted(calls) == sorted(name for name, _ in users)

@@ -29,11 +29,13 @@ def test_runs_on_one_machine_see_each_other_until_they_leave(tmp_path: Path) -> 
     first = LocalPresence(folder, "/runs/one")
     assert first.neighbours() == Neighbours()
     second, third = LocalPresence(folder, "/runs/two"), LocalPresence(folder, "/runs/three")
-    assert first.neighbours() == Neighbours(2, 0, "/runs/two")
-    assert second.neighbours() == Neighbours(2, 1, "/runs/one")
-    assert third.neighbours() == Neighbours(2, 2, "/runs/one")
+    assert first.neighbours() == Neighbours(2, 0, "/runs/two", 1)
+    assert second.neighbours() == Neighbours(2, 1, "/runs/one", 1)
+    assert third.neighbours() == Neighbours(2, 2, "/runs/one", 1)
+    for split_by in (13, 3):  # the shorter number replaces the longer one
+        second.publish(split_by)
     first.close()
-    assert third.neighbours() == Neighbours(1, 1, "/runs/two")
+    assert third.neighbours() == Neighbours(1, 1, "/runs/two", 3)
     second.close()
     third.close()
     assert list(folder.iterdir()) == []
@@ -83,11 +85,15 @@ class Known:
     """A presence that says what a test says."""
 
     def __init__(self, found: Neighbours) -> None:
-        self.found, self.is_closed = found, False
+        self.found, self.is_closed, self.published = found, False, list[int]()
 
     def neighbours(self) -> Neighbours:
         """What is said."""
         return self.found
+
+    def publish(self, split_by: int) -> None:
+        """Note what the others are told."""
+        self.published.append(split_by)
 
     def close(self) -> None:
         """Leave."""
@@ -112,9 +118,12 @@ class RunInALane:
     ("mode", "found", "expected"),
     [
         ("split", [Neighbours()], []),
-        ("split", [Neighbours(1, 1, "r")], [Limit(12.0, "shared")]),
-        ("split", [Neighbours(1, 0, "r")], [Limit(12.0, "shared")]),
-        ("split", [Neighbours(1, 0, "r"), Neighbours(2, 0, "r")], [Limit(8.0, "shared")]),
+        ("split", [Neighbours(1, 1, "r", 2)], [Limit(12.0, "shared")]),
+        ("split", [Neighbours(1, 0, "r", 3)], [Limit(12.0, "shared")]),
+        ("split", [Neighbours(1, 1, "r", 1)], [Limit(0.0, "shared")]),
+        ("split", [Neighbours(1, 0, "r", 0)], [Limit(0.0, "shared")]),  # one that does not say it
+        ("split", [Neighbours(1, 0, "r", 3), Neighbours(2, 0, "r", 3)], [Limit(8.0, "shared")]),
+        ("split", [Neighbours(1, 0, "r", 2), Neighbours(2, 0, "r", 3)], [Limit(0.0, "shared")]),
         ("split", [], []),
         ("wait", [Neighbours(2, 0, "r")], []),
         ("wait", [Neighbours(2, 0, "r"), Neighbours(1, 1, "r")], [Limit(0.0, "shared")]),
@@ -140,7 +149,7 @@ def test_more_runs_are_told_and_the_limit_ends_with_them() -> None:
     lane = RunInALane("split", Neighbours())
     lane.it.enter(LANE, lane.known)
     assert lane.limits() == []
-    lane.known[0].found = Neighbours(1, 0, "/runs/two")
+    lane.known[0].found = Neighbours(1, 0, "/runs/two", 1)
     assert lane.limits() == [Limit(12.0, "shared")]
     assert lane.limits() == [Limit(12.0, "shared")]
     assert lane.out.getvalue().count("lane_shared") == 1
@@ -148,9 +157,35 @@ def test_more_runs_are_told_and_the_limit_ends_with_them() -> None:
     assert lane.limits() == []
 
 
+def test_a_split_is_told_when_it_is_in_force() -> None:
+    lane = RunInALane("split", Neighbours())
+    lane.it.enter(LANE, lane.known)
+    lane.known[0].found = Neighbours(1, 0, "/runs/two", 1)
+    lane.limits()
+    assert lane.known[0].published == [1, 1]  # this limit is set only when it has been returned
+    lane.limits()
+    assert lane.known[0].published == [1, 1, 2]
+
+
+def test_a_run_that_was_admitted_sends_on_when_more_runs_come() -> None:
+    lane = RunInALane("split", Neighbours(1, 1, "/runs/one", 2))
+    lane.it.enter(LANE, lane.known)
+    assert lane.limits() == [Limit(12.0, "shared")]
+    lane.known[0].found = Neighbours(2, 1, "/runs/one", 1)
+    assert lane.limits() == [Limit(8.0, "shared")]
+
+
+@pytest.mark.parametrize("mode", ["wait", "refuse"])
+def test_a_run_that_does_not_split_says_so(mode: Mode) -> None:
+    lane = RunInALane(mode, Neighbours(1, 0, "/runs/two", 1))
+    lane.it.enter(LANE, lane.known)
+    lane.limits()
+    assert set(lane.known[0].published) == {1}
+
+
 def test_lock_ends_with_the_process(tmp_path: Path) -> None:
     killed, it = LocalPresence(tmp_path, "/runs/killed"), LocalPresence(tmp_path, "/runs/one")
-    assert it.neighbours() == Neighbours(1, 1, "/runs/killed")
+    assert it.neighbours() == Neighbours(1, 1, "/runs/killed", 1)
     os.close(killed._lock)  # as the system does when the process ends
     assert it.neighbours() == Neighbours()
     it.close()

@@ -1,5 +1,7 @@
 """The timetable: which limit holds at a moment, over midnight, on the days on which clocks change, and for months."""
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 
 from bulkreset.job import PaceConfig
 from bulkreset.job.pace import TimetableEntry
-from bulkreset.send.ceiling import Limit
+from bulkreset.send.ceiling import JOB, Limit, lowest
+from bulkreset.send.pacer import Pacer
 from bulkreset.send.timetable import Timetable, TimetableLimit, rows_until, seconds_to_send, timetable_of
+from tests.send.fakes import FakeClock
 
 BERLIN = ZoneInfo("Europe/Berlin")  # clocks go from 02:00 to 03:00 on 2026-03-29, from 03:00 to 02:00 on 2026-10-25
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # by half an hour: from 02:00 to 02:30 on 2026-10-04
@@ -151,6 +155,30 @@ def test_limit_follows_the_clock_even_if_it_is_set_back() -> None:
     assert list(source.limits("", "", 30.0)) == [Limit(5.0, "timetable")]
     now -= 3600
     assert list(source.limits("", "", 30.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "half_hours"),
+    [
+        (
+            "2026-03-29T00:00:00",
+            [1800, 900, 1800, 1800, 1800, 1800],
+        ),  # the clock jumps over the last half hour of the limit
+        ("2026-10-24T23:00:00", [1800, 900, 900, 900, 900, 900, 1800]),  # and shows an hour of it twice
+    ],
+)
+def test_calls_of_a_night_in_which_clocks_change(start: str, half_hours: list[int]) -> None:
+    begin = at(start)
+    clock, stop = FakeClock(begin), threading.Event()
+    source = TimetableLimit(table(("01:30", 0.5), ("03:00", "auto")), clock.now)
+    pacer, limit, sent = Pacer(1.0, clock), Limit(1.0, JOB), Counter[int]()
+    while (now := clock.now()) < begin + 1800 * len(half_hours):
+        before, limit = limit, lowest([Limit(1.0, JOB), *source.limits("", "", 30.0)])
+        if limit != before:
+            pacer.set_ceiling(limit.rate)
+        assert pacer.wait(stop)
+        sent[int((now - begin) // 1800)] += 1
+    assert [sent[number] for number in range(len(half_hours))] == pytest.approx(half_hours, abs=1)
 
 
 @pytest.mark.parametrize(
