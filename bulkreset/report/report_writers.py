@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,7 @@ from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
 REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
+LINES_AT_ONCE = 1000  # of a CSV file
 _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}
 _TRUTH = {1: True, 0: False, None: None}
@@ -104,12 +105,14 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpe
 
 def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
     """Write one line per row, for people and spreadsheets. No cell can run as a spreadsheet formula."""
-    writer = csv.writer(_LfWriter(out), lineterminator="\r\n")
-    writer.writerow((*COLUMNS, *map(spreadsheet_safe, carried.names)))
-    if not carried.names:
-        writer.writerows(map(_csv_cells, rows))
-        return
-    writer.writerows((*_csv_cells(row), *map(spreadsheet_safe, carried.cells)) for row in rows)
+    lines: Iterator[tuple[Any, ...]] = map(_csv_cells, rows)
+    if carried.names:
+        lines = ((*cells, *map(spreadsheet_safe, carried.cells)) for cells in lines)
+    lines = chain([(*COLUMNS, *map(spreadsheet_safe, carried.names))], lines)
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(some)  # no cell has a CR, which this line end would not quote
+        out.write(text.getvalue().encode())
 
 
 def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
@@ -210,17 +213,6 @@ def _iso(unix_ms: int | None) -> str:
 @lru_cache(maxsize=64)
 def _second(unix: int) -> str:
     return format_iso(unix * _SECOND)[: -len("000Z")]
-
-
-class _LfWriter:
-    """Ends each row with LF. The csv module quotes a CR in a cell only if its own line end contains a CR."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, row: str) -> int:
-        """Write one row that ends with CRLF; the file gets LF."""
-        return self._file.write((row[:-2] + "\n").encode())
 
 
 class _CountingStream(io.RawIOBase):
