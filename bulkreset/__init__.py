@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from bulkreset.api import Result as Result
     from bulkreset.api import RunStatus as RunStatus
     from bulkreset.api import Summary as Summary
+    from bulkreset.api import UndoFacts as UndoFacts
     from bulkreset.api import VerifyResult as VerifyResult
     from bulkreset.api import abandon as abandon
     from bulkreset.api import apply as apply
+    from bulkreset.api import contacts as contacts
     from bulkreset.api import control as control
     from bulkreset.api import dry_run as dry_run
     from bulkreset.api import extract as extract
@@ -35,27 +37,15 @@ if TYPE_CHECKING:
     from bulkreset.api import resume as resume
     from bulkreset.api import run_job as run_job
     from bulkreset.api import status as status
+    from bulkreset.api import undo as undo
     from bulkreset.api import verify as verify
     from bulkreset.api import write_report as write_report
 
 _PUBLIC = (
     *("AbandonedRun", "ApiProgress", "CancelToken", "DryRun", "ExtractResult", "IssuedPassword", "Job", "Order"),
-    *("Preflight", "Result", "RunStatus", "Summary", "VerifyResult"),
-    *(
-        "abandon",
-        "apply",
-        "control",
-        "dry_run",
-        "extract",
-        "list_runs",
-        "load",
-        "passwords",
-        "resume",
-        "run_job",
-        "status",
-        "verify",
-    ),
-    "write_report",
+    *("Preflight", "Result", "RunStatus", "Summary", "UndoFacts", "VerifyResult"),
+    *("abandon", "apply", "contacts", "control", "dry_run", "extract", "list_runs", "load", "passwords", "resume"),
+    *("run_job", "status", "undo", "verify", "write_report"),
 )
 
 __all__ = ["__version__", "errors", *_PUBLIC]  # noqa: PLE0604  (made below)

@@ -19,10 +19,12 @@ from bulkreset.job import Job
 from bulkreset.job.file import build
 from bulkreset.job.file import load as load_file
 from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
+from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import LaneSummary, Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
+from bulkreset.report.contacts import write_contacts
 from bulkreset.report.extract import ExtractRequest, ExtractResult
 from bulkreset.report.extract import extract as extract_rows
 from bulkreset.report.passwords_export import IssuedPassword, read_passwords
@@ -38,6 +40,8 @@ from bulkreset.run.control import give_order, new_order, orders_of
 from bulkreset.run.control_file import Order
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
+from bulkreset.run.undo import UndoRequest
+from bulkreset.run.undo import undo as undo_run
 from bulkreset.statuses import EXTRACTED
 
 __all__ = [
@@ -53,9 +57,11 @@ __all__ = [
     "Result",
     "RunStatus",
     "Summary",
+    "UndoFacts",
     "VerifyResult",
     "abandon",
     "apply",
+    "contacts",
     "control",
     "dry_run",
     "extract",
@@ -65,6 +71,7 @@ __all__ = [
     "resume",
     "run_job",
     "status",
+    "undo",
     "verify",
     "write_report",
 ]
@@ -79,7 +86,7 @@ class ApiProgress:
     """The progress of a run. `phase` is planning, checking or sending.
 
     `done` and `total` are rows, but API calls while checking; `total` is None if it is not known. `counts` are the rows
-    settled by this execution, by status.
+    finished by this execution, by status.
     """
 
     phase: str
@@ -375,6 +382,59 @@ def verify(
     return verified
 
 
+def contacts(run_dir: PathLike, output: PathLike, recipients: Sequence[str] = ()) -> int:
+    """Write who got which kind of password and when it expires, for a mail merge. Returns the number of users.
+
+    `output` is a new CSV file, encrypted with age to `recipients`, public keys (default: those of the job). It has no
+    passwords. Raises RunDirError if the run has set nothing or the file exists, Refused without a recipient, RecordError.
+    """
+    return write_contacts(Path(run_dir), Path(output), recipients)
+
+
+def undo(
+    run_dir: PathLike,
+    *,
+    preview: bool = False,
+    cancel: bool = False,
+    confirm: bool | Callable[[str], bool] = False,
+    on_notice: Callable[[str], None] | None = None,
+    stop: CancelToken | None = None,
+) -> Mapping[str, UndoFacts]:
+    """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
+
+    **Everything since then is reverted, not only this run**, and the pools take no writes meanwhile. For each pool it asks
+    twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True for a
+    question; it gets the question behind what it is about: the warning, or the preview. With `preview` each recovery is
+    cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that the command
+    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if it was not
+    confirmed, ServiceError, Interrupted; after these the same call continues.
+    """
+    if preview and cancel:
+        raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
+    listener = _UndoListener(confirm, on_notice)
+    with apart():
+        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, stop or CancelToken())
+
+
+class _UndoListener:
+    """What an undo tells and asks, for a calling program."""
+
+    def __init__(self, confirm: bool | Callable[[str], bool], on_notice: Callable[[str], None] | None) -> None:  # noqa: FBT001
+        self._confirm = confirm
+        self._on_notice = on_notice
+        self._told = ""
+
+    def notice(self, text: str) -> None:
+        """Pass a notice to the caller."""
+        self._told = text
+        if self._on_notice:
+            self._on_notice(text)
+
+    def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
+        """Return the caller's confirmation."""
+        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
+
+
 def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of summary.json with `stopped_by` as a value."""
     stopped_by = figures.get("stopped_by")
@@ -446,10 +506,10 @@ class _Listener:
         self._tell(ApiProgress("checking", made, max(made, calls)))
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Report settled rows."""
+        """Report finished rows."""
         counts = {status.value: rows for status, rows in progress.counts.items()}
         self._tell(
-            ApiProgress("sending", progress.settled, progress.total, counts, progress.attempts, progress.throttled)
+            ApiProgress("sending", progress.finished, progress.total, counts, progress.attempts, progress.throttled)
         )
 
     def notice(self, text: str) -> None:

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from bulkreset.causes import STOPS
 from bulkreset.errors import Interrupted
-from bulkreset.models import Outcome, SignOutOutcome, Status
-from bulkreset.statuses import SETTLED, count_of
+from bulkreset.models import Outcome, Status, StepOutcome
+from bulkreset.statuses import FINISHED, count_of
 from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # commands that do not need it start faster
@@ -42,45 +42,44 @@ class LaneProgress:
     retrying: Callable[[], Sequence[int]] = tuple
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Return the number of rows that this execution has finished."""
-        return count_of(self.counts, SETTLED)
+        return count_of(self.counts, FINISHED)
 
     @property
     def remaining(self) -> int:
         """Return the number of rows still to be sent; 0 if the lane was stopped."""
-        return 0 if self.stopped else max(0, self.total - self.settled)
+        return 0 if self.stopped else max(0, self.total - self.finished)
 
 
 @dataclass(slots=True)
 class SendProgress:
     """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
-    `pending` is the number of users to sign out when sending began; None if the job signs nobody out. `signed_out`
-    counts finished sign-outs, including failed ones; `sign_out_failed` counts the failed ones. `max_attempts` is the most
-    attempts of a row.
+    `pending` counts the users for whom a step was to be taken when sending began, by step; `steps` counts settled steps, `failed_steps` those that failed, by step.
+    `max_attempts` is the most attempts of a row.
     """
 
     total: int
-    pending: int | None = None
+    pending: Mapping[str, int] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
     counts: Counter[Status] = field(default_factory=Counter)
     attempts: int = 0
     throttled: int = 0
-    signed_out: int = 0
-    sign_out_failed: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+    failed_steps: Counter[str] = field(default_factory=Counter)
     lanes: Sequence[LaneProgress] = ()
     max_attempts: int = 0
 
     @property
-    def to_sign_out(self) -> int:
-        """Return how many users to sign out, including those already signed out."""
-        return 0 if self.pending is None else self.pending + self.counts[Status.SET]
+    def all_steps(self) -> int:
+        """Return how many steps there are for the users who are set, including those already taken."""
+        return sum(self.pending.values()) + len(self.pending) * self.counts[Status.SET]
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """Return the number of rows that this run has finished."""
-        return count_of(self.counts, SETTLED)
+        return count_of(self.counts, FINISHED)
 
     def limits(self) -> list[str]:
         """Return the reasons of the limits that are in force, besides the job's own ceiling."""
@@ -100,10 +99,10 @@ class SendProgress:
                 self.lanes[lane].counts[outcome.status] += 1
                 self.lanes[lane].throttled += outcome.throttled
 
-    def add_sign_out(self, outcome: SignOutOutcome) -> None:
-        """Count a sign-out."""
-        self.signed_out += outcome.done is not None
-        self.sign_out_failed += outcome.done is False
+    def add_step(self, outcome: StepOutcome) -> None:
+        """Count a step."""
+        self.steps[outcome.step] += outcome.done is not None
+        self.failed_steps[outcome.step] += outcome.done is False
         self.throttled += outcome.throttled
 
 
@@ -134,7 +133,7 @@ class UserInterface(Protocol):
         """Return whether the run may start sending."""
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Handle progress after some rows were settled."""
+        """Handle progress after some rows were finished."""
 
 
 _current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)

@@ -83,7 +83,7 @@ FAILED: Mapping[str, Cause] = {
 }
 
 # Rows in doubt: no answer arrived, so a plain resume sends them again.
-_DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
+DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
 # The code is PasswordHistoryPolicyViolationException: an earlier answer was lost, and the user's last change did not
 # show that its call has set the password.
 NOT_SHOWN = Cause(
@@ -102,10 +102,12 @@ IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
         "ReadTimeoutError",
         "ConnectionClosedError",
     ),
-    _DOUBT,
+    DOUBT,
 )
 
-SIGN_OUT = Cause("The password is set, but the user is not signed out. Fix the cause, then resume with --failed.")
+STEP = Cause(
+    "The password is set, but a step after it failed (see the message). Fix the cause, then resume with --failed."
+)
 
 _NO_RIGHT = Cause("Allow cognito-idp:{call} on the user pool for these credentials, then {then}.")
 _BAD_KEYS = Cause("Check the access key, its secret and the machine's clock, then {then}.")
@@ -180,7 +182,7 @@ ALL: Mapping[str, Cause] = {
     **IN_DOUBT,
     **FATAL,
     **STOPS,
-    "sign_out": SIGN_OUT,
+    "step": STEP,
 }
 
 

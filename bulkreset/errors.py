@@ -11,7 +11,7 @@
     │   └── ApprovalError      what would run is not what was approved
     ├── Stopped            3   resumable
     │   ├── GuardTripped       a guard of the job
-    │   ├── NotConfirmed       nobody confirmed the run
+    │   ├── NotConfirmed       nobody confirmed the run or its undo
     │   ├── ServiceError       the service answered that no call can succeed
     │   ├── ClusterLost        the scheduler or all workers are gone
     │   └── RecordError        the journal or a report cannot be written
@@ -118,7 +118,7 @@ class GuardTripped(Stopped):
 
 
 class NotConfirmed(Stopped):
-    """Nobody confirmed the run. Nothing was sent."""
+    """Nobody confirmed the run or its undo. Nothing was changed."""
 
 
 class ServiceError(Stopped):

@@ -9,6 +9,7 @@ from typing import Any, Never
 
 from bulkreset.errors import StoppedBy
 from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
+from bulkreset.steps import COLUMNS, Counted
 from bulkreset.text import format_count
 
 _SPELT_OTHERWISE = re.compile(r"[^ !#-\[\]-~]").search  # characters that JSON escapes or may escape
@@ -123,7 +124,7 @@ class Row:
 class Outcome:
     """The result of a row after its attempts. Times are Unix milliseconds; `latency_ms` is the last attempt's latency.
 
-    `status` is `set`, `failed` or `in_doubt`, or `ready` if the row was returned unsettled.
+    `status` is `set`, `failed` or `in_doubt`, or `ready` if the row was returned unfinished.
     """
 
     row: int
@@ -139,19 +140,30 @@ class Outcome:
     finished_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SignOutTask:
-    """A user to sign out, whose password was set."""
+@dataclass(slots=True)
+class StepTask:
+    """A user for whom a step is to be taken, and whose password was set.
+
+    `found` are the items still to be removed, if the step removes some. `is_listed`: no more pages of them are to be
+    listed; `token` leads to the next one.
+    """
 
     number: int
     username: str
     pool: str
+    found: list[str] = field(default_factory=list, compare=False)
+    is_listed: bool = field(default=False, compare=False)
+    token: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class SignOutOutcome:
-    """The result of a sign-out. `done` is None if it was returned unsettled; `code` and `message` say why it failed."""
+class StepOutcome:
+    """The result of the step of this name. `done` is None if it was returned unfinished.
 
+    `code` and `message` say why it failed.
+    """
+
+    step: str
     row: int
     done: bool | None
     code: str = ""
@@ -230,5 +242,13 @@ class Summary:
     unchecked: Mapping[str, str] | None = field(default=None)
     approved: Mapping[str, str] | None = field(default=None)
     signed_out: Mapping[str, int] | None = field(default=None)
+    sessions_revoked: Mapping[str, int] | None = field(default=None)
+    devices_forgotten: Mapping[str, int] | None = field(default=None)
+    totp_deleted: Mapping[str, int] | None = field(default=None)
     stopped_by: StoppedBy | None = field(default=None)
     undone: Mapping[str, str] | None = field(default=None)
+
+    @property
+    def steps(self) -> Counted:
+        """Return the users of each step after the password by its state, by the step's column."""
+        return {column: counts for column in COLUMNS if (counts := getattr(self, column))}

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from bulkreset import causes
+
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
@@ -12,8 +14,9 @@ class StatusFacts:
 
     `label` is the status for people, `short` an abbreviation; `dry_label` replaces it in a dry run. `ended_as` is the status in the report of an
     ended run, if it is another one; `dry_ended_as` says the same for a dry run.
-    `settled`: an execution has finished the row. `failure`: it counts for the failure limits. `sendable`: a run or a
-    resumed run sends the row. `journal` and `reported` say where the status occurs.
+    `finished`: an execution has sent the row, and has its answer or has given it up. (Settled rows are others: those
+    of which no resumed run sends one; an in_doubt row is finished and not settled.)
+    `failure`: it counts for the failure limits. `sendable`: a run or a resumed run sends the row. `journal` and `reported` say where the status occurs.
     `done`: the row needs nothing more, so that the exit code may be 0; `dry_done`: in a dry run. `attention`: the page lists the row.
     `severity` sorts rows (0: nothing to do) and `tone` colours them: good, doubt, bad, quiet or plain.
     `sign` stands beside the label, so that the colour is never needed.
@@ -29,7 +32,7 @@ class StatusFacts:
     dry_label: str = ""
     ended_as: str = ""
     dry_ended_as: str = ""
-    settled: bool = False
+    finished: bool = False
     failure: bool = False
     sendable: bool = False
     journal: bool = True
@@ -120,7 +123,7 @@ class Status(StrEnum):
             severity=0,
             tone="good",
             sign="●",
-            settled=True,
+            finished=True,
             done=True,
         ),
     )
@@ -134,7 +137,7 @@ class Status(StrEnum):
             severity=4,
             tone="bad",
             sign="✕",
-            settled=True,
+            finished=True,
             failure=True,
             attention=True,
         ),
@@ -145,11 +148,11 @@ class Status(StrEnum):
             label="in doubt",
             short="doubt",
             meaning="It may have been sent, and no answer is known: the password may be set.",
-            advice="Resume: it is sent again, with the same password or a newly generated one.",
+            advice=causes.DOUBT.advice,
             severity=5,
             tone="doubt",
             sign="◐",
-            settled=True,
+            finished=True,
             failure=True,
             sendable=True,
             attention=True,
@@ -176,7 +179,7 @@ class Status(StrEnum):
 
 _BY_WORD = {status.value: status for status in Status}
 
-SETTLED = tuple(status for status in Status if status.facts.settled)
+FINISHED = tuple(status for status in Status if status.facts.finished)
 FAILURES = tuple(status for status in Status if status.facts.failure)
 SENDABLE = tuple(status for status in Status if status.facts.sendable)
 REPORTED = tuple(status for status in Status if status.facts.reported)
@@ -189,7 +192,7 @@ REMAINING = tuple(
 # Rows that were sent and whose result is not known, if no process is sending them any more.
 UNCERTAIN = tuple(status for status in Status if status.at_end(dry_run=False) is Status.IN_DOUBT)
 # What a worker may report. A row that it gives back unsent is ready again.
-WORKER_RESULTS = (*SETTLED, Status.READY)
+WORKER_RESULTS = (*FINISHED, Status.READY)
 # What `extract` writes for a new run if it is not told otherwise: the rows that are certainly not set.
 EXTRACTED = (Status.FAILED, Status.REJECTED, Status.UNPROCESSED)
 # Rows about which the plan has a message that the preflight counts.

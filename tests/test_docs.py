@@ -31,7 +31,10 @@ from bulkreset.journal import schema
 from bulkreset.models import LaneSummary, RejectCode, SkipReason, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import metrics_finished
+from bulkreset.plan import passkeys
 from bulkreset.report import report, user_state
+from bulkreset.steps import CALLS
+from tests import house_map
 from tests.e2e.command import LAX, POOL, REGION, Command
 from tests.sim import Simulator
 
@@ -149,7 +152,8 @@ def test_policy_is_json_and_names_the_calls() -> None:
         ["cognito-idp:GetProvisionedLimit", "servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota"],
         "cloudwatch:GetMetricData",
         "cognito-idp:ListUsersInGroup",
-        "cognito-idp:AdminUserGlobalSignOut",
+        [f"cognito-idp:{call}" for call in CALLS],
+        f"cognito-idp:{passkeys.CALL}",
     ]
 
 
@@ -279,7 +283,7 @@ def test_codes_of_the_service() -> None:
     rows = [set(quoted(row["codes"])) for row in table("codes | what happens")]
     throttled, unsent, doubtful, refused, expired, paused, fatal = rows
     signed_out = {kind.__name__ for kind in response_parser.NO_CREDENTIALS}
-    assert throttled == response._THROTTLED
+    assert throttled == {*causes.THROTTLED}
     assert unsent == {kind.__name__ for kind in http_errors.UNSENT}
     assert doubtful >= response._DOUBTFUL
     assert refused >= response.PASSWORD_REFUSALS
@@ -295,10 +299,10 @@ def test_every_code_is_in_the_runbook() -> None:
     of_rows = (
         {code.value for code in RejectCode}
         | {kind.value for kind in SkipReason}
-        | causes.ALL.keys() - causes.STOPS.keys() - {"sign_out"}
+        | causes.ALL.keys() - causes.STOPS.keys() - {"step"}
     )
     of_the_service = (
-        response._THROTTLED | response._DOUBTFUL | response.PASSWORD_REFUSALS | response._EXPIRED | causes.FATAL.keys()
+        {*causes.THROTTLED} | response._DOUBTFUL | response.PASSWORD_REFUSALS | response._EXPIRED | causes.FATAL.keys()
     )
     kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *http_errors.UNSENT)}
     known = {quoted(cell)[0] for row in table("codes | what happens") for cell in re.findall(r"`\w+`", row["codes"])}
@@ -417,18 +421,17 @@ def test_fields_of_events(run_dir: Path) -> None:
 
 
 def test_map_of_the_house() -> None:
-    told = first(table("module | what lives there"), "module")
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bulkreset").rglob("*.py")}
-    assert len(told) == len(set(told))
-    assert set(told) == {module for module in modules if not module.endswith("__init__.py")}
+    page = house_map.PAGE.read_text(encoding="utf-8")
+    rows = house_map.map_of_modules(page)
+    assert house_map.HEAD + rows + "\n" in page, "python -m tests.house_map writes the map anew"
 
 
 def test_layers_are_told_as_the_contract_has_them() -> None:
     (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
-    (sentence,) = re.findall(r"Imports go one way: (.*?)\.\s", DOCS, re.DOTALL)
-    told = [set(quoted(layer)) for layer in sentence.split("→")]
+    rows = [row["what may import what"] for row in table("layer | what may import what")]
+    told = [set(quoted(layer)) for row in rows for layer in row.split("→")]
     assert told == [set(layer.split(" | ")) for layer in contract["layers"]]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset import age, s3
+from bulkreset import age_encryption, s3
 from bulkreset.cognito.emulator import run_emulator
 from bulkreset.errors import JobError
 from bulkreset.job import Job
@@ -26,7 +26,11 @@ def emulate(_: Path) -> object:
 
 @pytest.mark.parametrize(
     ("extra", "use"),
-    [("age", lambda folder: age.load_identities(folder / "key.txt")), ("emulator", emulate), ("s3", read_object)],
+    [
+        ("age", lambda folder: age_encryption.load_identities(folder / "key.txt")),
+        ("emulator", emulate),
+        ("s3", read_object),
+    ],
 )
 def test_extra_that_is_missing_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, use: Callable[[Path], object]

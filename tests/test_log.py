@@ -52,11 +52,11 @@ class Opened:
 
 def test_event_is_one_json_line_with_its_run(tmp_path: Path) -> None:
     opened = Opened()
-    opened.log.info("row_settled", row=7, status="set", path=tmp_path, text="two\nlines", odd="\ud800Größe")
+    opened.log.info("row_finished", row=7, status="set", path=tmp_path, text="two\nlines", odd="\ud800Größe")
     (event,) = opened.events()
     assert event.pop("timestamp").endswith("Z")
     assert event == {
-        "event": "row_settled",
+        "event": "row_finished",
         "level": "info",
         "run_id": "run-1",
         "row": 7,
@@ -76,8 +76,8 @@ def test_verbosity_is_the_consoles_and_the_file_has_never_less_than_info(
     verbosity: int, shown: str, kept: str, *, as_json: bool
 ) -> None:
     opened = Opened(verbosity=verbosity, console_json=as_json)
-    opened.log.debug("row_settled", mark="D1")
-    opened.log.info("row_settled", mark="I1")
+    opened.log.debug("row_finished", mark="D1")
+    opened.log.info("row_finished", mark="I1")
     opened.log.warning("stopped", mark="W1")
     for letter, mark in (("d", "D1"), ("i", "I1"), ("w", "W1")):
         assert (mark in opened.console.getvalue()) is (letter in shown)

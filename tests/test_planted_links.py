@@ -13,7 +13,7 @@ import pyrage
 import pytest
 
 from bulkreset import files
-from bulkreset.age import parse_recipients
+from bulkreset.age_encryption import parse_recipients
 from bulkreset.cli.job_template import fill_defaults, write_job
 from bulkreset.errors import BulkresetError
 from bulkreset.files import atomic_bytes_writer, atomic_file, atomic_writer

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bulkreset.age import MOST_HEADER, encrypt, load_identities, open_encrypted, parse_recipients
+from bulkreset.age_encryption import MOST_HEADER, encrypt, load_identities, open_encrypted, parse_recipients
 from bulkreset.api import Result
 from bulkreset.errors import BulkresetError
 from bulkreset.files import read_small_file

@@ -83,13 +83,13 @@ def test_every_status_is_whole(status: Status) -> None:
     if facts.journal:
         assert status.at_end(dry_run=False).facts.reported
     assert not (facts.done and facts.failure)
-    assert facts.done == (facts.severity == 0) or not facts.settled
+    assert facts.done == (facts.severity == 0) or not facts.finished
 
 
 def test_the_groups_are_the_ones_that_the_run_needs() -> None:
     assert set(statuses.SENDABLE) == {Status.READY, Status.IN_DOUBT}
     assert set(statuses.REMAINING) == {Status.READY, Status.CLAIMED, Status.IN_DOUBT}
-    assert set(statuses.SETTLED) == {Status.SET, Status.FAILED, Status.IN_DOUBT}
+    assert set(statuses.FINISHED) == {Status.SET, Status.FAILED, Status.IN_DOUBT}
     assert set(statuses.UNCERTAIN) == {Status.CLAIMED, Status.IN_DOUBT}
     assert set(Status) - set(statuses.REPORTED) == {Status.CLAIMED}
 

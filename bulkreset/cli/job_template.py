@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulkreset.age import parse_recipients
+from bulkreset.age_encryption import parse_recipients
 from bulkreset.cli.options import JobKind
 from bulkreset.errors import BulkresetError, JobError
 from bulkreset.files import atomic_writer

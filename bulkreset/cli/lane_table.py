@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress
-from bulkreset.statuses import FAILURES, SETTLED
+from bulkreset.statuses import FAILURES, FINISHED
 from bulkreset.text import format_short_duration, show_invisible
 
 NARROW = 100  # terminal columns; a narrower terminal gets shorter headings
@@ -56,7 +56,7 @@ def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
 # From most to fewest columns. Failed and in-doubt rows and the remaining time are never left out.
 _SHORT = tuple(status.facts.short for status in FAILURES)
 _COLUMNS = (
-    ("lane", "rows", "rate of", "throttled", *(one.facts.label for one in SETTLED), "left"),
+    ("lane", "rows", "rate of", "throttled", *(one.facts.label for one in FINISHED), "left"),
     ("lane", "rows", "rate of", "thr.", *_SHORT, "left"),
     ("lane", "done", "rate of", "thr.", *_SHORT, "left"),
     ("lane", "done", "rate", "thr.", *_SHORT, "left"),
@@ -70,22 +70,22 @@ def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: s
     """Return the cells for one or more lanes, by column name."""
     ceilings = [lane.ceiling for lane in lanes]
     of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.4g}"
-    settled, total = sum(lane.settled for lane in lanes), sum(lane.total for lane in lanes)
-    settled_as = {
+    finished, total = sum(lane.finished for lane in lanes), sum(lane.total for lane in lanes)
+    finished_as = {
         name: f"{sum(lane.counts[status] for lane in lanes):,}"
-        for status in SETTLED
+        for status in FINISHED
         for name in (status.facts.label, status.facts.short)
     }
     throttled = sum(lane.throttled for lane in lanes)
     return {
         "lane": show_invisible(f"  {name}"),
-        "rows": f"{settled:,}/{total:,}",
-        "done": f"{settled * 100 // total if total else 100}%",
+        "rows": f"{finished:,}/{total:,}",
+        "done": f"{finished * 100 // total if total else 100}%",
         "rate of": f"{rate or 0.0:,.1f}{of}",
         "rate": f"{rate or 0.0:,.1f}",
         "throttled": f"{throttled:,}",
         "thr.": f"{throttled:,}",
-        **settled_as,
+        **finished_as,
         "left": left,
     }
 

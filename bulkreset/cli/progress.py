@@ -16,7 +16,8 @@ from rich.text import Text
 from bulkreset.cancellation import LaneProgress, SendProgress
 from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import format_rows
-from bulkreset.statuses import SETTLED
+from bulkreset.statuses import FINISHED
+from bulkreset.steps import STEPS
 from bulkreset.text import format_duration
 
 PLAIN_EVERY = 30.0  # seconds between two lines if nothing is drawn
@@ -85,14 +86,16 @@ class ProgressDisplay:
         self._take(phase, done, total, unit)
 
     def sending(self, progress: SendProgress) -> None:
-        """Show the progress of sending, then of signing out."""
+        """Show the progress of sending, then of the steps that remain."""
         if self._shown.progress is not progress:
             self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
             self._rates(self._now())
-        if progress.settled >= progress.total and progress.to_sign_out:  # all rows are settled, and sign-outs remain
-            self._take("signing out", progress.signed_out, progress.to_sign_out, "users")
+        if progress.finished >= progress.total and progress.all_steps:  # all rows are finished, and steps remain
+            one = STEPS[next(iter(progress.pending))] if len(progress.pending) == 1 else None
+            phase, unit = (one.doing, "users") if one else ("following up", "steps")
+            self._take(phase, progress.steps.total(), progress.all_steps, unit)
         else:
-            self._take("sending", progress.settled, progress.total, "rows")
+            self._take("sending", progress.finished, progress.total, "rows")
 
     @property
     def is_drawn(self) -> bool:
@@ -180,8 +183,10 @@ class ProgressDisplay:
             said |= count_text(progress)
             if limits := progress.limits():
                 said["limits"] = "limited: " + ", ".join(limits)
-        elif progress and progress.sign_out_failed:
-            said["not signed out"] = f"{progress.sign_out_failed:,} not signed out"
+        elif progress:
+            said |= {
+                STEPS[name].undone: f"{n:,} {STEPS[name].undone}" for name, n in progress.failed_steps.items() if n
+            }
         waiting = progress.retrying() if progress and shown.phase == "sending" else []
         if progress and waiting and shown.total is not None and len(waiting) >= shown.total - shown.done:
             # Nothing but retries remains: a time left from the rate would be wrong.
@@ -207,7 +212,7 @@ class ProgressDisplay:
         """Return each lane's rows per second; None if unknown."""
         shown = self._shown
         lanes = shown.progress.lanes if shown.progress else ()
-        return [meter.rate(now, lane.settled) for meter, lane in zip(shown.meters, lanes, strict=True)]
+        return [meter.rate(now, lane.finished) for meter, lane in zip(shown.meters, lanes, strict=True)]
 
     def _parts(self) -> Iterator[RenderableType]:
         """Yield the parts to draw, fitted to the current size of the terminal."""
@@ -244,7 +249,7 @@ def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
     Figures that the bar shows too are removed first. Failures and the remaining time are never removed.
     """
     kept = dict(said)
-    for name in ("signed out", "set", "ceiling", "throttled", "rate", "limits", "stopped"):
+    for name in (*(step.done for step in STEPS.values()), "set", "ceiling", "throttled", "rate", "limits", "stopped"):
         if len(", ".join(kept.values())) <= room:
             break
         if name == "ceiling" and "rate" in kept:
@@ -257,10 +262,10 @@ def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
 def count_text(progress: SendProgress) -> dict[str, str]:
     """Return the counts of the results so far as text. Zero counts are left out."""
     found = {
-        **{status.facts.label: progress.counts[status] for status in SETTLED},
+        **{status.facts.label: progress.counts[status] for status in FINISHED},
         "throttled": progress.throttled,
-        "signed out": progress.signed_out,
-        "not signed out": progress.sign_out_failed,
+        **{STEPS[name].done: number for name, number in progress.steps.items()},
+        **{STEPS[name].undone: number for name, number in progress.failed_steps.items()},
     }
     said = {name: f"{number:,} {name}" for name, number in found.items() if number}
     if stopped := sum(lane.stopped for lane in progress.lanes):

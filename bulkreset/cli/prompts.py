@@ -20,6 +20,7 @@ from bulkreset.report.headline import resent_text, state_text
 from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
+from bulkreset.steps import BY_COLUMN, SIGN_OUT
 from bulkreset.text import format_count, format_duration, format_time, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
@@ -95,7 +96,7 @@ class TerminalUi:
         self._progress.show("checking users", made, max(made, calls), "calls")
 
     def on_send_progress(self, progress: SendProgress) -> None:
-        """Show how many rows have been settled."""
+        """Show how many rows have been finished."""
         self._progress.sending(progress)
 
     def notice(self, text: str) -> None:
@@ -113,7 +114,7 @@ class TerminalUi:
 
         text = preflight_lines(preflight)
         if self._spoken:
-            ready, pending, lines = preflight.ready, preflight.pending or 0, text.splitlines()
+            ready, pending, lines = preflight.ready, preflight.pending, text.splitlines()
             seconds = None if preflight.seconds is None else round(preflight.seconds, 1)
             self._spoken.event("preflight", "info", ready=ready, pending=pending, seconds=seconds, lines=lines)
             return
@@ -132,7 +133,7 @@ class TerminalUi:
             ask = (
                 f"Set {format_count(preflight.ready, 'password')}"
                 if preflight.ready
-                else f"Sign {format_count(preflight.pending or 0, 'user')} out"
+                else _remaining_steps(preflight, "Sign", "Take")
             )
             self.confirmed_by = "answered y at the terminal"
             return self._answer(f"{ask}? [y/N] ").lower() in {"y", "yes"}
@@ -155,6 +156,10 @@ class TerminalUi:
         if not line:
             raise Refused("There was no answer.", "Nothing was written.")
         return line.strip()
+
+    def agree(self, question: str, answers: Sequence[str]) -> bool:
+        """Return whether one of these answers is typed."""
+        return self.ask(question, None) in answers
 
     def ask_code(self, prompt: str) -> str:
         """Ask for an MFA code and return it. Raises CredentialRetrievalError if there is no terminal."""
@@ -241,8 +246,7 @@ def describe_status(status: RunStatus) -> str:
     ]
     if not status.plan_complete and not status.alive:
         lines.append(f"  {_NOT_WHOLE}")
-    if status.sign_outs:
-        lines.append("  sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in status.sign_outs.items()))
+    lines += [f"  {_step_text(column, counts)}" for column, counts in status.steps.items()]
     if len(status.lanes) > 1:
         for lane in status.lanes:
             counts = describe_counts(lane.counts, dry_run=dry_run) or "no rows"
@@ -284,8 +288,8 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
         out.write(f"{_NOT_WHOLE}\n")
     for remark in summary.input.get("remarks", ()):
         out.write(f"Input: {remark}\n")
-    if summary.signed_out:
-        out.write("Sign-outs: " + ", ".join(f"{rows:,} {name}" for name, rows in summary.signed_out.items()) + ".\n")
+    for column, counted in summary.steps.items():
+        out.write(f"{_step_text(column, counted)}.\n")
     if summary.codes:
         out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
     if summary.attempts:
@@ -372,8 +376,19 @@ def _purpose(preflight: "Preflight") -> str:
     kind = "" if preflight.permanent and preflight.temporary else "permanent " if preflight.permanent else "temporary "
     again = " again" if preflight.earlier else ""
     if not preflight.ready:
-        return f"To sign {format_count(preflight.pending or 0, 'user')} out"
+        return _remaining_steps(preflight, "To sign", "To take")
     return f"To set {format_count(preflight.ready, f'{kind}password')}{again}"
+
+
+def _remaining_steps(preflight: "Preflight", sign: str, take: str) -> str:
+    """Return what is confirmed if there is no password left to set, as the beginning of a sentence."""
+    if [planned.step for planned in preflight.steps] == [SIGN_OUT]:
+        return f"{sign} {format_count(preflight.pending, 'user')} out"
+    return f"{take} {format_count(preflight.pending, 'step')} for users whose passwords are set"
+
+
+def _step_text(column: str, counts: Mapping[str, int]) -> str:
+    return f"{BY_COLUMN[column].title}: " + ", ".join(f"{users:,} {state}" for state, users in counts.items())
 
 
 def _confirmation_word(preflight: "Preflight") -> str | None:

@@ -257,7 +257,7 @@ def resume(
 def abandon(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
 ) -> None:
-    """Give up an unfinished run: it is never resumed. Sends nothing; the report keeps who was set."""
+    """Give up an unfinished or undone run: it is never resumed. Sends nothing; the report keeps who was set."""
     from bulkreset.run.abandon import abandon as abandon_run
 
     found = abandon_run(run_dir)
@@ -266,9 +266,9 @@ def abandon(
     if found.perhaps_set:
         lines.append(
             f"{format_rows(found.perhaps_set)} are set, or may be. A scheduled job does not run its inputs again."
-            f" For a new run, write an input of the users that are not set: bulkreset report {shlex.quote(str(run_dir))}"
-            " --only failed,rejected,unprocessed"
         )
+        if command := found.list_remaining:
+            lines.append(f"For a new run, write an input of the users who are not set: {command}")
     else:
         lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
     if found.mirror:

@@ -14,7 +14,8 @@ from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import ControlRate, parse_rate
 from bulkreset.errors import Refused, Stopped
-from bulkreset.statuses import REMAINING, SETTLED, Status, count_of
+from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
+from bulkreset.steps import BY_COLUMN
 
 if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
@@ -134,14 +135,15 @@ class WatchedRun:
             shown.counts, shown.total = _counted(lane.counts)
             shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
             shown.stopped = lane.stopped_by is not None
-        if status.sign_outs:
-            progress.pending = sum(status.sign_outs.values()) - progress.counts[Status.SET]
-            progress.signed_out = status.sign_outs["done"] + status.sign_outs["failed"]
-            progress.sign_out_failed = status.sign_outs["failed"]
+        for column, step in status.steps.items():
+            name = BY_COLUMN[column].name
+            progress.pending = {**progress.pending, name: sum(step.values()) - progress.counts[Status.SET]}
+            progress.steps[name] = step["done"] + step["failed"]
+            progress.failed_steps[name] = step["failed"]
         self._display.sending(progress)
 
 
 def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:
-    """Return the rows by status, and how many are or will be settled by sending."""
+    """Return the rows by status, and how many are or will be finished by sending."""
     found = Counter({Status(name): rows for name, rows in counts.items()})
-    return found, count_of(found, SETTLED) + count_of(found, REMAINING)
+    return found, count_of(found, FINISHED) + count_of(found, REMAINING)

@@ -21,7 +21,7 @@ from bulkreset.cluster.protocol import (
     WorkerReport,
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
-from bulkreset.cluster.report_check import check_report
+from bulkreset.cluster.worker_report_check import check_report
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
@@ -209,7 +209,7 @@ class LaneAssignments:
     def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
 
-        They wait to be sent again; if the lane group is halted, they are settled in doubt.
+        They wait to be sent again; if the lane group is halted, they end in doubt.
         """
         away, since = list(lane.away.values()), lane.away_since
         lane.away, lane.away_since = {}, {}

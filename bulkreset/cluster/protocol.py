@@ -10,10 +10,10 @@ from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAda
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.transport_factory import TransportKind
 from bulkreset.job import PaceConfig, Target
-from bulkreset.models import Outcome, Row, Secret, SignOutOutcome, SignOutTask
+from bulkreset.models import Outcome, Row, Secret, StepOutcome, StepTask
 from bulkreset.send.pacer import PacerState
 
-PROTOCOL: Final = 3  # version of these messages; a worker with another version gets no lane
+PROTOCOL: Final = 4  # version of these messages; a worker with another version gets no lane
 LEASE_SECONDS: Final = 5.0  # how long a worker agent keeps sending without hearing from the coordinator
 MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may answer at length
 
@@ -29,19 +29,19 @@ class Nonsense(Exception):
     """A message that is not one of these, or that cannot be true."""
 
 
-def _item_values(item: Row | SignOutTask) -> tuple[Any, ...]:
+def _item_values(item: Row | StepTask) -> tuple[Any, ...]:
     """Return an item as plain values. This function alone writes a password into a message, in a SecretEnvelope."""
-    if isinstance(item, SignOutTask):
+    if isinstance(item, StepTask):
         return item.number, item.username, item.pool
     password = item.password.reveal()
     flags = item.permanent, item.was_in_doubt, item.retrying_failed
     return item.number, item.username, password, item.pool, *flags, item.doubted_since, item.canonical
 
 
-def _item_of(values: object) -> Row | SignOutTask:
+def _item_of(values: object) -> Row | StepTask:
     found = _ITEM.validate_python(values)
-    if len(found) == 3:  # noqa: PLR2004  (the fields of a SignOutTask)
-        return SignOutTask(*found)
+    if len(found) == 3:  # noqa: PLR2004  (the fields of a StepTask)
+        return StepTask(*found)
     number, username, password, pool, permanent, was_in_doubt, retrying_failed, doubted_since, canonical = found
     flags = permanent, was_in_doubt, retrying_failed
     return Row(number, username, Secret(password), pool, *flags, doubted_since, canonical)
@@ -49,7 +49,7 @@ def _item_of(values: object) -> Row | SignOutTask:
 
 _Values = tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool, int | None, str]
 _ITEM: Final[TypeAdapter[_Values]] = TypeAdapter(_Values, config=ConfigDict(hide_input_in_errors=True))
-Item = Annotated[Row | SignOutTask, PlainValidator(_item_of), PlainSerializer(_item_values)]
+Item = Annotated[Row | StepTask, PlainValidator(_item_of), PlainSerializer(_item_values)]
 
 
 def _pace_values(pace: PaceConfig) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class RowReport:
     """The result of a row of a lane. `latency` is in seconds; `fatal` is the answer that must stop the lane."""
 
     lane: LaneAddress
-    outcome: Outcome | SignOutOutcome
+    outcome: Outcome | StepOutcome
     latency: float | None = None
     fatal: Response | None = None
 

@@ -42,9 +42,10 @@ from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
-from bulkreset.send.operations import Operation, SetPassword, SignOut
+from bulkreset.send.operations import Operation, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import GATE_SECONDS
+from bulkreset.steps import BY_CALL
 
 HANDLER: Final = "bulkreset_exchange"
 INFO_HANDLER: Final = "bulkreset_info"
@@ -231,7 +232,9 @@ class WorkerAgent:
                 )
                 carries = MAX_RATE[kind]
             else:
-                errand = SignOut({pool: BotoTransport.of(session) for pool, session in sessions.items()})
+                errand = TakeStep(
+                    BY_CALL[wanted.call], {pool: BotoTransport.of(session) for pool, session in sessions.items()}
+                )
                 carries = MAX_RATE["boto3"]
             pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.place, number)))
             if wanted.state:

@@ -1,8 +1,9 @@
-"""Sends AdminSetUserPassword and AdminUserGlobalSignOut for one row with boto3 and returns a Response."""
+"""Sends AdminSetUserPassword for one row, and the calls of the steps after it, with boto3 and returns a Response."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from botocore import xform_name
 from botocore.exceptions import (
     ClientError,
     HTTPClientError,
@@ -26,16 +27,17 @@ from bulkreset.cognito.response_parser import (
     success_response,
 )
 from bulkreset.cognito.session import TargetSession
-from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.cognito.transport import ReadAnswer, RenewingTransport
 from bulkreset.departure import WithheldError
-from bulkreset.models import Row, SignOutTask
+from bulkreset.models import Row
+from bulkreset.steps import CALLS
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
 
 class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
-    """A transport that sends both calls with one boto3 client, shared by all threads of a lane.
+    """A transport that sends all calls with one boto3 client, shared by all threads of a lane.
 
     `renew` returns a client with newer credentials, or None if there are none.
     """
@@ -61,16 +63,16 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
         newer = session.credential_refresher()
         return cls(session.cognito(), lambda: session.cognito() if newer() else None)
 
-    def sign_out(self, leaver: SignOutTask) -> Response:
+    def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = lambda _answer: None) -> Response:
         """Send one attempt, as `set_password` does; expired credentials are renewed for the next one."""
-        return self._sent(
-            lambda client: _answer(
-                lambda: _succeeded(
-                    client.admin_user_global_sign_out(UserPoolId=leaver.pool, Username=leaver.username), str
-                ),
-                str,
-            )
-        )
+        method = xform_name(operation)
+
+        def called(client: "CognitoIdentityProviderClient") -> Response:
+            answer = getattr(client, method)(**parameters)
+            read(answer)
+            return _succeeded(answer, str)
+
+        return self._sent(lambda client: _answer(lambda: called(client), str))
 
     def _send(self, means: "CognitoIdentityProviderClient", row: Row) -> Response:
         withhold = row.password.withhold
@@ -127,7 +129,7 @@ def _lost(error: Exception) -> Response:
 
 
 def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
-    for operation in ("AdminSetUserPassword", "AdminUserGlobalSignOut"):
+    for operation in ("AdminSetUserPassword", *CALLS):
         client.meta.events.register(f"before-parse.cognito-identity-provider.{operation}", _checked)
     return client
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from bulkreset.cognito.session import EMULATED_ACCOUNT, TargetSession, emulated_session
 from bulkreset.errors import JobError
@@ -19,6 +19,15 @@ _THROTTLED = json.dumps({"__type": "TooManyRequestsException", "message": "Too m
 _SHORTEST = 6  # the smallest minimum length that a user pool allows
 _LONGEST = 257  # moto refuses a password whose length is this maximum or more
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+
+# The answers to the calls that moto does not know: each user has one device, one session and an authenticator.
+STEP_ANSWERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "AdminListUserSessions": {"Sessions": [{"SessionId": "tkn" + "0" * 25, "SessionType": "TOKEN"}]},
+    "AdminRevokeUserSession": {},
+    "AdminListDevices": {"Devices": [{"DeviceKey": "us-east-1_00000000-0000-4000-8000-000000000000"}]},
+    "AdminForgetDevice": {},
+    "AdminDeleteSoftwareToken": {},
+}
 
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -114,6 +123,8 @@ def _no_aws_configuration() -> Iterator[None]:
 class _QuotaMiddleware:
     """A token bucket for each Region in front of the application, with the tokens of 0.1 seconds, at least one.
 
+    It also answers what moto lacks.
+
     `rate` is in calls per second. Refused calls take no token.
     """
 
@@ -126,19 +137,17 @@ class _QuotaMiddleware:
         self._buckets: dict[str, tuple[float, float]] = {}  # by Region: the tokens, and since when
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("HTTP_X_AMZ_TARGET") != _COUNTED or self._take(_signed_for(environ)):
+        target = str(environ.get("HTTP_X_AMZ_TARGET"))
+        answer = STEP_ANSWERS.get(target.rpartition(".")[2])
+        if answer is None and (target != _COUNTED or self._take(_signed_for(environ))):
             return self._application(environ, start_response)
         # Otherwise the next request on this connection would start with this body.
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        start_response(
-            "400 Bad Request",
-            [
-                ("Content-Type", "application/x-amz-json-1.1"),
-                ("x-amzn-errortype", "TooManyRequestsException"),
-                ("Content-Length", str(len(_THROTTLED))),
-            ],
-        )
-        return [_THROTTLED]
+        body = _THROTTLED if answer is None else json.dumps(answer).encode()
+        kind = ("x-amzn-errortype", "TooManyRequestsException") if answer is None else ("x-amzn-requestid", "emulated")
+        headers = [("Content-Type", "application/x-amz-json-1.1"), kind, ("Content-Length", str(len(body)))]
+        start_response("400 Bad Request" if answer is None else "200 OK", headers)
+        return [body]
 
     def _take(self, region: str) -> bool:
         with self._lock:

@@ -9,9 +9,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
+from bulkreset.cognito.forgot_password import mfa_attributes
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError, call_read, milliseconds_ahead
-from bulkreset.cognito.recovery import mfa_attributes
 from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession

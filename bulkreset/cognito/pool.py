@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bulkreset.cognito.forgot_password import RecoverySettings, read_settings
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
-from bulkreset.cognito.recovery import RecoverySettings, read_settings
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
@@ -66,6 +66,23 @@ class PoolFacts:
     replicas: tuple[Replica, ...] = ()
     restoring: str = ""
     gaps: tuple[UnknownFact, ...] = ()
+
+    @property
+    def has_sessions(self) -> bool | None:
+        """Return whether the pool tracks sessions; None if that is not known."""
+        return self.tracks_sessions
+
+    @property
+    def has_devices(self) -> bool | None:
+        """Return whether the pool remembers devices; None if that is not known."""
+        return None if self.unknown else self.remembers_devices
+
+    @property
+    def has_totp(self) -> bool | None:
+        """Return whether users may have an authenticator; None if that is not known."""
+        if self.unknown or any(gap.action == "cognito-idp:GetUserPoolMfaConfig" for gap in self.gaps):
+            return None
+        return "TOTP" in self.mfa_kinds
 
     def fold(self, name: str) -> str:
         """Return the name in the form in which the pool compares names."""

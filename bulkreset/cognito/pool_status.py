@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from bulkreset.cognito.forgot_password import kinds_of_mfa, with_mfa
 from bulkreset.cognito.pool import PoolFacts, Replica, arn_of
 from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError, UnknownFact, call_read, is_transient
-from bulkreset.cognito.recovery import kinds_of_mfa, with_mfa
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.retry import retrying
@@ -49,7 +49,11 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
         try:
             facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))
         except ReadCallError as error:
-            if error.code not in _NONE_THERE:
+            if error.code in _NONE_THERE:
+                facts = replace(
+                    facts, tracks_sessions=facts.tracks_sessions or (False if call == _SESSIONS[1] else None)
+                )
+            else:
                 gaps.append(error.unknown_fact(what, f"cognito-idp:{call}", arn_of(session)))
         except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
             gaps.append(UnknownFact(what, f"cognito-idp:{call}", "UnreadableResponse"))

@@ -6,13 +6,14 @@ The codes come from the service's own error table. A code in none of these lists
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from bulkreset.causes import FATAL
+from bulkreset.causes import FATAL, THROTTLED
 
 
 class Disposition(Enum):
     """The result of one attempt, as it matters for the run."""
 
-    DONE = auto()  # applied: the password is set, or the user is signed out
+    DONE = auto()  # applied: the password is set, or the step after it is taken
+    MORE = auto()  # applied, and the step needs another call for this user
     THROTTLED = auto()  # not applied: retry, and slow the lane down
     PAUSED = auto()  # not applied: the pool takes no writes for a while. Retry; stop if it goes on
     WITHHELD = auto()  # nothing left this machine: the run may not send now. No attempt; the row waits for a new slot
@@ -41,9 +42,6 @@ HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
 # Refusals of the password itself: it will be refused again unless the pool's rules change.
 PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
-_THROTTLED = frozenset(
-    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"}
-)
 _DOUBTFUL = frozenset(
     {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
 )
@@ -53,7 +51,7 @@ _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 
 def classify(code: str, http_status: int) -> Disposition:
     """Return the disposition for an error code, or one by HTTP status if the code is unreadable or in no list."""
-    if code in _THROTTLED:
+    if code in THROTTLED:
         return Disposition.THROTTLED
     if code in _DOUBTFUL:
         return Disposition.AMBIGUOUS

@@ -2,13 +2,14 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
 
 from bulkreset.cognito.response import Disposition, Response
-from bulkreset.models import Row, SignOutTask
+from bulkreset.models import Row
 
 ClientT = TypeVar("ClientT")
+ReadAnswer = Callable[[Mapping[str, Any]], None]
 
 
 class Transport(Protocol):
@@ -18,11 +19,14 @@ class Transport(Protocol):
         """Send one attempt without a retry. Never raises because of a response or a lost response."""
 
 
-class SignOutTransport(Protocol):
-    """Sends AdminUserGlobalSignOut in the same way."""
+class StepTransport(Protocol):
+    """Sends the calls of the steps after a password was set, in the same way."""
 
-    def sign_out(self, leaver: SignOutTask) -> Response:
-        """Send one attempt without a retry. Never raises because of a response or a lost response."""
+    def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = ...) -> Response:
+        """Send one attempt without a retry. Never raises because of a response or a lost response.
+
+        `read` is called with the answer of a success. If it raises ValueError, the answer counts as unreadable.
+        """
 
 
 class RenewingTransport(ABC, Generic[ClientT]):

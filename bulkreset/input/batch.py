@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.age import DecryptError
+from bulkreset.age_encryption import DecryptError
 from bulkreset.errors import BulkresetError, InputError, Stopped
 from bulkreset.input.own_files import is_report, no_passwords_error
 from bulkreset.job import ColumnsConfig, InputConfig, Location

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.age import DecryptError, load_identities, open_encrypted
+from bulkreset.age_encryption import DecryptError, load_identities, open_encrypted
 from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.first_bytes import AGE, BEGINNING

@@ -2,16 +2,20 @@
 
 import io
 import struct
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from bulkreset.cancellation import check_current
+from bulkreset.input.batch import MAX_VALUE_LENGTH
 
+LONGEST_BYTES = 4 * MAX_VALUE_LENGTH  # of a value; the reader cuts longer ones
 BUDGET = 32 << 20  # bytes that the values of one reading step may have
 LARGEST_PAGE = 64 << 20  # bytes, uncompressed
 LARGEST_DICTIONARY = 16 << 20
+MOST_EXPANDED = 16 << 30  # bytes that Arrow may copy of long values in dictionaries
 LONGEST_TEXT = 32 << 20  # bytes
 MOST_VALUES = 1_000_000  # in a footer; each takes some hundred bytes of memory
 MOST_DEPTH = 32  # of nested structures in a footer
@@ -20,6 +24,7 @@ _DICTIONARY_PAGE = 2
 _DATA_PAGES = {0: (5, 2), 3: (8, 4)}  # kind: fields of its own header, and of the encoding in it
 _DICTIONARY_ENCODINGS = {2, 8}
 _DELTA_BYTE_ARRAY = 7
+_BYTE_ARRAY = 6  # the physical type of text
 _STRUCT, _LISTS, _MAP, _BINARY, _DOUBLE, _BYTE = 12, {9, 10}, 11, 8, 7, 3
 
 
@@ -41,44 +46,83 @@ class _Page(NamedTuple):
     encoding: int
 
 
-def rows_per_step(stream: io.BufferedReader, footer: bytes, columns: Collection[str]) -> list[int]:
-    """Return for each row group how many rows may be decoded at once, so that `columns` take at most BUDGET each.
+class _Lengths(NamedTuple):
+    """The most bytes that a value of a column chunk takes: in its dictionary, and in its pages (at least on average).
+
+    `indexes` is the number of values that are an index in the dictionary.
+    """
+
+    dictionary: int
+    pages: float
+    indexes: int
+
+
+class Steps(NamedTuple):
+    """How to read a file: the rows of each row group to decode at once, and the columns to read as dictionaries."""
+
+    rows: Sequence[int]
+    dictionaries: Sequence[str]
+
+
+def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[str]) -> Steps:
+    """Return how to read a file, so that `columns` take at most BUDGET each.
 
     A few bytes can stand for gigabytes: pages are compressed, and a dictionary or a prefix stores a value once for
     many rows. Raises PageTooLargeError, DamagedPagesError, and what reading `stream` raises.
     """
+    groups: list[dict[str, _Lengths]] = []
     try:
-        groups = _Thrift(io.BufferedReader(io.BytesIO(footer))).read_struct().get(4, [])
-        steps = []
-        for group in groups:
-            longest = 1.0
+        for group in _Thrift(io.BufferedReader(io.BytesIO(footer))).read_struct().get(4, []):
+            groups.append(found := {})
             for chunk in group.get(1, []):
                 meta = chunk[3]
                 name = ".".join(part.decode("utf-8", "replace") for part in meta[3])
                 if name in columns:
-                    longest = max(longest, _longest_value(stream, meta, name))
-            steps.append(max(1, int(BUDGET / longest)))
+                    found[name] = _longest_values(stream, meta, name)
     except (KeyError, TypeError, ValueError, AttributeError, struct.error, pa.ArrowException) as error:
         raise DamagedPagesError(str(error)) from None
-    return steps
+    # Arrow adds the values of other pages to a dictionary that it reads, until they fill the memory.
+    whole = {name for name in columns if not any(group[name].pages for group in groups if name in group)}
+    expanded = Counter[str]()
+    steps = []
+    for group in groups:
+        longest = 1.0
+        for name, it in group.items():
+            is_long = it.dictionary > LONGEST_BYTES
+            if is_long and name not in whole:
+                expanded[name] += it.dictionary * it.indexes
+                if expanded[name] > MOST_EXPANDED:
+                    raise PageTooLargeError(f"repeats a value of {it.dictionary:,} bytes in its column {name!r}")
+            longest = max(longest, it.pages, LONGEST_BYTES if is_long and name in whole else it.dictionary)
+        steps.append(max(1, int(BUDGET / longest)))
+    return Steps(
+        steps, [name for name in whole if any(it[name].dictionary > LONGEST_BYTES for it in groups if name in it)]
+    )
 
 
-def _longest_value(stream: io.BufferedReader, meta: dict[int, Any], name: str) -> float:
-    """Return the most bytes that a value of the column takes, at least on average over a page."""
-    longest, in_dictionary = 0.0, 0
+def _longest_values(stream: io.BufferedReader, meta: dict[int, Any], name: str) -> _Lengths:
+    longest, in_dictionary, indexes = 0.0, 0.0, 0
     for page in _pages(stream, meta):
         most = LARGEST_DICTIONARY if page.kind == _DICTIONARY_PAGE else LARGEST_PAGE
         if page.size > most:
-            raise PageTooLargeError(f"has a page of {page.size >> 20:,} MB in its column {name!r}")
+            raise PageTooLargeError(
+                f"has a page of {page.size >> 20:,} MB in its column {name!r}; {LARGEST_PAGE >> 20} MB are read,"
+                f" {LARGEST_DICTIONARY >> 20} MB of a dictionary"
+            )
         if page.kind == _DICTIONARY_PAGE:
-            in_dictionary = _longest_in_dictionary(stream.read(page.packed), page, meta[4])
+            if meta[1] == _BYTE_ARRAY:
+                in_dictionary = _longest_in_dictionary(stream.read(page.packed), page, meta[4])
+            else:
+                in_dictionary = page.size / max(1, page.values)
         elif page.encoding in _DICTIONARY_ENCODINGS:
-            longest = max(longest, in_dictionary)
+            indexes += page.values
         elif page.encoding == _DELTA_BYTE_ARRAY:
             longest = max(longest, page.size)
         else:
             longest = max(longest, page.size / max(1, page.values))
-    return longest
+    if meta[1] != _BYTE_ARRAY:  # Arrow expands such a dictionary; all of its values have the same length
+        return _Lengths(0, max(longest, in_dictionary), 0)
+    return _Lengths(int(in_dictionary) if indexes else 0, longest, indexes)
 
 
 def _pages(stream: io.BufferedReader, meta: dict[int, Any]) -> Iterator[_Page]:

@@ -4,6 +4,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate
 from typing import Any
 from uuid import UUID
@@ -12,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulkreset.age import DecryptError
+from bulkreset.age_encryption import DecryptError
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
     BATCH_ROWS,
     CARRIED,
     FIELDS,
-    MAX_VALUE_LENGTH,
     RowBatch,
     find_columns,
     unreadable_input_error,
@@ -29,11 +29,11 @@ from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import (
-    LARGEST_DICTIONARY,
-    LARGEST_PAGE,
+    LONGEST_BYTES,
     DamagedPagesError,
     PageTooLargeError,
-    rows_per_step,
+    Steps,
+    bounded_steps,
 )
 from bulkreset.job import InputConfig
 from bulkreset.s3 import BucketError
@@ -41,7 +41,6 @@ from bulkreset.s3 import BucketError
 # Exceptions for a file that is damaged or cannot be read. UnicodeDecodeError: a column name is not UTF-8.
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
 UUID_BYTES = 16
-LONGEST_BYTES = 4 * MAX_VALUE_LENGTH
 GATHERED = 16 << 20  # bytes of a batch
 LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
 FOOTER_ENDS = 8  # bytes at the end of a footer: its length, then MAGIC
@@ -60,7 +59,7 @@ class ParquetReader:
         self.remark = ""
         self._spec = spec
         self._content = content
-        self._steps: Sequence[int] | None = None  # rows of each row group to decode at once; None until known
+        self._steps: Steps | None = None  # None until known
         self._file: pq.ParquetFile | None = None
         self._starts: Sequence[int] = [0]  # number of rows before each row group
 
@@ -98,7 +97,7 @@ class ParquetReader:
 
     def _steps_from(self, file: pq.ParquetFile, group: int, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows from a row group on, so few at a time that their values are bounded; long values are cut."""
-        steps = self._steps or [1] * file.num_row_groups
+        steps = self._steps.rows if self._steps else [1] * file.num_row_groups
         for number in range(group, file.num_row_groups):
             rows, wanted = min(BATCH_ROWS, steps[number]), list(dict.fromkeys(names.values()))
             for batch in file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
@@ -144,10 +143,12 @@ class ParquetReader:
         footer = self._read_footer(source) if self._steps is None else b""
         where = self._spec.file
         found: Any = source or (self._content.open() if isinstance(where, str) else where)
-        file = pq.ParquetFile(found, pre_buffer=False, buffer_size=1 << 20)
-        names = self.names(file)
+        opened = partial(pq.ParquetFile, found, pre_buffer=False, buffer_size=1 << 20)
+        file = opened()
         if self._steps is None:
-            self._steps = self._bounded_steps(source, footer, list(names.values()))
+            self._steps = self._bounded_steps(source, footer, list(self.names(file).values()))
+        if self._steps.dictionaries:
+            file = opened(read_dictionary=list(self._steps.dictionaries))
         sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
         self._starts = list(accumulate(sizes, initial=0))[:-1] or [0]
         return file
@@ -189,15 +190,14 @@ class ParquetReader:
             file.seek(size - FOOTER_ENDS - told)
             return bytes(file.read(told))
 
-    def _bounded_steps(self, source: pa.BufferReader | None, footer: bytes, names: Sequence[str]) -> Sequence[int]:
-        """Return how many rows of each row group may be decoded at once. Raises InputError if a page is too large."""
+    def _bounded_steps(self, source: pa.BufferReader | None, footer: bytes, names: Sequence[str]) -> Steps:
+        """Return how to read the file in bounded memory. Raises InputError if a page or a value is too large."""
         try:
             with self._bytes(source) as file:
-                return rows_per_step(file, footer, names)
+                return bounded_steps(file, footer, names)
         except PageTooLargeError as error:
             raise InputError(
-                f"The input {self._spec.file} {error}; {LARGEST_PAGE >> 20} MB are read, {LARGEST_DICTIONARY >> 20} MB"
-                " of a dictionary.",
+                f"The input {self._spec.file} {error}.",
                 "Check that it is the right column, or write the file with smaller pages.",
             ) from None
         except DamagedPagesError as error:
@@ -282,7 +282,9 @@ def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stub
     if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
         return column
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        # A dictionary may store a long value once for many rows: cut it before each row has it.
+        used = pc.unique(column.indices).drop_null()
+        return _cut(column.dictionary.take(used), binary).take(pc.index_in(column.indices, value_set=used))
     if binary == "uuid" and _is_uuid(column.type):
         stored = column.storage if isinstance(column.type, pa.BaseExtensionType) else column
         return pa.array([it and str(UUID(bytes=it)).encode() for it in stored.to_pylist()], pa.large_binary())

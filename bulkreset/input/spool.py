@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-from bulkreset.age import encrypt_stream, load_identities
+from bulkreset.age_encryption import encrypt_stream, load_identities
 from bulkreset.errors import InputError, RecordError
 from bulkreset.files import atomic_file, require_new
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, TextIO
 
-from bulkreset.age import DecryptError
+from bulkreset.age_encryption import DecryptError
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch, unreadable_input_error
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent

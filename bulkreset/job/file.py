@@ -47,6 +47,9 @@ def build(
     """
     if isinstance(tables.get("targets"), dict):
         raise JobError(f"{label} is not a valid job: write [[targets]] with double brackets.")
+    after = tables.get("after")
+    if isinstance(after, list) and all(isinstance(step, str) for step in after):
+        tables["after"] = {"sign_out": False} | dict.fromkeys(after, True)
     for key, value in overrides.items():
         _set_key(tables, key, value, label[:1].lower() + label[1:])
     if not isinstance(tables.get("input", {}), dict):

@@ -14,24 +14,32 @@ from bulkreset.job.password import PasswordConfig
 from bulkreset.job.schedule import ScheduleConfig
 from bulkreset.job.target import Target
 from bulkreset.job.waves import WavesConfig, share_of
+from bulkreset.steps import STEPS, Step
 
 
 class PlanConfig(ConfigTable):
-    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped."""
+    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped.
+
+    `count_passkeys` makes one more call for each user; whether that bills the user is not documented.
+    """
 
     check_users: bool = True
+    count_passkeys: bool = False
     skip: tuple[Literal["federated", "disabled", "passwordless", "unconfirmed", "unrecoverable"], ...] = Field(
         default=("federated", "disabled", "passwordless"), strict=False
     )
 
 
 class AfterConfig(ConfigTable):
-    """What to do for a user after the password was set.
+    """The steps that are taken for a user after the password was set; in a job file also a list of their names.
 
     If `sign_out` is not set, users are signed out only if nobody keeps the password.
     """
 
     sign_out: bool | None = None
+    revoke_sessions: bool = False
+    forget_devices: bool = False
+    delete_totp: bool = False
 
 
 class CampaignConfig(ConfigTable):
@@ -137,8 +145,8 @@ class Job(ConfigTable):
         return frozenset(self.plan.skip) | ({"unrecoverable"} if strands else frozenset())
 
     @property
-    def signs_out(self) -> bool:
-        """Return whether users are signed out after their password was set."""
-        if self.after.sign_out is None:
-            return self.scrambles
-        return self.after.sign_out
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps that are taken for users after their password was set, in order."""
+        asked = self.after.model_dump()
+        asked["sign_out"] = self.scrambles if self.after.sign_out is None else self.after.sign_out
+        return tuple(step for step in STEPS.values() if asked[step.name])

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bulkreset.job.base import ConfigTable, Duration, matches
+from bulkreset.steps import COLUMNS
 
 # The report's own columns: a column of the input with such a name would be taken for one of them.
 RESERVED = frozenset(
@@ -22,7 +23,7 @@ RESERVED = frozenset(
         "throttled",
         "in_doubt",
         "permanent",
-        "signed_out",
+        *COLUMNS,
         "latency_ms",
         "request_id",
         "started_at",

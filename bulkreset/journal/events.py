@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from bulkreset.models import Outcome, RateChange, SignOutOutcome
+from bulkreset.models import Outcome, RateChange, StepOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +26,4 @@ class StateChanged:
     changes: Mapping[str, Any]
 
 
-Event = Outcome | SignOutOutcome | Claimed | RateChange | StateChanged
+Event = Outcome | StepOutcome | Claimed | RateChange | StateChanged

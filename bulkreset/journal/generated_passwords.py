@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkreset.age import WRONG_KEY, DecryptError, decrypt, encrypt, parse_recipients
+from bulkreset.age_encryption import WRONG_KEY, DecryptError, decrypt, encrypt, parse_recipients
 from bulkreset.errors import InputError, RecordError, RunDirError
 from bulkreset.files import atomic_file, create_file, sync_directory
 from bulkreset.journal.run_dir import RunDir

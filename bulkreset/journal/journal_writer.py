@@ -1,4 +1,4 @@
-"""Writes to the journal what a run does: claims, outcomes, sign-outs, rates and its state."""
+"""Writes to the journal what a run does: claims, outcomes, steps, rates and its state."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +8,8 @@ from bulkreset.journal.commit_mark import CommitMark
 from bulkreset.journal.database import Database
 from bulkreset.journal.events import Claimed, Event, StateChanged
 from bulkreset.journal.state_table import StateTable
-from bulkreset.models import Outcome, RateChange, SignOutOutcome
+from bulkreset.models import Outcome, RateChange, StepOutcome
+from bulkreset.steps import STEPS
 
 
 class JournalWriter:
@@ -28,15 +29,15 @@ class JournalWriter:
         for event in events:
             by_type.setdefault(type(event), []).append(event)
         changes = {key: value for change in by_type.get(StateChanged, ()) for key, value in change.changes.items()}
-        sign_outs: list[SignOutOutcome] = by_type.get(SignOutOutcome, [])
         claimed: list[Claimed] = by_type.get(Claimed, [])
         with self._state.writing(changes, counted=self._mark is not None):
             self._write(schema.SETTLE, map(_settlement, by_type.get(Outcome, ())))
             self._write(schema.CLAIM, ((claim.at_ms, claim.row) for claim in claimed))
-            self._write(schema.SIGN_OUT, ((out.row,) for out in sign_outs if out.done))
-            self._write(
-                schema.FAIL_SIGN_OUT, ((out.code, out.message, out.row) for out in sign_outs if out.done is False)
-            )
+            for out in by_type.get(StepOutcome, ()):
+                if out.done is not None:
+                    statement = schema.STEP_DONE if out.done else schema.STEP_FAILED
+                    values = (out.row,) if out.done else (out.code, out.message, out.row)
+                    self._write(statement.format(column=STEPS[out.step].column), [values])
             rates: list[RateChange] = by_type.get(RateChange, [])
             self._write(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
         if self._mark:
@@ -61,14 +62,14 @@ class JournalWriter:
             self._db.execute(schema.RESTORE_FAILED)
 
     def retry_failed(self) -> dict[str, int]:
-        """Make failed rows ready and failed sign-outs pending; return the number of failed rows by code.
+        """Make failed rows ready and failed steps pending; return the number of failed rows by code.
 
         `restore_failed` reverts the rows that are not sent.
         """
         with self._db.writing():
             codes = dict(self._db.execute(schema.FAILED_CODES))
             self._db.execute(schema.RETRY_FAILED)
-            self._db.execute(schema.RETRY_SIGN_OUTS)
+            self._db.execute(schema.RETRY_STEPS)
         return codes
 
     def begin_sending(self) -> None:
@@ -95,10 +96,11 @@ class JournalWriter:
             self._mark.close()
             self._mark = None
 
-    def begin_signing_out(self) -> None:
-        """Create the index that finds users to sign out without scanning every row."""
+    def begin_steps(self, order: str) -> None:
+        """Create the index that finds the users of a step without scanning every row; `order` is from `step_order`."""
         with self._db.writing():
-            self._db.execute(schema.INDEX_TO_SIGN_OUT)
+            self._db.execute(schema.FORGET_STEP_ORDER)
+            self._db.execute(schema.INDEX_STEPS.format(order=order))
 
     def _write(self, statement: str, values: Iterable[Any]) -> None:
         self._db.executemany(statement, values)

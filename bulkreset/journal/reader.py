@@ -1,15 +1,15 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
-from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, ReportRow, SetRow, SignOutCounts
-from bulkreset.models import RateChange, Row, Secret, SignOutTask, Status
+from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, ReportRow, SetRow, StepCounts
+from bulkreset.models import RateChange, Row, Secret, Status, StepTask
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
 PasswordOf = Callable[[int, str, str, bool], Secret]
@@ -95,14 +95,24 @@ class JournalReader:
             rows.append(Row(row, username, secret, pool, *flags, since, canonical))
         return rows
 
-    def sign_out_tasks(self, pool: str, most: int) -> list[SignOutTask]:
-        """Return up to `most` set users of a pool who are not yet signed out, in any order.
+    def step_order(self, steps: Mapping[str, Collection[str]]) -> str:
+        """Return the SQL expression for a row's next step; `steps` maps each step to the pools in which it is taken."""
+        with self._db.reading():
+            ids = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
+        return schema.step_order((name, [ids[pool] for pool in pools]) for name, pools in steps.items())
 
-        Call `begin_signing_out` first.
+    def step_tasks(self, order: str, step: str, pool: str, most: int) -> list[StepTask]:
+        """Return up to `most` set users of a pool whose next step is `step`, in any order.
+
+        Call `begin_steps` with the same `order` first.
         """
         (number,) = self._one(schema.POOL, (pool,))
-        found = self._all(schema.TO_SIGN_OUT, (number, most))
-        return [SignOutTask(row, username, pool) for row, username in found]
+        found = self._all(schema.TO_STEP.format(order=order), (number, step, most))
+        return [StepTask(row, username, pool) for row, username in found]
+
+    def failed_step_rows(self) -> int:
+        """Return the number of rows with a failed step."""
+        return int(self._one(schema.FAILED_STEP_ROWS)[0])
 
     def set_rows(self) -> Iterator[SetRow]:
         """Yield the rows that were set, in input order."""
@@ -125,9 +135,10 @@ class JournalReader:
         with self._db.reading():
             yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
 
-    def sign_outs(self) -> dict[str, SignOutCounts]:
-        """Return the sign-out counts by user pool."""
-        return {pool: SignOutCounts(*map(int, found)) for pool, *found in self._all(schema.SIGN_OUTS)}
+    def step_counts(self, column: str) -> dict[str, StepCounts]:
+        """Return the counts of the step with this column by user pool."""
+        counted = self._all(schema.STEP_COUNTS.format(column=column))
+        return {pool: StepCounts(*map(int, found)) for pool, *found in counted}
 
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
@@ -155,9 +166,9 @@ class JournalReader:
         first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
 
-    def settled_since(self, moment: int) -> int:
-        """Return the number of rows that have settled since `moment` (Unix milliseconds)."""
-        return int(self._one(schema.SETTLED_SINCE, (moment,))[0])
+    def finished_since(self, moment: int) -> int:
+        """Return the number of rows that have finished since `moment` (Unix milliseconds)."""
+        return int(self._one(schema.FINISHED_SINCE, (moment,))[0])
 
     def rate_changes(self) -> dict[tuple[str, str], int]:
         """Return the number of stored rate changes by lane (account, Region)."""
@@ -195,7 +206,7 @@ class JournalReader:
         return AttemptTotals._make(self._one(schema.TOTALS))
 
     def recent_rate(self, seconds: int) -> float:
-        """Return the rows settled per second in the last `seconds` before the newest outcome.
+        """Return the rows finished per second in the last `seconds` before the newest outcome.
 
         The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
         """
@@ -207,9 +218,9 @@ class JournalReader:
         first, last = self._one(schema.SEND_SPAN)
         return None if first is None else (first, last)
 
-    def settled_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
-        """Return settled rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
-        found = self._all(schema.SETTLED_OVER_TIME, {"first": first, "width": width})
+    def finished_over_time(self, first: int, width: int) -> list[tuple[int, int, int]]:
+        """Return finished rows and throttled calls by bucket of `width` ms from `first`: (bucket, rows, throttled)."""
+        found = self._all(schema.FINISHED_OVER_TIME, {"first": first, "width": width})
         return [(bucket, int(rows), int(throttled)) for bucket, rows, throttled in found]
 
     def rates_over_time(self, first: int, width: int) -> list[tuple[str, str, int, float, float]]:
@@ -238,7 +249,7 @@ class JournalReader:
         return [*map(ReportRow._make, self._all(schema.SLOWEST, (most,)))]
 
     def rows_needing_attention(self, most: int) -> list[ReportRow]:
-        """Return up to `most` rows that are neither set nor ready, or whose sign-out failed; most serious first.
+        """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first.
 
         They are as those of `slowest_rows`.
         """

@@ -53,6 +53,9 @@ class ReportRow(NamedTuple):
     in_doubt: int
     permanent: int | None
     signed_out: int | None
+    sessions_revoked: int | None
+    devices_forgotten: int | None
+    totp_deleted: int | None
     latency_ms: int | None
     request_id: str
     started_at: int | None
@@ -70,8 +73,8 @@ class AttemptTotals(NamedTuple):
     throttled: int
 
 
-class SignOutCounts(NamedTuple):
-    """Numbers of set users by sign-out state: signed out, failed, still to be signed out."""
+class StepCounts(NamedTuple):
+    """Numbers of set users by the state of a step: done, failed, still to be taken."""
 
     done: int = 0
     failed: int = 0

@@ -216,7 +216,7 @@ class RunState(_Facts):
     job: Annotated[dict[str, Any], AfterValidator(_require_name)]
     mode: Literal["run", "dry_run"]
     emulated: Flag = False
-    signs_out: Flag = False
+    steps: Mapping[str, tuple[str, ...]] = {}  # the steps after a password was set, each with the pools that have it
     confirmed: Flag = False
     again: Flag = False  # it is confirmed that an earlier run has set passwords of this input
     confirmation: ConfirmationFacts | None = None
@@ -239,6 +239,7 @@ class RunState(_Facts):
     waves: tuple[WaveFacts, ...] = ()
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
+    passkeys: Mapping[str, Count] | None = None  # users to be set who have one, by pool; None: they were not counted
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool
     lanes: tuple[LaneFacts, ...] = ()
     control: tuple[ControlFacts, ...] = ()

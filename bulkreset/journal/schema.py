@@ -1,17 +1,22 @@
-"""The journal's SQLite schema, version 4, and its statements; the journal is the only authority on a run's state."""
+"""The journal's SQLite schema, version 5, and its statements; the journal is the only authority on a run's state."""
+
+from collections.abc import Iterable
 
 from bulkreset import statuses
 from bulkreset.statuses import Status, sql_list
+from bulkreset.steps import COLUMNS, STEPS
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
-VERSION = 4
+VERSION = 5
 MAX_TIME = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
+
+_STEP_COLUMNS = "\n".join(f"  {column} INTEGER," for column in COLUMNS)
 
 # status: a Status; claimed is committed before the first call of a row is sent.
 # canonical: the user's own name, if the directory was checked and the name differs from the username.
 # recovery: how the pool can send the user a code: email, phone, none, unknown; NULL if the user was not looked up.
 # pool: an id of `pools`, or "" if the row names no user pool of the job. Times are Unix milliseconds.
-TABLES = """
+TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE pools (id INTEGER PRIMARY KEY, user_pool_id TEXT NOT NULL UNIQUE);
 CREATE TABLE rows (
@@ -25,7 +30,7 @@ CREATE TABLE rows (
   attempts INTEGER NOT NULL DEFAULT 0,
   throttled INTEGER NOT NULL DEFAULT 0,
   in_doubt INTEGER NOT NULL DEFAULT 0,
-  signed_out INTEGER,
+{_STEP_COLUMNS}
   latency_ms INTEGER,
   request_id TEXT NOT NULL DEFAULT '',
   started_at INTEGER,
@@ -63,7 +68,7 @@ _AT_END = "CASE status {} WHEN 'ready' THEN :unsent ELSE status END".format(
         if one.facts.journal and one.facts.dry_ended_as
     )
 )
-# A set row is listed only if its sign-out failed: after the failed rows, and before the rejected ones.
+# A set row is listed only if a step failed: after the failed rows, and before the rejected ones.
 _SEVERITY = "CASE status {} END".format(
     " ".join(
         f"WHEN '{one}' THEN {one.facts.severity if one.facts.attention else 3.5}" for one in Status if one.facts.journal
@@ -175,22 +180,41 @@ WHERE row = :row
 RATE = "INSERT INTO rates (at_ms, account, region, rate, reason) VALUES (?, ?, ?, ?, ?)"
 RATES = "SELECT account, region, count(*) FROM rates GROUP BY 1, 2"
 
-# A set row is still to be signed out while signed_out is NULL. The index contains only those rows. It is created only
-# if the job asks for sign-outs.
-INDEX_TO_SIGN_OUT = """
-CREATE INDEX IF NOT EXISTS to_sign_out ON rows (pool) WHERE status = 'set' AND signed_out IS NULL
-"""
+# A step of a set row is pending while its column is NULL; 1: done, 0: failed. The steps of a row are taken one after the
+# other: {order} is an expression for its next step, which depends on the run (see `step_order`). The index has only the
+# rows that have a next step.
 POOL = "SELECT id FROM pools WHERE user_pool_id = ?"
-TO_SIGN_OUT = """
-SELECT row, username FROM rows INDEXED BY to_sign_out
-WHERE pool = ? AND status = 'set' AND signed_out IS NULL LIMIT ?
+FORGET_STEP_ORDER = "DROP INDEX IF EXISTS to_step"
+INDEX_STEPS = "CREATE INDEX to_step ON rows (pool, {order}) WHERE status = 'set' AND {order} IS NOT NULL"
+TO_STEP = """
+SELECT row, username FROM rows INDEXED BY to_step
+WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT ?
 """
-SIGN_OUT = "UPDATE rows SET signed_out = 1 WHERE row = ?"
-FAIL_SIGN_OUT = "UPDATE rows SET signed_out = 0, code = ?, message = ? WHERE row = ?"
-SIGN_OUTS = """
-SELECT user_pool_id, total(signed_out), total(signed_out = 0), total(signed_out IS NULL)
+STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = ?"
+# A row has the code of its first step that failed, and the messages of all.
+STEP_FAILED = """
+UPDATE rows SET {column} = 0, code = coalesce(nullif(code, ''), ?1), message = iif(code = '', ?2, message || '; ' || ?2)
+WHERE row = ?3
+"""
+STEP_COUNTS = """
+SELECT user_pool_id, total({column}), total({column} = 0), total({column} IS NULL)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' GROUP BY 1
 """
+_HAS_FAILED_STEP = f"0 IN ({', '.join(COLUMNS)})"
+FAILED_STEP_ROWS = f"SELECT count(*) FROM rows WHERE {_HAS_FAILED_STEP}"  # noqa: S608  (our own text)
+
+
+def step_order(steps: Iterable[tuple[str, Iterable[int]]]) -> str:
+    """Return the expression for a row's next step: the first one that is pending and is taken in the row's pool.
+
+    `steps` are (step, ids of the pools in which it is taken), in order.
+    """
+    cases = "".join(
+        f" WHEN {STEPS[name].column} IS NULL AND pool IN ({', '.join(map(str, sorted(pools)))}) THEN '{name}'"
+        for name, pools in steps
+    )
+    return f"CASE{cases} END"
+
 
 # A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED.
 _FOUND = "iif(:dead AND status = 'ready' AND code <> '', 'failed', status)"
@@ -208,7 +232,8 @@ SELECT EXISTS (SELECT 1 FROM rows WHERE
   {" OR ".join(f"typeof({name}) <> 'text'" for name in ("username", "code", "message", "request_id"))}
   OR {" OR ".join(f"typeof({name}) <> 'integer'" for name in ("attempts", "throttled"))}
   OR {" OR ".join(f"typeof({name}) NOT IN ('integer', 'null')" for name in ("latency_ms", "started_at", "finished_at"))}
-  OR typeof(pool) NOT IN ('integer', 'text') OR (status <> 'rejected' AND pool NOT IN (SELECT id FROM pools)) OR permanent NOT IN (0, 1) OR signed_out NOT IN (0, 1)
+  OR typeof(pool) NOT IN ('integer', 'text') OR (status <> 'rejected' AND pool NOT IN (SELECT id FROM pools)) OR permanent NOT IN (0, 1)
+  OR {" OR ".join(f"{column} NOT IN (0, 1)" for column in COLUMNS)}
   OR in_doubt NOT IN (0, 1) OR started_at NOT BETWEEN 0 AND {MAX_TIME} OR finished_at NOT BETWEEN 0 AND {MAX_TIME}
   OR typeof(status_before) NOT IN ('text', 'null') OR recovery NOT IN ('email', 'phone', 'none', 'unknown') OR typeof(canonical) NOT IN ('text', 'null'))
 """  # noqa: S608  (our own text)
@@ -222,10 +247,10 @@ UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''
 WHERE status = 'claimed'
 """
 
-# Count the rows of a wave: those that settled since a moment.
-SETTLED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.SETTLED)}"  # noqa: S608  (our own text)
+# Count the rows of a wave: those that finished since a moment.
+FINISHED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.FINISHED)}"  # noqa: S608  (our own text)
 
-# Count the rows that settled in the last milliseconds before the newest outcome.
+# Count the rows that finished in the last milliseconds before the newest outcome.
 RECENT_RATE = """
 SELECT count(*), min(finished_at), max(finished_at) FROM rows
 WHERE finished_at > (SELECT max(finished_at) FROM rows) - ?
@@ -273,7 +298,10 @@ CODES = "SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY
 TOTALS = "SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows"
 HELD = "SELECT count(*), min(row), max(row) FROM rows"
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
-RETRY_SIGN_OUTS = "UPDATE rows SET signed_out = NULL, code = '', message = '' WHERE status = 'set' AND signed_out = 0"
+RETRY_STEPS = f"""
+UPDATE rows SET {", ".join(f"{column} = nullif({column}, 0)" for column in COLUMNS)}, code = '', message = ''
+WHERE status = 'set' AND {_HAS_FAILED_STEP}
+"""  # noqa: S608  (our own text)
 # A failed row that is retried keeps its code. The code distinguishes it from a row that was never sent: if it is not
 # sent, it is marked failed again.
 RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
@@ -282,7 +310,7 @@ RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND c
 # `wanted` is a JSON array of the wanted journal statuses; NULL means all of them.
 _REPORT_ROWS = f"""
 SELECT row, coalesce(user_pool_id, pool, ''), username, {{status}}, code, message, attempts, throttled,
-  in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, signed_out, latency_ms, request_id,
+  in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
   started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}, coalesce(canonical, username)
 FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
 """  # noqa: S608  (our own text)
@@ -297,8 +325,8 @@ ORDER BY row
 # SENT_SINCE: the first begin and the last end of the calls answered since a moment.
 SENT_SINCE = "SELECT min(finished_at - coalesce(latency_ms, 0)), max(finished_at) FROM rows WHERE finished_at >= ?"
 SEND_SPAN = "SELECT min(coalesce(started_at, finished_at)), max(finished_at) FROM rows WHERE finished_at IS NOT NULL"
-SETTLED_OVER_TIME = f"""
-SELECT (finished_at - :first) / :width, total(status IN {sql_list(statuses.SETTLED)}), total(throttled)
+FINISHED_OVER_TIME = f"""
+SELECT (finished_at - :first) / :width, total(status IN {sql_list(statuses.FINISHED)}), total(throttled)
 FROM rows WHERE finished_at IS NOT NULL GROUP BY 1 ORDER BY 1
 """  # noqa: S608  (our own text)
 # `rate` comes from the row with the greatest at_ms: SQLite does this for a query with a single max().
@@ -322,6 +350,6 @@ _SHOWN = _REPORT_ROWS.format(status="status", file="''")
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
 # Select the rows that need attention, the most serious first.
 ROWS_NEEDING_ATTENTION = f"""
-{_SHOWN} WHERE status IN {sql_list(statuses.NEEDING_ATTENTION)} OR signed_out = 0
+{_SHOWN} WHERE status IN {sql_list(statuses.NEEDING_ATTENTION)} OR {_HAS_FAILED_STEP}
 ORDER BY {_SEVERITY} DESC, row LIMIT ?
 """

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from bulkreset.errors import RunDirError
 from bulkreset.journal.events import Event
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,9 @@ class ExecutionResult:
         end = (
             ResultKind.FINISH if summary.exit_code == EXIT_OK else ResultKind.GUARD if by_guard else ResultKind.FAILURE
         )
-        stayed = (summary.signed_out or {}).get("failed", 0)
-        ways = next_commands(state, summary.counts, run_dir.absolute(), resumable=summary.resumable, stayed=stayed)
+        ways = next_commands(
+            state, summary.counts, run_dir.absolute(), resumable=summary.resumable, steps=summary.steps
+        )
         return cls(
             summary.job,
             end,

@@ -88,7 +88,7 @@ def metrics_without_rows(job: str, seconds: float, exit_code: int) -> RunMetrics
 
 def _rows(counts: Mapping[str, int]) -> dict[str, int]:
     found = {status.value: counts.get(status, 0) for status in STATUSES}
-    found[Status.READY] += sum(counts.values()) - statuses.count_of(counts, STATUSES)  # in progress: not settled yet
+    found[Status.READY] += sum(counts.values()) - statuses.count_of(counts, STATUSES)  # in progress: not finished yet
     return found
 
 

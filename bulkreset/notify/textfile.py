@@ -51,7 +51,7 @@ def _render(figures: RunMetrics, kept: dict[str, float]) -> CollectorRegistry:
         rows.labels(figures.job, status).set(number)
     put("attempts", "Calls of AdminSetUserPassword in the run.", figures.attempts)
     put("throttled", "How many of them were throttled.", figures.throttled)
-    put("rows_per_second", "Rows settled per second, lately or over the run.", figures.rate)
+    put("rows_per_second", "Rows finished per second, lately or over the run.", figures.rate)
     put("ceiling", "Calls per second that the lanes may send together.", figures.ceiling)
     put("duration_seconds", "Of this execution so far.", figures.seconds)
     put("running", "1 while an execution is under way.", figures.exit_code is None)

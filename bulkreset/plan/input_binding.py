@@ -72,7 +72,7 @@ def input_files(rows: InputSet | None) -> list[JournalFile]:
 def needs_input(job: Job, journal: Journal, *, again: bool) -> bool:
     """Return whether the run must read its input, to finish the plan or to send rows with passwords from it.
 
-    For sign-outs and generated passwords the journal is enough (except in an emulated run). So users can still be
+    For steps after the password and generated passwords the journal is enough (except in an emulated run). So users can still be
     signed out after the password file was deleted.
     """
     if not journal.state.is_planned or journal.state.emulated:
@@ -81,9 +81,9 @@ def needs_input(job: Job, journal: Journal, *, again: bool) -> bool:
 
 
 def may_send(journal: Journal, *, again: bool) -> bool:
-    """Return whether anything may remain to be sent. A dry run and a settled run send nothing."""
+    """Return whether anything may remain to be sent. A dry run and a finished run send nothing."""
     state = journal.state
-    return not state.is_dry_run and (not state.is_planned or state.signs_out or _has_rows_left(journal, again=again))
+    return not state.is_dry_run and (not state.is_planned or bool(state.steps) or _has_rows_left(journal, again=again))
 
 
 def _has_rows_left(journal: Journal, *, again: bool) -> bool:

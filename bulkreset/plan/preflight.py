@@ -14,11 +14,10 @@ from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, TargetFacts
 from bulkreset.plan.earlier_runs import EarlierRun
-from bulkreset.plan.recovery import PlannedRecovery
+from bulkreset.plan.lockout import PlannedRecovery
 from bulkreset.send.guards import seconds_until
 from bulkreset.send.timetable import Timetable, rows_until, seconds_to_send, timetable_of
-
-SIGN_OUT_QUOTA = 25.0  # UserUpdate calls per second, per account and Region
+from bulkreset.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +36,32 @@ class PlannedLane:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step after the password. It is taken in `pools`; in those of them in `unknown` it may have nothing to remove.
+
+    `users` are all users for whom it is to be taken; `pending` counts those of them whose password is already set.
+    """
+
+    step: Step
+    pools: tuple[str, ...]
+    unknown: tuple[str, ...]
+    users: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """Everything that the confirmation shows.
 
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
-    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `pending` counts
-    users whose password is set and who must still be signed out; None if the job signs nobody out. `ready_by_pool`
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those that the
+    job asks for. `ready_by_pool`
     counts the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are
     runs that have set passwords of this input. `in_time` is about how many rows are sent until a time limit stops the
     run; None if none does. `suspects` are the passwords that look altered, by what is wrong with them. `near_misses` are
-    the rows without a user, by the cause. `origin` is the run that the input was extracted from.
+    the rows without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users
+    who have one, by pool; None if the job does not ask for it.
     """
 
     job: Job
@@ -64,7 +78,7 @@ class Preflight:
     unknown: tuple[UnknownFact, ...]
     seconds: float | None
     approved: ApprovalFacts | None = None
-    pending: int | None = None
+    steps: tuple[PlannedStep, ...] = ()
     remarks: tuple[str, ...] = ()
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
@@ -73,11 +87,17 @@ class Preflight:
     suspects: tuple[PlanMessage, ...] = ()
     near_misses: tuple[PlanMessage, ...] = ()
     origin: OriginFacts | None = None
+    passkeys: Mapping[str, int] | None = None
 
     @property
     def ready(self) -> int:
         """Return how many rows will be sent."""
         return self.permanent + self.temporary
+
+    @property
+    def pending(self) -> int:
+        """Return how many steps are to be taken for users whose password is already set."""
+        return sum(planned.pending for planned in self.steps)
 
     @property
     def sends(self) -> bool:
@@ -102,8 +122,8 @@ class AwsFacts:
 class PlanFacts:
     """The facts from the plan.
 
-    `ready` counts the rows to be sent, as (pool, permanent, rows). `pending` counts, by pool, users whose password is
-    set and who are not yet signed out.
+    `ready` counts the rows to be sent, as (pool, permanent, rows). `pending` counts the users whose password is
+    set and for whom a step must still be taken, by step and pool.
     """
 
     counts: Mapping[str, int]
@@ -111,13 +131,14 @@ class PlanFacts:
     status_before: Mapping[str, int]
     unchecked: Mapping[str, str]
     unknown: Sequence[UnknownFact] = ()
-    pending: Mapping[str, int] = field(default_factory=dict)
+    pending: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     remarks: Sequence[str] = ()
     earlier: tuple[EarlierRun, ...] = ()
     suspects: Sequence[PlanMessage] = ()
     near_misses: Sequence[PlanMessage] = ()
     origin: OriginFacts | None = None
+    passkeys: Mapping[str, int] | None = None
 
 
 def build_preflight(
@@ -136,12 +157,17 @@ def build_preflight(
     timetable, now = timetable_of(job.pace), datetime.now()  # noqa: DTZ005  (stop_at is a local time)
     start = now.timestamp()
     seconds = expected_seconds(lanes, by_pool, timetable, start)
-    if job.signs_out and seconds is not None:
-        leaving = [replace(lane, quota=SIGN_OUT_QUOTA, ceiling=sign_out_ceiling(job)) for lane in lanes]
-        all_of_them = {pool: rows + planned.pending.get(pool, 0) for pool, rows in by_pool.items()}
-        seconds = max(
-            seconds, expected_seconds(leaving, all_of_them, timetable, start) or 0.0
-        )  # passwords and sign-outs run in parallel
+    steps = []
+    for step in job.steps:
+        known = {pool: True if at.emulated else step.is_there(asked.pools[pool]) for pool, at in sessions.items()}
+        pools = tuple(pool for pool, there in known.items() if there is not False)
+        pending = {pool: planned.pending.get(step.name, {}).get(pool, 0) for pool in pools}
+        users = {pool: by_pool[pool] + pending[pool] for pool in pools}
+        unknown = tuple(pool for pool in pools if known[pool] is None)
+        steps.append(PlannedStep(step, pools, unknown, sum(users.values()), sum(pending.values())))
+        if seconds is not None:  # passwords and steps run in parallel
+            following = [replace(lane, quota=step.quota, ceiling=step_ceiling(job, step)) for lane in lanes]
+            seconds = max(seconds, expected_seconds(following, users, timetable, start) or 0.0)
     return Preflight(
         job=job,
         emulated=any(session.emulated for session in sessions.values()),
@@ -159,13 +185,14 @@ def build_preflight(
         approved=approved,
         recovery=planned.recovery,
         ready_by_pool={(pool, permanent): rows for pool, permanent, rows in planned.ready},
-        pending=sum(planned.pending.values()) if job.signs_out else None,
+        steps=tuple(steps),
         remarks=tuple(planned.remarks),
         earlier=planned.earlier,
         in_time=_in_time(lanes, by_pool, timetable, now, job.guards) if seconds is not None else None,
         suspects=tuple(planned.suspects),
         near_misses=tuple(planned.near_misses),
         origin=planned.origin,
+        passkeys=planned.passkeys,
     )
 
 
@@ -220,9 +247,13 @@ def listing_rate(job: Job) -> float | None:
     return None if job.pace.rate == "none" else LISTING * job.pace.share
 
 
-def sign_out_ceiling(job: Job) -> float | None:
-    """Return the sign-outs per second of a lane, or None if the job is unpaced. Sign-outs have their own quota."""
-    return None if job.pace.rate == "none" else SIGN_OUT_QUOTA * job.pace.share
+def step_ceiling(job: Job, step: Step) -> float | None:
+    """Return the calls per second of a step in a lane, or None if the job is unpaced.
+
+    The steps of one quota category share it equally.
+    """
+    sharing = sum(other.category == step.category for other in job.steps)
+    return None if job.pace.rate == "none" else step.quota * job.pace.share / sharing
 
 
 def expected_seconds(

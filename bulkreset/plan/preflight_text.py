@@ -11,9 +11,10 @@ from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
+from bulkreset.plan.lockout import recovery_lines
 from bulkreset.plan.near_miss import cause_in
-from bulkreset.plan.recovery import recovery_lines
 from bulkreset.statuses import describe_counts
+from bulkreset.steps import SIGN_OUT
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
@@ -193,12 +194,7 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.ready:
         active = "a monthly active user" if preflight.ready == 1 else "monthly active users"
         yield "Billing", f"Up to {format_count(preflight.ready, 'user')} will count as {active} (billed)"
-    if preflight.pending is None:
-        yield "Sign-out", "Users stay signed in (existing sessions are not ended)"
-    else:
-        leaving = preflight.pending + preflight.ready
-        theirs = "the password is" if leaving == 1 else "their passwords are"
-        yield "Sign-out", f"{format_count(leaving, 'user')}, from all devices, after {theirs} set"
+    yield from _steps(preflight)
     yield from _undo(preflight)
     for lane in preflight.lanes[:SHOWN]:
         yield "Pace", _pace(lane, several=len(preflight.lanes) > 1, auto=preflight.job.pace.rate == "auto")
@@ -219,6 +215,24 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if preflight.job.waves.rows and preflight.ready:
         yield "Waves", _waves(preflight.job.waves, preflight.ready)
     yield "Guards", ". ".join(_guards(preflight.job.guards)) or "none"
+
+
+def _steps(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield what follows for the users after their password is set."""
+    if SIGN_OUT not in [planned.step for planned in preflight.steps]:
+        yield "Sign-out", "Users stay signed in (existing sessions are not ended)"
+    for planned in preflight.steps:
+        step = planned.step
+        theirs = "the password is" if planned.users == 1 else "their passwords are"
+        if planned.pools:
+            yield step.label, f"{format_count(planned.users, 'user')}, {step.cost}, after {theirs} set"
+        without = [pool for pool in preflight.pools if pool not in planned.pools]
+        if without:
+            yield "" if planned.pools else step.label, f"Not in {_some(without)}: {step.absent}"
+        if planned.unknown:
+            yield "", f"Not known whether it is needed in {_some(planned.unknown)}: it is tried for each user"
+        if step.listing and planned.pools:
+            yield "", f"Calls for each user: 1, and 1 for each of the {step.items}"
 
 
 def _waves(waves: WavesConfig, ready: int) -> str:

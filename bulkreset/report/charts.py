@@ -98,7 +98,7 @@ def _each(draw: Callable[[_ChartSize], Markup]) -> Markup:
 def _draw_timeline(course: Timeline, size: _ChartSize, told: str) -> Markup:
     steps, begin = course.buckets, course.buckets[0].at_ms
     end = steps[-1].at_ms + course.width
-    highest = max(max(step.settled, step.throttled, step.allowed or 0) for step in steps)
+    highest = max(max(step.finished, step.throttled, step.allowed or 0) for step in steps)
     plot = _Plot(size, begin, end, axis_labels(max(highest, course.ceiling or 0)))
 
     def stairs(values: Iterable[float]) -> list[Point]:
@@ -108,9 +108,9 @@ def _draw_timeline(course: Timeline, size: _ChartSize, told: str) -> Markup:
             for at in (step.at_ms, step.at_ms + course.width)
         ]
 
-    middles = [(step.at_ms + course.width / 2, step.settled) for step in steps]
-    settled = [(begin, 0), (begin, steps[0].settled), *middles, (end, steps[-1].settled), (end, 0)]
-    shapes = [plot.line("settled", settled)]
+    middles = [(step.at_ms + course.width / 2, step.finished) for step in steps]
+    finished = [(begin, 0), (begin, steps[0].finished), *middles, (end, steps[-1].finished), (end, 0)]
+    shapes = [plot.line("finished", finished)]
     if any(step.throttled for step in steps):
         throttled = stairs(step.throttled for step in steps)
         shapes.append(plot.line("throttled", [(begin, 0), *throttled, (end, 0)]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from bulkreset.age import encrypt, parse_recipients
+from bulkreset.age_encryption import encrypt, parse_recipients
 from bulkreset.errors import Refused, RunDirError
 from bulkreset.files import atomic_bytes_writer, require_new
 from bulkreset.job.file import job_from_journal

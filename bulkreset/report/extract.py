@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bulkreset.age import encrypt_stream, parse_recipients
+from bulkreset.age_encryption import encrypt_stream, parse_recipients
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import InputError, RecordError, Refused, RunDirError
 from bulkreset.files import atomic_bytes_writer, require_new

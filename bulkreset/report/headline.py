@@ -3,9 +3,11 @@
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from bulkreset.journal.run_state import RunState, WaveFacts
 from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
+from bulkreset.steps import BY_COLUMN, Counted
 from bulkreset.text import format_count, format_duration, format_time, join_words
 
 _STATES = {
@@ -27,10 +29,10 @@ def state_text(state: str) -> str:
     return _STATES.get(state, state)
 
 
-def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed: int = 0) -> str:
+def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, steps: Counted = MappingProxyType({})) -> str:
     """Return the outcome as a sentence. `counts` use the report's statuses, or the journal's if the run is alive.
 
-    `stayed` counts users who could not be signed out.
+    `steps` are the counts of the steps after the password.
     """
     rows = sum(counts.values())
     if not run.is_planned and alive:
@@ -46,7 +48,11 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed
     passwords = f"{counts.get(Status.SET, 0):,} of {format_count(rows, 'password')}"
     verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
     told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
-    left = [f"{format_count(stayed, 'user')} not signed out"] if stayed else []
+    left = [
+        f"{format_count(step['failed'], 'user')} {BY_COLUMN[column].undone}"
+        for column, step in steps.items()
+        if step["failed"]
+    ]
     rest = join_words([*_other_rows(counts), *left])
     return f"{told}{'; ' + rest if rest else ''}.{undo_text(run)}"
 
@@ -94,9 +100,9 @@ def _other_rows(counts: Mapping[str, int], *, dry_run: bool = False) -> list[str
 
 
 def next_commands(
-    run: RunState, counts: Mapping[str, int], run_dir: Path, *, resumable: bool, stayed: int
+    run: RunState, counts: Mapping[str, int], run_dir: Path, *, resumable: bool, steps: Counted
 ) -> list[tuple[str, str]]:
-    """Return the commands to continue, as (effect, command). `stayed` counts users who could not be signed out."""
+    """Return the commands to continue, as (effect, command). `steps` are the counts of the steps after the password."""
     if run.is_dry_run and not resumable:
         sends = bool(counts.get(Status.READY))
         approved = f"{run.command or 'bulkreset run JOB'} --approved {shlex.quote(str(run_dir))}"
@@ -106,7 +112,7 @@ def next_commands(
     if any(it.is_open for it in run.undos.values()):
         ways.append(("Continue the undo", f"bulkreset undo {shlex.quote(str(run_dir))}"))
     retries = not (run.is_dry_run or run.abandoned_at or run.undos_forbid_sending)
-    if retries and (counts.get(Status.FAILED) or stayed):
+    if retries and (counts.get(Status.FAILED) or any(step["failed"] for step in steps.values())):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
     if _can_decrypt(run) and counts.get(Status.SET):
         decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"
@@ -127,4 +133,4 @@ def _remaining_text(run: RunState, counts: Mapping[str, int]) -> str:
         return "Retry rows in doubt"
     if run.mirror_stale:
         return "Continue, and bring the mirror up to date"
-    return "Sign out the remaining users"
+    return "Sign out the remaining users" if [*run.steps] == ["sign_out"] else "Take the remaining steps for users"

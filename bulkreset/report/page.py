@@ -22,7 +22,7 @@ from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import redraw_advice
-from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, step_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
     NEEDING_ATTENTION,
@@ -34,6 +34,7 @@ from bulkreset.statuses import (
     sorted_counts,
     status_at_end,
 )
+from bulkreset.steps import BY_COLUMN, STEPS, Counted
 from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, show_invisible
 from bulkreset.version import __version__
 
@@ -75,10 +76,9 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     dry_run = run.is_dry_run
     found = journal.read.counts(dead=not alive)
     counts = found if alive else public_counts(found, dry_run=dry_run)
-    leavers = sign_out_counts(journal)
-    resumable = not alive and is_resumable(run, found, leavers)
+    steps = step_counts(journal)
+    resumable = not alive and is_resumable(run, found, steps)
     lanes = lane_summaries(journal, public=not alive)
-    stayed = leavers["failed"] if leavers else 0
     show = partial(_shown, alive=alive, redaction=redaction)
     return {
         "facts": run,
@@ -86,11 +86,11 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "run_dir": str(run_dir.absolute()),
         "version": __version__,
         "state": describe_state(run, alive=alive),
-        "state_tone": _state_tone(run, counts, alive=alive, stayed=stayed),
+        "state_tone": _state_tone(run, counts, alive=alive, steps=steps),
         "alive": alive,
         "dry_run": dry_run,
-        "outcome": run_outcome(run, counts, alive=alive, stayed=stayed),
-        "ways_on": next_commands(run, counts, run_dir.absolute(), resumable=resumable, stayed=stayed),
+        "outcome": run_outcome(run, counts, alive=alive, steps=steps),
+        "ways_on": next_commands(run, counts, run_dir.absolute(), resumable=resumable, steps=steps),
         "stopped_by": None if alive else run.stopped_by,
         "rows": sum(counts.values()),
         "counts": list(sorted_counts(counts, dry_run=dry_run).items()),
@@ -98,7 +98,8 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "causes": _near_misses(journal),
         "totals": journal.read.totals(),
         "resent": resent_text(run.resent),
-        "sign_outs": leavers,
+        "steps": [(BY_COLUMN[column], counts) for column, counts in steps.items()],
+        "asked": [STEPS[name] for name in run.steps],
         "recovery": _recovery(journal, alive=alive, dry_run=dry_run),
         "lanes": lanes,
         "waves": wave_texts(run),
@@ -108,7 +109,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         **_pace(journal),
         "slowest": list(map(show, journal.read.slowest_rows(SLOWEST))),
         "remarkable": list(map(show, journal.read.rows_needing_attention(ROWS))),
-        "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + stayed,
+        "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + journal.read.failed_step_rows(),
     }
 
 
@@ -166,11 +167,11 @@ def _pace(journal: Journal) -> dict[str, Any]:
 def _timeline_chart(course: Timeline) -> Markup:
     from bulkreset.report.charts import draw_timeline  # noqa: PLC0415  (import it only when a page is drawn)
 
-    fastest = max(step.settled for step in course.buckets)
+    fastest = max(step.finished for step in course.buckets)
     throttled = sum(step.throttled for step in course.buckets) * course.width / 1000
     return draw_timeline(
         course,
-        f"Rate over time: up to {fastest:.4g} rows settled per second; {throttled:,.0f} calls throttled. The figures are in the table below.",
+        f"Rate over time: up to {fastest:.4g} rows finished per second; {throttled:,.0f} calls throttled. The figures are in the table below.",
     )
 
 
@@ -183,7 +184,7 @@ def _latency_chart(latency: LatencyHistogram) -> Markup:
     )
 
 
-def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed: int) -> str:
+def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, steps: Counted) -> str:
     """Return the colour of the run's state. A finished run is good only if every row is done."""
     if alive:
         return "running"
@@ -193,7 +194,7 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, stayed
             if run.state in {EndState.INTERRUPTED, EndState.TIME_LIMIT, EndState.ROW_LIMIT, EndState.WAVE}
             else "bad"
         )
-    if stayed:
+    if any(step["failed"] for step in steps.values()):
         return "bad"
     if are_done(counts, dry_run=run.is_dry_run):
         return "good"

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from bulkreset.age import load_identities
+from bulkreset.age_encryption import load_identities
 from bulkreset.errors import RunDirError
 from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal

@@ -9,6 +9,7 @@ from typing import Any
 from bulkreset.files import atomic_writer
 from bulkreset.journal.records import ReportRow
 from bulkreset.models import Summary
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import json_safe
 
 COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
@@ -16,7 +17,7 @@ _WHERE_KNOWN = {
     "resent",
     "unchecked",
     "approved",
-    "signed_out",
+    *STEP_COLUMNS,
     "stopped_by",
     "undone",
 }  # omitted from the summary if empty

@@ -18,6 +18,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import ReportRow
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import COLUMNS, redraw_advice
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
 REPORTED = tuple(status.value for status in statuses.REPORTED)
@@ -128,7 +129,7 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
     types: dict[str, pa.DataType] = {
         **dict.fromkeys(COLUMNS, pa.string()),
         **dict.fromkeys(("row", "attempts", "throttled", "latency_ms"), pa.int64()),
-        **dict.fromkeys(("in_doubt", "permanent", "signed_out"), pa.bool_()),
+        **dict.fromkeys(("in_doubt", "permanent", *STEP_COLUMNS), pa.bool_()),
         **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
     }
     columns = pa.schema(
@@ -160,6 +161,9 @@ def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
         _TEXT[row.in_doubt],
         _TEXT[row.permanent],
         _TEXT[row.signed_out],
+        _TEXT[row.sessions_revoked],
+        _TEXT[row.devices_forgotten],
+        _TEXT[row.totp_deleted],
         row.latency_ms,
         spreadsheet_safe(row.request_id),
         _iso(row.started_at),
@@ -184,6 +188,9 @@ def _typed_values(row: ReportRow) -> tuple[Any, ...]:
         _TRUTH[row.in_doubt],
         _TRUTH[row.permanent],
         _TRUTH[row.signed_out],
+        _TRUTH[row.sessions_revoked],
+        _TRUTH[row.devices_forgotten],
+        _TRUTH[row.totp_deleted],
         row.latency_ms,
         row.request_id or None,
         row.started_at,

@@ -11,7 +11,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.wrong_path import is_without_journal
 from bulkreset.models import LaneSummary
 from bulkreset.report.headline import next_commands, undo_text, wave_texts
-from bulkreset.report.summary import is_resumable, lane_summaries, sign_out_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, step_counts
 from bulkreset.statuses import REMAINING, count_of, public_counts
 
 RECENT_SECONDS = 60
@@ -22,8 +22,9 @@ class RunStatus:
     """One run as its journal shows it.
 
     `state` is the journal's, or `crashed` if the run should be under way and no process holds it. `rows_left` counts
-    the rows to send and the users to sign out. `sign_outs` is None if the job asks for none, and in a dry run. `rate`
-    is the rows settled per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
+    the rows to send and the steps to take. `steps` counts the users of each step
+    after the password by its state; it is empty in a dry run. `rate`
+    is the rows finished per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
     while the run is running and after a crash. `undo` says that the run was undone; `waves` says how far the users of
     each wave are. `commands` are the commands that continue the run. `control` are the orders that were given to the run
@@ -51,7 +52,7 @@ class RunStatus:
     exit_code: int | None = None
     stopped_by: StoppedBy | None = None
     commands: tuple[str, ...] = ()
-    sign_outs: dict[str, int] | None = None
+    steps: dict[str, dict[str, int]] = field(default_factory=dict)
     lanes: tuple[LaneSummary, ...] = ()
     control: tuple[dict[str, str], ...] = ()
     undo: str = ""
@@ -77,18 +78,17 @@ def read_status(path: Path) -> RunStatus:
         totals = journal.read.totals()
         rate = journal.read.recent_rate(RECENT_SECONDS) if alive else 0.0
         codes = journal.read.codes()
-        sign_outs = sign_out_counts(journal)
+        steps = step_counts(journal)
         lanes = lane_summaries(journal, public=not alive)
     crashed = not (facts.end or facts.abandoned_at or alive)
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
-    left += sign_outs["pending"] if sign_outs else 0
+    left += sum(step["pending"] for step in steps.values())
     resumable = not alive and (
-        is_resumable(facts, found, sign_outs)
+        is_resumable(facts, found, steps)
         or (not (facts.is_dry_run or facts.undos_forbid_sending) and (crashed or facts.mirror_pending))
     )
     counts = found if alive else public_counts(found, dry_run=facts.is_dry_run)
-    stayed = sign_outs["failed"] if sign_outs else 0
-    ways = [] if alive else next_commands(facts, counts, path, resumable=resumable, stayed=stayed)
+    ways = [] if alive else next_commands(facts, counts, path, resumable=resumable, steps=steps)
     end = None if alive else facts.end
     return RunStatus(
         run_dir=str(path),
@@ -111,7 +111,7 @@ def read_status(path: Path) -> RunStatus:
         exit_code=end.exit_code if end else None,
         stopped_by=end.stopped_by if end else None,
         commands=tuple(command for _, command in ways),
-        sign_outs=sign_outs,
+        steps=steps,
         lanes=lanes,
         control=tuple(order.model_dump() for order in facts.control),
         undo=undo_text(facts).strip(),

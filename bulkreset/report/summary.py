@@ -2,28 +2,30 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from bulkreset.causes import resume_helps
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit, WavePause
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import SignOutCounts
+from bulkreset.journal.records import StepCounts
 from bulkreset.journal.run_state import End, RunState
 from bulkreset.models import EndState, LaneSummary, Status, Summary
 from bulkreset.statuses import REMAINING, are_done, count_of, public_counts
+from bulkreset.steps import STEPS, Counted
 
 
-def is_resumable(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+def is_resumable(state: RunState, counts: Mapping[str, int], steps: Counted) -> bool:
     """Return whether resuming an ended run can help: it has work left, and its job is not what is wrong."""
     stopped = state.end is not None and state.end.state is EndState.STOPPED
     code = state.stopped_by.code if stopped and state.stopped_by else ""
-    return not state.undos_forbid_sending and has_work_left(state, counts, sign_outs) and resume_helps(code)
+    return not state.undos_forbid_sending and has_work_left(state, counts, steps) and resume_helps(code)
 
 
-def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping[str, int] | None) -> bool:
+def has_work_left(state: RunState, counts: Mapping[str, int], steps: Counted) -> bool:
     """Return whether an ended run has work left.
 
-    That is: rows to send, users to sign out, an incomplete plan, or a mirror or report that is not up to date.
-    `state` and `counts` are the journal's; `sign_outs` is None if the job asks for none.
+    That is: rows to send, steps to take, an incomplete plan, or a mirror or report that is not up to date.
+    `state` and `counts` are the journal's; `steps` is from `step_counts`.
     """
     if state.abandoned_at:
         return False
@@ -31,7 +33,7 @@ def has_work_left(state: RunState, counts: Mapping[str, int], sign_outs: Mapping
         return True
     if state.is_dry_run:
         return not state.is_finished
-    left = bool(count_of(counts, REMAINING)) or bool(sign_outs and sign_outs["pending"])
+    left = bool(count_of(counts, REMAINING)) or any(step["pending"] for step in steps.values())
     return left or state.mirror_stale or state.reports_stale
 
 
@@ -56,26 +58,27 @@ def exit_code_of(
     counts: Mapping[str, int],
     *,
     dry_run: bool,
-    signed_out: Mapping[str, int] | None = None,
+    steps: Counted = MappingProxyType({}),
 ) -> int:
     """Return the exit code: that of the error that ended the run, 0 if every row is done, otherwise 1.
 
-    A row is done if it is set or skipped; in a dry run also if it is ready. If a sign-out that the job asked for failed
+    A row is done if it is set or skipped; in a dry run also if it is ready. If a step that the job asked for failed
     or is pending, its row is not done.
     """
     if ended is not None:
         return ended.exit_code
-    if signed_out and (signed_out["failed"] or signed_out["pending"]) and not dry_run:
+    if any(step["failed"] or step["pending"] for step in steps.values()) and not dry_run:
         return EXIT_ROWS
     return EXIT_OK if are_done(counts, dry_run=dry_run) else EXIT_ROWS
 
 
-def sign_out_counts(journal: Journal) -> dict[str, int] | None:
-    """Return the sign-outs by state. None if the job asks for none, and in a dry run, which signs nobody out."""
-    if not journal.state.signs_out or journal.state.is_dry_run:
-        return None
-    found = journal.read.sign_outs().values()
-    return {name: sum(getattr(one, name) for one in found) for name in SignOutCounts._fields}
+def step_counts(journal: Journal) -> dict[str, dict[str, int]]:
+    """Return the users of each step by its state, by the step's column. A dry run takes no steps."""
+    counted: dict[str, dict[str, int]] = {}
+    for name, pools in {} if journal.state.is_dry_run else journal.state.steps.items():
+        found = [one for pool, one in journal.read.step_counts(STEPS[name].column).items() if pool in pools]
+        counted[STEPS[name].column] = {key: sum(getattr(one, key) for one in found) for key in StepCounts._fields}
+    return counted
 
 
 def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummary, ...]:
@@ -103,7 +106,7 @@ def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = 
     found = journal.read.counts() if found is None else found
     counts = public_counts(found, dry_run=state.is_dry_run)
     totals = journal.read.totals()
-    leavers = sign_out_counts(journal)
+    steps = step_counts(journal)
     sending = state.sending_seconds
     return Summary(
         run_id=state.run_id,
@@ -112,7 +115,7 @@ def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = 
         emulated=state.emulated,
         state=end.state.value,
         exit_code=end.exit_code,
-        resumable=is_resumable(state, found, leavers),
+        resumable=is_resumable(state, found, steps),
         started_at=state.started_at,
         finished_at=end.finished_at,
         seconds=round(state.seconds, 3),
@@ -131,7 +134,7 @@ def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = 
         report=state.report_name,
         unchecked=state.unchecked or None,
         approved=state.approved.model_dump(exclude_none=True) if state.approved else None,
-        signed_out=leavers,
         stopped_by=end.stopped_by,
         undone=state.undone or None,
+        **steps,
     )

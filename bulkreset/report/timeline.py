@@ -26,12 +26,12 @@ _SHARES = (50, 90, 99)
 class TimeBucket:
     """One bucket of time, which starts at `at_ms` (Unix ms).
 
-    `settled` is rows per second; `throttled` and `allowed` are calls per second. `allowed` is None if a lane is
+    `finished` is rows per second; `throttled` and `allowed` are calls per second. `allowed` is None if a lane is
     not paced.
     """
 
     at_ms: int
-    settled: float
+    finished: float
     throttled: float
     allowed: float | None
 
@@ -73,7 +73,7 @@ def build_timeline(journal: Journal) -> Timeline | None:
     first, last = span
     width = bucket_width(last - first)
     begin = first // width * width
-    found = {bucket: (rows, throttled) for bucket, rows, throttled in journal.read.settled_over_time(begin, width)}
+    found = {bucket: (rows, throttled) for bucket, rows, throttled in journal.read.finished_over_time(begin, width)}
     number = (last - begin) // width + 1
     allowed = _allowed(journal, lanes, begin, width, number)
     seconds = width / 1000

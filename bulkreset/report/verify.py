@@ -27,8 +27,8 @@ from bulkreset.models import Status
 from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.preflight import describe_targets, group_by_quota, require_same_accounts, require_same_targets
 from bulkreset.plan.user_store import UserStore
-from bulkreset.report.user_lookup_after import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
+from bulkreset.report.verify_lookup import AGAIN, look_up_set_users, require_described_pools, verified_users
 from bulkreset.text import format_iso
 
 LONGEST = 365  # days: the longest validity of a temporary password

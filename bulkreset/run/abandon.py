@@ -1,5 +1,6 @@
-"""Give up an unfinished run: it is never resumed, and its journal keeps who was set."""
+"""Give up an unfinished or undone run: it is never resumed, and its journal keeps who was set."""
 
+import shlex
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,24 +10,39 @@ from bulkreset.errors import RunDirError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.statuses import public_counts
+from bulkreset.run.undo import require_undo_ended
+from bulkreset.statuses import EXTRACTED, count_of, public_counts
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonedRun:
     """A run that was given up. `counts` are its rows by status; of `perhaps_set` rows the users are set, or may be.
 
-    `mirror` is the address of its mirror in S3, "" if it has none.
+    `mirror` is the address of its mirror in S3, "" if it has none. `from_pool`: its rows are the pools' users, not an input.
     """
 
     run_dir: Path
     counts: Mapping[str, int]
     perhaps_set: int
     mirror: str = ""
+    from_pool: bool = False
+
+    @property
+    def list_remaining(self) -> str:
+        """Return the command that writes an input of the users who are not set; "" if there are none."""
+        return list_remaining(self.run_dir, from_pool=self.from_pool) if count_of(self.counts, EXTRACTED) else ""
+
+
+def list_remaining(run_dir: Path, *, from_pool: bool = False) -> str:
+    """Return the command that writes an input of the users of a run who are not set."""
+    where = shlex.quote(str(run_dir))
+    if from_pool:  # there is no input to extract from, and the new passwords are generated: the names are enough
+        return f"bulkreset report {where} --only {','.join(EXTRACTED)} -o FILE"
+    return f"bulkreset extract {where} -o FILE"
 
 
 def abandon(path: Path) -> AbandonedRun:
-    """Give up the run in `path`. Nothing is sent or deleted.
+    """Give up the run in `path`, if it is not finished or was undone. Nothing is sent or deleted.
 
     Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
     """
@@ -37,10 +53,13 @@ def abandon(path: Path) -> AbandonedRun:
             state = journal.state
             if state.is_dry_run:
                 raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
-            if state.is_finished:
+            require_undo_ended(state, path)
+            if state.is_finished and not state.undone:
                 raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
             journal.write.change(abandoned_at=state.abandoned_at or utc_now())
             counts = public_counts(journal.read.counts(), dry_run=False)
-            return AbandonedRun(path, counts, journal.read.perhaps_set(), state.mirror.at if state.mirror else "")
+            mirror = state.mirror.at if state.mirror else ""
+            from_pool = bool(state.job.get("input", {}).get("from_pool"))
+            return AbandonedRun(path, counts, journal.read.perhaps_set(), mirror, from_pool)
     finally:
         home.release()

@@ -1,4 +1,4 @@
-"""The third phase of a run: send every unsettled row through its lane, and sign users out."""
+"""The third phase of a run: send every unsettled row through its lane, and take the steps after it."""
 
 import gc
 import time
@@ -33,11 +33,12 @@ from bulkreset.send.coordinator import Coordinator
 from bulkreset.send.generated_source import GeneratedSource
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
-from bulkreset.send.operations import SetPassword, SignOut
+from bulkreset.send.operations import SetPassword
 from bulkreset.send.row_limit import RowBudget
 from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
 from bulkreset.send.timetable import TimetableLimit, timetable_of
-from bulkreset.statuses import SETTLED, count_of
+from bulkreset.statuses import FINISHED, count_of
+from bulkreset.steps import STEPS
 from bulkreset.text import format_iso
 
 CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
@@ -46,7 +47,7 @@ SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
 
 def apply(context: RunContext, preflight: Preflight) -> None:
-    """Send until all rows are settled.
+    """Send until all rows are finished.
 
     Raises Interrupted, TimeLimit, RowLimit if the row limit leaves rows unsent, ServiceError, RecordError, GuardTripped.
     """
@@ -94,8 +95,6 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     """Build the lanes and run them; record what each of them did."""
     job = context.job
     kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
-    if job.signs_out:
-        context.journal.write.begin_signing_out()
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
@@ -121,11 +120,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         context.log,
         SendProgress(
             preflight.ready,
-            preflight.pending,
+            {planned.step.name: planned.pending for planned in preflight.steps if planned.pools},
             lanes=[lane.progress for lane in lanes],
             max_attempts=job.pace.max_attempts,
         ),
-        {lane.number: lane.sign_outs for lane in lanes if lane.sign_outs},
+        {lane.number: lane.steps for lane in lanes},
         context.ui,
         context.stop,
         (
@@ -167,12 +166,12 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
 
 
 def is_approved_limit(context: RunContext) -> bool:
-    """Return whether as many rows are settled as the approved dry run allows."""
+    """Return whether as many rows are finished as the approved dry run allows."""
     approved = context.journal.state.approved
     if approved is None or approved.limit is None:
         return False
     counts = context.journal.read.counts(dead=True)
-    return count_of(counts, SETTLED) >= approved.limit
+    return count_of(counts, FINISHED) >= approved.limit
 
 
 def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[[], None]:
@@ -220,7 +219,7 @@ def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | No
     pace = context.job.pace
     if not pace.yield_to_users or context.service:
         return None
-    calls = [SetPassword.call, *([SignOut.call] if context.job.signs_out else [])]
+    calls = [SetPassword.call, *(STEPS[name].call for name in context.journal.state.steps)]
     sessions = {lane.place: context.sessions[lane.plan.pools[0]] for lane in lanes}
     return UserWatch(sessions, calls, pace.reserve, context.log)
 

@@ -16,7 +16,7 @@ from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
-from bulkreset.report.summary import build_summary, end_state, exit_code_of, sign_out_counts
+from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.statuses import Status, public_counts
 
@@ -81,9 +81,8 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     _log_finished(context, summary, error)
     if context.mirror and not failure:
         upload_at_end(context.mirror.upload_log, context.log)
-    stayed = (summary.signed_out or {}).get("failed", 0)
     path, state = context.home.path, context.journal.state
-    ways = next_commands(state, summary.counts, path, resumable=summary.resumable, stayed=stayed)
+    ways = next_commands(state, summary.counts, path, resumable=summary.resumable, steps=summary.steps)
     return RunEnd(path, summary, error, ways)
 
 
@@ -93,7 +92,7 @@ def _record_end(context: RunContext, error: BulkresetError | None, found: Mappin
     dry_run = journal.state.is_dry_run
     found = journal.read.counts() if found is None else found
     counts = public_counts(found, dry_run=dry_run)
-    exit_code = exit_code_of(error, counts, dry_run=dry_run, signed_out=sign_out_counts(journal))
+    exit_code = exit_code_of(error, counts, dry_run=dry_run, steps=step_counts(journal))
     end = End(
         state=end_state(error),
         exit_code=exit_code,

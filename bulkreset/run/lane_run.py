@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bulkreset.cancellation import LaneProgress
@@ -16,17 +17,24 @@ from bulkreset.errors import Stopped
 from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
-from bulkreset.plan.preflight import SIGN_OUT_QUOTA, PlannedLane, Preflight, lane_name, listing_rate, sign_out_ceiling
+from bulkreset.plan.preflight import (
+    PlannedLane,
+    Preflight,
+    lane_name,
+    listing_rate,
+    step_ceiling,
+)
 from bulkreset.run.context import RunContext
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
 from bulkreset.send.input_source import LaneRowSource
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
-from bulkreset.send.operations import Operation, SetPassword, SignOut
+from bulkreset.send.operations import Operation, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
-from bulkreset.send.sign_out_source import SignOutSource
+from bulkreset.send.step_source import StepSource
+from bulkreset.steps import STEPS
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
@@ -35,18 +43,18 @@ RowSupply = LaneRowSource | GeneratedLaneSource
 
 @dataclass(frozen=True, slots=True)
 class LaneRun:
-    """A planned lane in this execution. `sign_outs` is None if the job signs nobody out.
+    """A planned lane in this execution. `steps` has the sources of the steps after the password, by name.
 
     `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
-    `inputs` are those of the passwords, then of the sign-outs, if there are any. `paces` has the quota and the job's own
-    ceiling of each, in calls per second.
+    `inputs` are those of the passwords, then of the steps. `paces` has the quota and the job's own ceiling of each, in
+    calls per second.
     """
 
     plan: PlannedLane
     inputs: Sequence[LaneInput]
     paces: Sequence[tuple[float, float | None]]
     supply: RowSupply
-    sign_outs: SignOutSource | None
+    steps: Mapping[str, StepSource]
     progress: LaneProgress
     look_up: ListingPace | None
 
@@ -97,7 +105,12 @@ def build_lanes(
 
     Lanes in this process send only while `permit` allows it.
     """
-    builder = _LaneBuilder(context, kind, budget, results, rates, permit, several=len(preflight.lanes) > 1)
+    steps = context.journal.state.steps
+    order = context.journal.read.step_order(steps) if steps else ""
+    if steps:
+        context.journal.write.begin_steps(order)
+    several = len(preflight.lanes) > 1
+    builder = _LaneBuilder(context, kind, budget, results, rates, permit, order, several=several)
     return [
         builder.build(number, plan, supply)
         for number, (plan, supply) in enumerate(zip(preflight.lanes, supplies, strict=True))
@@ -112,10 +125,11 @@ class _LaneBuilder:
     results: Results
     rates: RateChanges
     permit: SendPermit
+    step_order: str
     several: bool
 
     def build(self, number: int, plan: PlannedLane, supply: RowSupply) -> LaneRun:
-        """Return a lane with its sign-outs."""
+        """Return a lane with its steps."""
         context = self.context
         name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
         key = LaneKey(number, name if self.several else "")
@@ -128,15 +142,20 @@ class _LaneBuilder:
         inputs = [LaneInput(lane, LimitedSource(supply, self.budget, *gate))]
         shown = f"{plan.account} {plan.region}".strip()
         progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
-        paces = [(plan.quota, plan.ceiling)]
-        if not context.job.signs_out:
-            return LaneRun(plan, inputs, paces, supply, None, progress, look_up)
-        sign_outs = SignOutSource(context.journal.read, plan.pools, context.clock)
-        leaves = SignOut({pool: BotoTransport.of(context.sessions[pool]) for pool in pools})
-        ceiling = sign_out_ceiling(context.job)
-        lane = self._lane(plan, key, leaves, ceiling, MAX_RATE["boto3"])
-        inputs.append(LaneInput(lane, sign_outs, after=inputs[0]))
-        return LaneRun(plan, inputs, [*paces, (SIGN_OUT_QUOTA, ceiling)], supply, sign_outs, progress, look_up)
+        paces: list[tuple[float, float | None]] = [(plan.quota, plan.ceiling)]
+        steps: dict[str, StepSource] = {}
+        plain = (
+            {pool: BotoTransport.of(context.sessions[pool]) for pool in pools} if context.journal.state.steps else {}
+        )
+        for name, found in context.journal.state.steps.items():
+            if taken := [pool for pool in plan.pools if pool in found]:
+                step, pending = STEPS[name], partial(context.journal.read.step_tasks, self.step_order, name)
+                steps[name] = StepSource(pending, taken, context.clock)
+                ceiling = step_ceiling(context.job, step)
+                lane = self._lane(plan, key, TakeStep(step, plain), ceiling, MAX_RATE["boto3"])
+                inputs.append(LaneInput(lane, steps[name], after=inputs[-1]))
+                paces.append((step.quota, ceiling))
+        return LaneRun(plan, inputs, paces, supply, steps, progress, look_up)
 
     def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
         """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""

@@ -5,27 +5,34 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
 from bulkreset.input.suspect_password import SUSPECT
+from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import LaneFacts, OriginFacts
 from bulkreset.plan.earlier_runs import find_earlier_runs
+from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.near_miss import ABSENT_USER
+from bulkreset.plan.passkeys import count_passkeys
 from bulkreset.plan.preflight import (
     AwsFacts,
     PlanFacts,
     Preflight,
     build_preflight,
     describe_targets,
+    group_by_quota,
+    listing_rate,
     require_same_accounts,
 )
 from bulkreset.plan.preflight_text import preflight_facts
-from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
+from bulkreset.send.pacer import Pacer
+from bulkreset.steps import REVOKE_SESSIONS
 
 ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
 
@@ -39,12 +46,36 @@ def plan(context: RunContext) -> Preflight:
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
     quota = context.job.emulator.quota if context.service else None
-    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=context.job.scrambles)
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=_asks_sessions(context.job))
     require_recoverable(context.job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
-    preflight = _preflight(context, enquiry, gaps)
+    preflight = _preflight(context, enquiry, [*gaps, *_count_passkeys(context, enquiry)])
     context.ui.show_preflight(preflight)
     return preflight
+
+
+def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
+    """Count the users who have a passkey, once, if the job asks for it. Returns the gaps."""
+    journal = context.journal
+    if not context.job.plan.count_passkeys or context.service or journal.state.passkeys is not None:
+        return ()
+    clock = SystemClock()
+    lanes = group_by_quota(context.sessions, enquiry.callers()).values()
+    paces = [(lane, Pacer(listing_rate(context.job), clock)) for lane in lanes]
+    pacers = {pool: pacer for lane, pacer in paces for pool in lane}
+
+    def seen(made: int, calls: int) -> None:
+        context.ui.on_lookup_progress(made, calls)
+        context.stop.check()
+
+    counts, gaps = count_passkeys(journal.read, context.sessions, pacers, seen)
+    journal.write.change(passkeys=counts)
+    return gaps
+
+
+def _asks_sessions(job: Job) -> bool:
+    """Return whether it matters if the pools track sessions."""
+    return job.scrambles or REVOKE_SESSIONS in job.steps
 
 
 def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
@@ -106,19 +137,24 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.status_before_counts(),
         journal.state.unchecked,
         gaps,
-        {pool: found.pending for pool, found in journal.read.sign_outs().items()},
+        {
+            step.name: {pool: found.pending for pool, found in journal.read.step_counts(step.column).items()}
+            for step in context.job.steps
+        },
         PlannedRecovery.of(journal.read.recovery_counts(), journal.read.codes()),
         journal.state.input.remarks,
         () if context.service else find_earlier_runs(journal.state, context.home.path),
         journal.read.plan_messages(SUSPECT, ROWS_NAMED),
         journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
+        journal.state.passkeys,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
         log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
     if not (journal.state.confirmation and journal.state.preflight):  # keep the one that was confirmed
         journal.write.change(preflight=tuple(preflight_facts(preflight)))
+    journal.write.change(steps={it.step.name: it.pools for it in preflight.steps if it.pools})
     known = {target.user_pool_id: target.account for target in journal.state.targets}
     lanes = tuple(
         LaneFacts(account=at.account, region=at.region, quota=at.quota, ceiling=at.ceiling, pools=at.pools)

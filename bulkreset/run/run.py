@@ -1,14 +1,14 @@
 """One execution of a run: plan, confirm, apply, finish."""
 
 from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused
-from bulkreset.report.summary import has_work_left, sign_out_counts
+from bulkreset.report.summary import has_work_left, step_counts
 from bulkreset.run.apply import apply
 from bulkreset.run.confirm import confirm
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.run.finish import finish
 from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
-from bulkreset.run.recover import recover
+from bulkreset.run.take_over import take_over
 from bulkreset.run.waves import send_wave
 
 
@@ -19,7 +19,7 @@ def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
     """
     context.ui.on_run_started(context.journal.state.run_id)
     if resumed:
-        recover(context)
+        take_over(context)
     state, span = context.journal.state, context.telemetry.span
     with context.stop.add_check(context.control.look), span("run", mode=state.mode, resumed=resumed):
         with live_page(context):
@@ -45,7 +45,7 @@ def _advance(context: RunContext) -> BulkresetError | None:
             raise
         return error
     except GuardTripped as error:  # it stopped nothing if no row is left to send
-        left = has_work_left(journal.state, journal.read.counts(), sign_out_counts(journal))
+        left = has_work_left(journal.state, journal.read.counts(), step_counts(journal))
         return error if left else None
     except Interrupted as error:
         return error if context.sending.seconds else _before_sending(context, error)

@@ -9,12 +9,12 @@ from bulkreset.clock import SINCE_BOOT
 from bulkreset.errors import Stopped
 from bulkreset.job.guards import GuardsConfig
 from bulkreset.log import Log
-from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.run.steering import Steering
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.lane import LaneKey, LaneProtocol
 from bulkreset.send.operations import OperationResult
-from bulkreset.send.sign_out_source import SignOutSource
+from bulkreset.send.step_source import StepSource
 
 RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are retried and none settles
 
@@ -27,18 +27,18 @@ class RunMonitor:
         guards: GuardsConfig,
         log: Log,
         progress: SendProgress,
-        sign_outs: Mapping[int, SignOutSource],
+        steps: Mapping[int, Mapping[str, StepSource]],
         ui: UserInterface,
         stop: CancelToken,
         checks: Sequence[Callable[[], None]],
         steering: Steering,
     ) -> None:
-        """Start watching. Each of `checks` may raise to stop all sending; `sign_outs` are by lane number."""
+        """Start watching. Each of `checks` may raise to stop all sending; `steps` are by lane number and name."""
         self._steering = steering
         self._guards = GuardMonitor(guards, SINCE_BOOT, datetime.now, steering.is_paused)
         self._log = log
         self._progress = progress
-        self._sign_outs = sign_outs
+        self._steps = steps
         self._ui = ui
         self._stop = stop
         self._checks = (stop.check, *checks, steering.check, self._guards.check)
@@ -66,14 +66,15 @@ class RunMonitor:
         """Count, log and show committed results."""
         for lane, outcome in told:
             self._steering.on_committed(lane, outcome)
-            if isinstance(outcome, SignOutOutcome):
-                self._sign_outs[lane.key.number].on_settled(outcome)
-                self._progress.add_sign_out(outcome)
+            if isinstance(outcome, StepOutcome):
+                self._steps[lane.key.number][outcome.step].on_settled(outcome)
+                self._progress.add_step(outcome)
                 if outcome.done is False:
-                    self._log.info("sign_out_failed", row=outcome.row, code=outcome.code, attempts=outcome.attempts)
+                    told_of = {"row": outcome.row, "code": outcome.code, "attempts": outcome.attempts}
+                    self._log.info("step_failed", step=outcome.step, **told_of)
                 continue
             self._progress.add([outcome], lane.key.number)
-            if outcome.status.facts.settled:
+            if outcome.status.facts.finished:
                 self._log_row(outcome)
         self._show()
 
@@ -99,7 +100,7 @@ class RunMonitor:
     def _log_row(self, outcome: Outcome) -> None:
         write = self._log.debug if outcome.status is Status.SET else self._log.info
         write(
-            "row_settled",
+            "row_finished",
             row=outcome.row,
             status=outcome.status.value,
             code=outcome.code,

@@ -61,11 +61,15 @@ class SetAside:
 
 @dataclass(slots=True)
 class ScheduleState:
-    """What is kept between scheduled runs. `completed` and `aside` are by path or S3 address."""
+    """What is kept between scheduled runs. `completed` and `aside` are by path or S3 address.
+
+    `last_run` is the directory of the last run that came to its end, "" if there is none.
+    """
 
     completed: dict[str, CompletedInput] = field(default_factory=dict)
     open_run: OpenRun | None = None
     aside: dict[str, SetAside] = field(default_factory=dict)
+    last_run: str = ""
 
     def as_text(self) -> str:
         """Return the state as JSON."""
@@ -74,6 +78,7 @@ class ScheduleState:
             "open_run": _table(self.open_run) if self.open_run else None,
             "completed": {where: _table(one) for where, one in self.completed.items()},
             "aside": {where: _table(one) for where, one in self.aside.items()},
+            "last_run": self.last_run,
         }
         return json.dumps(table, indent=1) + "\n"
 
@@ -88,7 +93,8 @@ class ScheduleState:
                 finished = {name: CompletedInput(**one) for name, one in table["completed"].items()}
                 aside = {name: SetAside(**one) for name, one in table.get("aside", {}).items()}
                 # If `created` is missing, assume the worse case.
-                return cls(finished, OpenRun(**{"created": True} | begun) if begun else None, aside)
+                open_run = OpenRun(**{"created": True} | begun) if begun else None
+                return cls(finished, open_run, aside, str(table.get("last_run", "")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",

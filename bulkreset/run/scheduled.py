@@ -22,13 +22,14 @@ from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import format_rows
 from bulkreset.notify.execution_reporter import ExecutionReporter
 from bulkreset.plan.approval import flatten
-from bulkreset.run.abandon import abandon
+from bulkreset.run.abandon import abandon, list_remaining
 from bulkreset.run.archive import archive_input, find_unarchived
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.readiness import held_back
 from bulkreset.run.run import run
 from bulkreset.run.schedule_state import ABANDONED, CompletedInput, OpenRun, ScheduleState, SetAside, StateStore
 from bulkreset.run.start import new_run, resume, start
+from bulkreset.run.undo import require_undo_ended
 from bulkreset.s3 import Bucket
 from bulkreset.text import format_iso
 
@@ -106,6 +107,7 @@ class ScheduledJob:
         with self._kept.locked(), self._stop.add_check(self._kept.check):
             with self._report_execution(counts=True):
                 self._state = self._kept.read()
+                self._require_last_run_not_undone()
             finished = self._finish_open_run() if self._state.open_run else None
             if finished:
                 yield finished
@@ -113,6 +115,32 @@ class ScheduledJob:
                     return
             self._archive_completed()
             yield from self._start_run(named, remembered=True, one_ran=finished is not None)
+
+    def _require_last_run_not_undone(self) -> None:
+        """Raise RunDirError if the unfinished or the last run was undone, unless it was given up since.
+
+        Somebody has taken its passwords back. The next run could set them again, or build on them.
+        """
+        open_run = self._state.open_run
+        path = Path(open_run.run_dir if open_run else self._state.last_run)
+        if not path.name or _is_gone(path):
+            return
+        try:
+            state = Journal.state_in(RunDir.open(path).journal)
+        except (RunDirError, RecordError) as error:
+            if open_run:
+                raise
+            # A finished run needs no journal any more; it may be of another version.
+            self._ui.notice(f"It is not known whether the last run {path} was undone. {error}")
+            return
+        if state.undos_forbid_sending and not state.abandoned_at:
+            require_undo_ended(state, path)
+            raise RunDirError(
+                f"The last run {path} was undone: its users have the passwords that they had before it. Nothing is run until"
+                " somebody has decided what becomes of its inputs, and of the next ones.",
+                f"Then give the run up: bulkreset abandon {shlex.quote(str(path))}. Its inputs are not run again, the next"
+                " ones are.",
+            )
 
     def _finish_open_run(self) -> RunEnd | None:
         """Resume the unfinished run. Returns None if it had finished already, or cannot be resumed."""
@@ -169,7 +197,7 @@ class ScheduledJob:
             return
         self._ui.notice(
             f"The run {path} was given up: {format_rows(perhaps)} of it are set, or may be, so its inputs are not new."
-            f" For the users that are not set: bulkreset report {shlex.quote(str(path))} --only failed,rejected,unprocessed"
+            f" To write an input of the users who are not set: {list_remaining(path)}"
         )
         self._note_completed(path, archived_at=ABANDONED)
 
@@ -355,6 +383,7 @@ class ScheduledJob:
     def _note_completed(self, path: Path, archived_at: str = "") -> None:
         """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
         begun = self._state.open_run
+        self._state.last_run = str(path.absolute())
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             files, run_id = journal.read.files(), journal.state.run_id
         now = format_iso(time.time() * 1000, "seconds")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from bulkreset.age import parse_recipients
+from bulkreset.age_encryption import parse_recipients
 from bulkreset.cancellation import CancelToken, UserInterface
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import DaskCluster
@@ -65,7 +65,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
             job=job.model_dump(mode="json"),
             mode="dry_run" if options.dry_run else "run",
             emulated=options.emulate,
-            signs_out=job.signs_out,
+            steps={step.name: tuple(sessions) for step in job.steps},
             confirmed=options.yes or approval is not None,
             again=options.again,
             confirmation=ConfirmationFacts(how=options.confirmed_by, at=utc_now()) if options.confirmed_by else None,

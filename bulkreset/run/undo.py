@@ -1,7 +1,7 @@
 """Undo a run: restore its user pools to the time just before its first call, with point-in-time recovery."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecove
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
-from bulkreset.errors import BulkresetError, GuardTripped, Interrupted, Refused, RunDirError, ServiceError
+from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal
@@ -21,10 +21,12 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
 from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
 from bulkreset.report.rewrite import rewrite_end
+from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
 from bulkreset.text import format_count, format_duration, format_iso, format_time
 
 INITIATING = "INITIATING"
+YES = ("y", "yes", "Y", "Yes", "YES")
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two looks at a recovery
 _TOUCHED = frozenset({Status.SET, *UNCERTAIN})
 
@@ -35,8 +37,8 @@ class UndoUi(Protocol):
     def notice(self, text: str) -> None:
         """Show a message."""
 
-    def ask(self, text: str, shown: str | None) -> str:
-        """Ask a question and return the answer."""
+    def agree(self, question: str, answers: Sequence[str]) -> bool:
+        """Return whether a person agrees, by one of these answers."""
 
 
 class UndoClock:
@@ -68,7 +70,7 @@ def undo(
 ) -> dict[str, UndoFacts]:
     """Undo the run in `path`, or continue or cancel an undo. Returns the facts of its recoveries, by pool.
 
-    Raises Refused if the run cannot be undone (now), GuardTripped if it was not confirmed, ServiceError if a recovery
+    Raises Refused if the run cannot be undone (now), NotConfirmed if nobody agreed to it, ServiceError if a recovery
     fails, Interrupted; after these the same command continues or cancels.
     """
     with ExitStack() as stack:
@@ -89,29 +91,38 @@ def undo(
         require_same_accounts(account.callers(), targets)
         facts = account.pools()
         journal.write.begin_sending()  # from now on every commit waits for the disk
+        mirror = stack.enter_context(open_told_mirror(job, home, journal, ui.notice))
         try:
             for pool, session in sessions.items():
-                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, clock or UndoClock())
+                it = clock or UndoClock()
+                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
                 one.run(wanted)
         except Interrupted as error:
             raise Interrupted(error.message, _interrupted_advice(journal.state, path), error.signal_number) from None
         finally:
             if journal.state.undone:
                 rewrite_end(home, journal)
+            if journal.state.undos:
+                mirror.finish()
         return dict(journal.state.undos)
 
 
 def require_not_undone(state: RunState, path: Path) -> None:
     """Raise RunDirError if a run was undone, or an undo is under way: it must not send again."""
-    if any(it.is_open for it in state.undos.values()):
-        raise RunDirError(
-            f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
-        )
+    require_undo_ended(state, path)
     if state.undone:
         when = format_time(max(state.undone.values()))
         raise RunDirError(
             f"The run {path} was undone on {when}, so its journal says nothing about its users any more.",
             "Start a new run.",
+        )
+
+
+def require_undo_ended(state: RunState, path: Path) -> None:
+    """Raise RunDirError if an undo of the run is under way."""
+    if any(it.is_open for it in state.undos.values()):
+        raise RunDirError(
+            f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
         )
 
 
@@ -151,8 +162,10 @@ class _PoolUndo:
         ui: UndoUi,
         stop: CancelToken,
         clock: UndoClock,
+        tell_mirror: Callable[[], None],
     ) -> None:
         self._journal = journal
+        self._tell_mirror = tell_mirror
         self._facts = facts
         self._pool = session.target.user_pool_id
         self._name = facts.name or self._pool
@@ -233,12 +246,13 @@ class _PoolUndo:
             )
         self._require_in_time()
         self._ui.notice("\n".join(self._warning()))
-        answer = self._ui.ask(f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")', None)
-        if answer not in {self._name, self._pool}:
-            raise GuardTripped("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
+        question = f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")'
+        if not self._ui.agree(question, (self._name, self._pool)):
+            raise NotConfirmed("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
         self._require_in_time()  # somebody may have thought about it for long
         # Written first: after a crash the next undo looks for a recovery that this call may have begun.
         self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
+        self._tell_mirror()
         try:
             begun = self._recoveries.initiate(self._point_ms)
         except BulkresetError:
@@ -291,12 +305,12 @@ class _PoolUndo:
             if wanted.preview:
                 self._cancel(recovery)
                 return
-            answer = self._ui.ask(
-                "Start the recovery? It cannot be cancelled afterwards. y starts it, any other answer cancels it", "N"
+            question = (
+                "Start the recovery? It cannot be cancelled afterwards. y starts it, any other answer cancels it [N]"
             )
-            if answer.lower() not in {"y", "yes"}:
+            if not self._ui.agree(question, YES):
                 self._cancel(recovery)
-                raise GuardTripped("Not started. Nothing was changed.", "Run undo again to begin anew.")
+                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to begin anew.")
             self._note(self._recoveries.start(recovery.restore_id))
         recovery = self._wait_while(RecoveryStatus.RESTORING, "The pool is being restored")
         if recovery.status is not RecoveryStatus.RESTORE_COMPLETED:

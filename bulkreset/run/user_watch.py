@@ -17,12 +17,16 @@ from bulkreset.errors import TargetError
 from bulkreset.log import Log
 from bulkreset.models import Outcome
 from bulkreset.send.ceiling import Limit
-from bulkreset.send.operations import OperationResult, SetPassword, SignOut
-from bulkreset.send.users import READ_SECONDS, USERS, left_by_users, users_peak
+from bulkreset.send.operations import OperationResult, SetPassword
+from bulkreset.send.user_demand import READ_SECONDS, USERS, left_by_users, users_peak
+from bulkreset.steps import STEPS
 
 ANSWER_SECONDS: Final = 10.0  # the longest wait before the first call leaves
 EVERY_SECONDS: Final = 60.0  # between two questions: a point is used soon after it is published
-CATEGORIES: Final = {SetPassword.call: "UserAccountRecovery", SignOut.call: "UserUpdate"}
+CATEGORIES: Final = {
+    SetPassword.call: "UserAccountRecovery",
+    **{step.call: step.category for step in STEPS.values()},
+}
 _WHAT: Final = "the users' own calls"
 
 Read = Callable[[TargetSession, str, float, float], Sequence[UsagePoint]]

@@ -16,9 +16,9 @@ from bulkreset.models import format_rows
 from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.preflight import Preflight, group_by_quota
 from bulkreset.report.headline import wave_text
-from bulkreset.report.user_lookup_after import look_up_set_users, verified_users
 from bulkreset.report.user_state import UserState
 from bulkreset.report.verify import temporary_lookup
+from bulkreset.report.verify_lookup import look_up_set_users, verified_users
 from bulkreset.run.apply import apply, is_approved_limit
 from bulkreset.run.context import RunContext
 from bulkreset.text import format_count, format_duration, format_limit
@@ -42,7 +42,7 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
                 _apply(context, preflight, 0)
             raise pause
         journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=_now())))
-    left = max(0, _rows(context) - journal.read.settled_since(journal.state.waves[-1].begun_ms))
+    left = max(0, _rows(context) - journal.read.finished_since(journal.state.waves[-1].begun_ms))
     stopped = _apply(context, preflight, left if own is None else min(own, left))
     if stopped and (asked := context.control.row_limit) is not None and asked < left:
         raise stopped  # by bulkreset control, perhaps in the middle of the wave

@@ -70,7 +70,7 @@ class RunObserver(Protocol):
 class LaneInput:
     """A lane and the rows to send through it.
 
-    If `after` is set, the source may get new rows until that input is settled. `done`: no more rows will be taken.
+    If `after` is set, the source may get new rows until that input is finished. `done`: no more rows will be taken.
     """
 
     lane: LaneProtocol[Any]
@@ -149,7 +149,7 @@ class Coordinator:
                 if rows := feed.source.take(room):
                     taken.append((lane, rows))
                 ended = feed.source.ended
-                feed.done = ended and (feed.after is None or self._is_settled(feed.after, [lane for lane, _ in taken]))
+                feed.done = ended and (feed.after is None or self._is_finished(feed.after, [lane for lane, _ in taken]))
         now = time.time_ns() // 1_000_000
         claims = [Claimed(row.number, now) for lane, rows in taken if lane.operation.needs_claim for row in rows]
         if claims:
@@ -161,7 +161,7 @@ class Coordinator:
             if feed.lane.in_flight:
                 feed.lane.ensure_workers()
 
-    def _is_settled(self, feed: LaneInput, taking: Sequence[LaneProtocol[Any]]) -> bool:
+    def _is_finished(self, feed: LaneInput, taking: Sequence[LaneProtocol[Any]]) -> bool:
         """Return whether all rows of a lane input are committed. Lanes in `taking` have rows that are not sent yet."""
         return feed.done and not feed.lane.in_flight and feed.lane not in taking and not self._results_to_commit
 
@@ -261,7 +261,13 @@ class Coordinator:
                 self._handle_result(*found)
 
 
+def _actions(lane: LaneProtocol[Any]) -> str:
+    """Return the operations of a lane as the advice about a missing right names them."""
+    step = lane.operation.step
+    return " and cognito-idp:".join(step.calls) if step else lane.operation.call
+
+
 def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:
     code, message = answer.code, answer.message.rstrip(".")
     said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
-    return ServiceError(code, said, advice_for(code, lane.operation.call))
+    return ServiceError(code, said, advice_for(code, _actions(lane)))

@@ -17,9 +17,9 @@ from bulkreset.text import format_limit
 
 @dataclass(slots=True)
 class _LaneCounters:
-    """Counts of settled rows, failures, and failures since the last success."""
+    """Counts of finished rows, failures, and failures since the last success."""
 
-    settled: int = 0
+    finished: int = 0
     failures: int = 0
     failures_in_a_row: int = 0
     in_doubt_in_a_row: int = 0
@@ -27,7 +27,7 @@ class _LaneCounters:
 
     def add(self, outcome: Outcome) -> None:
         failed = outcome.status.facts.failure
-        self.settled += 1
+        self.finished += 1
         self.failures += failed
         self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
         self.in_doubt_in_a_row = self.in_doubt_in_a_row + (outcome.status is Status.IN_DOUBT) if failed else 0
@@ -77,7 +77,7 @@ class GuardMonitor:
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
         for outcome in outcomes:
-            if outcome.status.facts.settled:
+            if outcome.status.facts.finished:
                 self._all.add(outcome)
                 self._lanes[lane].add(outcome)
 
@@ -99,18 +99,18 @@ class GuardMonitor:
         if in_a_row and counted.failures_in_a_row >= in_a_row:
             return _none_succeeded(counted)
         most = self._guards.max_failures
-        if not isinstance(most, str) or counted.settled < self._guards.failures_sample:
+        if not isinstance(most, str) or counted.finished < self._guards.failures_sample:
             return None
         # Decimal is exact: 69 of 375 rows are 18.4 %, not more.
         return (
             self._too_many_failures(counted)
-            if counted.failures > counted.settled * Decimal(most.rstrip("%")) / 100
+            if counted.failures > counted.finished * Decimal(most.rstrip("%")) / 100
             else None
         )
 
     def _too_many_failures(self, counted: _LaneCounters) -> GuardTripped:
         return GuardTripped(
-            f"{counted.failures:,} of {counted.settled:,} rows failed. (Limit: max_failures = {self._guards.max_failures}.)",
+            f"{counted.failures:,} of {counted.finished:,} rows failed. (Limit: max_failures = {self._guards.max_failures}.)",
             STOPS["max_failures"].advice,
         )
 

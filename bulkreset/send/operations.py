@@ -1,15 +1,18 @@
-"""Operations: the call for one row (set a password, sign out a user) and how its answers become an outcome."""
+"""Operations: the call for one row (set a password, take a step after it) and how its answers become an outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
-from bulkreset.cognito.transport import SignOutTransport, Transport
-from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
+from bulkreset.cognito.transport import StepTransport, Transport
+from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
+from bulkreset.steps import MOST_ITEMS, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
+TOO_MANY = "MoreLeft"  # the code of a step that has removed the most items that it removes in one go
 _MAYBE_SET = "an earlier call, whose answer was lost, may have set the password"
 
 
@@ -30,18 +33,28 @@ class AttemptState:
     finished_at: int | None = None
     latency: float | None = None
     response: Response | None = None
+    attempts_before: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Return the attempts of the present call. A step with several calls has made `attempts_before` for the others."""
+        return self.attempts - self.attempts_before
 
 
-T = TypeVar("T")  # the item of an operation: a Row or a SignOutTask
+T = TypeVar("T")  # the item of an operation: a Row or a StepTask
 T_contra = TypeVar("T_contra", contravariant=True)
-OperationResult = Outcome | SignOutOutcome
+OperationResult = Outcome | StepOutcome
 
 
 class Operation(Protocol[T_contra]):
-    """One kind of call. `needs_claim`: a row must be claimed in the journal before its first attempt is sent."""
+    """One kind of call. `needs_claim`: a row must be claimed in the journal before its first attempt is sent.
+
+    `step` is None if the call sets the password.
+    """
 
     call: str
     needs_claim: bool
+    step: Step | None
 
     def begin(self, what: T_contra) -> AttemptState:
         """Return the state before the first attempt."""
@@ -62,6 +75,7 @@ class SetPassword:
 
     call = "AdminSetUserPassword"
     needs_claim = True
+    step: Step | None = None
 
     def __init__(self, transports: Mapping[str, Transport], evidence: ListedEvidence | None = None) -> None:
         self._transports = transports
@@ -131,34 +145,80 @@ def _with_doubt(message: str) -> str:
     return f"{message.rstrip('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
 
 
-class SignOut:
-    """AdminUserGlobalSignOut, with one transport per user pool. Repeating it is safe, so a lost answer is retried."""
+def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
+    """Note the items of one page. Raises ValueError if it does not have the API's format."""
+    items, token = answer.get(listing.items) or [], answer.get(listing.token) or ""
+    if not isinstance(items, list) or not isinstance(token, str):
+        raise ValueError(listing.items)  # noqa: TRY004  (as for any other answer that cannot be read)
+    keys = [item.get(listing.key) for item in items]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError(listing.key)
+    what.found += keys
+    what.token = token
+    what.is_listed = not token or len(what.found) >= MOST_ITEMS
 
-    call = "AdminUserGlobalSignOut"
+
+class TakeStep:
+    """A step after the password was set, with one transport per user pool. A lost answer is retried: repeating is safe.
+
+    A step with several calls for a user is settled as a whole, when the last one is answered.
+    """
+
     needs_claim = False
 
-    def __init__(self, transports: Mapping[str, SignOutTransport]) -> None:
+    def __init__(self, step: Step, transports: Mapping[str, StepTransport]) -> None:
+        self.call = step.call
+        self.step: Step | None = step
+        self._step = step
         self._transports = transports
 
-    def begin(self, what: SignOutTask) -> AttemptState:  # noqa: ARG002  (same signature as SetPassword)
+    def begin(self, what: StepTask) -> AttemptState:  # noqa: ARG002  (same signature as SetPassword)
         """Return an empty state: earlier attempts do not matter."""
         return AttemptState()
 
-    def send(self, what: SignOutTask) -> Response:
-        """Send one attempt and return its response."""
-        return self._transports[what.pool].sign_out(what)
+    def send(self, what: StepTask) -> Response:
+        """Send one attempt of the next call and return its response: MORE if the step needs another call after it.
 
-    def settle(self, what: SignOutTask, tally: AttemptState, max_attempts: int) -> SignOutOutcome:
-        """Return the outcome of the sign-out; the row stays set."""
-        answer = tally.response
+        The progress is in `what` only. After a kill the step begins again, with what is left by then.
+        """
+        step, listing, transport = self._step, self._step.listing, self._transports[what.pool]
+        user = {"UserPoolId": what.pool, "Username": what.username}
+        if listing and not what.is_listed:
+            page = {listing.token: what.token} if what.token else {}
+            answer = transport.call(listing.call, {**user, **listing.parameters, **page}, partial(_note, what, listing))
+            if self._is_about_user(answer, what):  # the user was deleted: no reason to stop the lane
+                answer = replace(answer, disposition=Disposition.REFUSED)
+        else:
+            item = {listing.key: what.found[-1]} if listing else {}
+            answer = transport.call(step.call, {**user, **item, **step.parameters})
+            if self._is_about_user(answer, what):
+                answer = Response(Disposition.DONE, request_id=answer.request_id)
+            if listing and answer.disposition is Disposition.DONE:
+                what.found.pop()
+        if answer.disposition is not Disposition.DONE or listing is None:
+            return answer
+        if what.found or not what.is_listed:
+            return Response(Disposition.MORE, request_id=answer.request_id)
+        if what.token:
+            return Response(Disposition.REFUSED, TOO_MANY, f"{MOST_ITEMS:,} were removed, and there are more")
+        return answer
+
+    def _is_about_user(self, answer: Response, what: StepTask) -> bool:
+        """Return whether an answer says that something of the user is not found. For a missing pool it names the pool."""
+        return answer.code in self._step.gone and what.pool not in answer.message
+
+    def settle(self, what: StepTask, tally: AttemptState, max_attempts: int) -> StepOutcome:
+        """Return the outcome of the step; the row stays set."""
+        step, answer = self._step, tally.response
+        outcome = partial(StepOutcome, step.name, what.number, attempts=tally.attempts, throttled=tally.throttled)
         if answer is not None and answer.disposition is Disposition.DONE:
-            return SignOutOutcome(what.number, done=True, attempts=tally.attempts, throttled=tally.throttled)
+            return outcome(done=True)
         refused = answer is not None and answer.disposition is Disposition.REFUSED
-        if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.attempts >= max_attempts)):
-            return SignOutOutcome(what.number, done=None, attempts=tally.attempts, throttled=tally.throttled)
-        tries = "" if refused else f" after {tally.attempts} attempts"
+        if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.tries >= max_attempts)):
+            return outcome(done=None)
+        tries = "" if refused else f" after {tally.tries} attempts"
         why = f": {answer.message}" if answer.message else ""
-        message = f"the password was set; only the sign-out failed{tries}{why}"
+        message = f"the password was set; only the {step.noun} failed{tries}{why}"
         if tally.was_in_doubt:
-            message = f"{message.rstrip('.')}; an answer was lost, so the user may be signed out"
-        return SignOutOutcome(what.number, False, answer.code, message, tally.attempts, tally.throttled)  # noqa: FBT003
+            message = f"{message.rstrip('.')}; an answer was lost, so {step.perhaps}"
+        return outcome(done=False, code=answer.code, message=message)

@@ -1,4 +1,4 @@
-"""The worker, which sends one row until it is settled. Every attempt takes a slot of the pacer."""
+"""The worker, which sends one row until it is finished. Every attempt takes a slot of the pacer."""
 
 import threading
 import time
@@ -57,18 +57,23 @@ class Worker(Generic[T]):
         )
 
     def send(self, what: T) -> RowResult:
-        """Send a row until it is settled, its attempts are used up or the lane stops. Return its result."""
+        """Send a row until it is finished, its attempts are used up or the lane stops. Return its result."""
         tally = self._errand.begin(what)
-        first = self._attempt(what, tally)
-        if _is_to_be_tried_again(first):
+        answer = self._attempt(what, tally)
+        while answer and (_is_to_be_tried_again(answer) or answer.disposition is Disposition.MORE):
+            if answer.disposition is Disposition.MORE:
+                answer = self._attempt(what, tally)
+                continue
             # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
-            answers = chain([first], iter(lambda: self._attempt(what, tally), _NEVER))
-            self._retry(next, answers)
+            answers = chain([answer], iter(lambda: self._attempt(what, tally), _NEVER))
+            answer = self._retry(next, answers)
             self.retrying = 0
+            if _is_to_be_tried_again(answer):
+                break  # given up
         outcome = self._errand.settle(what, tally, self._max_attempts)
         fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
         if fatal and fatal.disposition is Disposition.PAUSED:
-            if tally.attempts < self._max_attempts:  # another reason has stopped the lane
+            if tally.tries < self._max_attempts:  # another reason has stopped the lane
                 fatal = None
             else:
                 self._stop.set()
@@ -119,8 +124,10 @@ class Worker(Generic[T]):
             tally.doubted_since = tally.doubted_since or at
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
+        if answer.disposition is Disposition.MORE:
+            tally.attempts_before, tally.was_in_doubt = tally.attempts, False
         if _is_to_be_tried_again(answer):
-            self.retrying = tally.attempts + 1
+            self.retrying = tally.tries + 1
         return answer
 
 

@@ -62,7 +62,7 @@ def bench_plan() -> None:
 
 
 def bench_resume() -> None:
-    """From `resume` to the first call, with 999,000 of a million rows settled."""
+    """From `resume` to the first call, with 999,000 of a million rows set."""
     with stage() as (sim, folder):
         source = users(folder / "users.csv", MILLION)
         run_dir = folder / "run"

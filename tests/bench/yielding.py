@@ -9,7 +9,7 @@ from typing import Final
 from bulkreset.cognito.usage import PERIOD, UsagePoint
 from bulkreset.send.ceiling import JOB, Limit, lowest
 from bulkreset.send.rate_control import CubicRate
-from bulkreset.send.users import DAY_SECONDS, USERS, left_by_users, users_peak
+from bulkreset.send.user_demand import DAY_SECONDS, USERS, left_by_users, users_peak
 from tests.bench.stage import say
 
 QUOTA: Final = 30.0

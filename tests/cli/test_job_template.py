@@ -14,6 +14,7 @@ from bulkreset.cli.job_template import JOBS, fill_defaults, missing_input, rende
 from bulkreset.cli.options import JobKind
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
+from bulkreset.steps import SIGN_OUT
 
 POOL = "eu-west-1_Example01"
 AGE = "age1kdyps0de7lj9xhq9zwrzdktwz7ag9565wsxmujez9ax9t58sxd7qkxml0h"
@@ -31,11 +32,20 @@ def told(kind: str, **more: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("kind", "holds"),
     [
-        ("file", lambda job: job.permanent and not job.generates and not job.signs_out and not job.schedule.state),
-        ("scheduled", lambda job: job.permanent and not job.generates and not job.signs_out and job.schedule.state),
-        ("temporary", lambda job: not job.permanent and job.generates and job.password.recipients and job.signs_out),
-        ("scramble", lambda job: job.scrambles and job.signs_out and job.input.path),
-        ("from-pool", lambda job: job.scrambles and job.signs_out and job.input.from_pool),
+        (
+            "file",
+            lambda job: job.permanent and not job.generates and SIGN_OUT not in job.steps and not job.schedule.state,
+        ),
+        (
+            "scheduled",
+            lambda job: job.permanent and not job.generates and SIGN_OUT not in job.steps and job.schedule.state,
+        ),
+        (
+            "temporary",
+            lambda job: not job.permanent and job.generates and job.password.recipients and (SIGN_OUT in job.steps),
+        ),
+        ("scramble", lambda job: job.scrambles and (SIGN_OUT in job.steps) and job.input.path),
+        ("from-pool", lambda job: job.scrambles and (SIGN_OUT in job.steps) and job.input.from_pool),
     ],
 )
 def test_each_kind_is_the_job_that_it_says(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bulkreset.cancellation import LaneProgress, SendProgress
 from bulkreset.cli.progress import ProgressDisplay, RateMeter
-from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.models import Outcome, Status, StepOutcome
 
 
 class Shown:
@@ -222,9 +222,9 @@ def test_planning_checking_and_signing_out() -> None:
     shown.display.show("planning", 40_000, None)
     shown.at += 40
     shown.display.show("checking users", 100, 500, "calls")
-    of = SendProgress(5, pending=5, counts=Counter({Status.SET: 5}), lanes=progress(1).lanes)
-    of.add_sign_out(SignOutOutcome(1, done=True))
-    of.add_sign_out(SignOutOutcome(2, done=False))
+    of = SendProgress(5, pending={"sign_out": 5}, counts=Counter({Status.SET: 5}), lanes=progress(1).lanes)
+    of.add_step(StepOutcome("sign_out", 1, done=True))
+    of.add_step(StepOutcome("sign_out", 2, done=False))
     shown.at += 40
     shown.display.sending(of)
     assert shown.out.getvalue().splitlines() == [

@@ -22,7 +22,7 @@ from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.errors import ClusterLost
 from bulkreset.job import PaceConfig, Target
-from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import PacerState
@@ -168,7 +168,7 @@ NAN, INF = float("nan"), float("inf")
         (_row(lane=(5, 0)), "lanes that it does not have"),
         (_row(lane=(1, 0)), "lanes that it does not have"),
         (_row(lane=(0, 1)), "a lane that does not exist"),
-        (_row(SignOutOutcome(7, done=True)), "another call"),
+        (_row(StepOutcome("sign_out", 7, done=True)), "another call"),
         (_row(Outcome(7, Status.REJECTED)), "no row can have"),
         (_row(Outcome(7, Status.CLAIMED)), "no row can have"),
         (_row(Outcome(7, Status.SET, attempts=-1)), "attempts"),

@@ -7,7 +7,7 @@ from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import open_session
 from bulkreset.departure import AllPermits, Departure, departing
 from bulkreset.job import Target
-from bulkreset.models import Row, Secret, SignOutTask
+from bulkreset.models import Row, Secret
 from tests.cognito.conftest import PATIENCE, POOL, Opened
 from tests.sim.handle import Simulator
 
@@ -71,7 +71,10 @@ def test_sign_out_needs_the_permit_too(sim: Simulator) -> None:
     )
     sending = BotoTransport.of(open_session(target))
     with departing(Departure(Over())):
-        assert sending.sign_out(SignOutTask(1, "ann", POOL)).disposition is Disposition.WITHHELD
+        assert (
+            sending.call("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "ann"}).disposition
+            is Disposition.WITHHELD
+        )
     assert sim.calls() == []
 
 

@@ -7,9 +7,9 @@ import pytest
 from tenacity import wait_none
 
 from bulkreset import retry
+from bulkreset.cognito.forgot_password import RecoverySettings
 from bulkreset.cognito.pool import TEMPORARY_DAYS, PoolFacts, _parse_pool, arn_of, describe_pool
 from bulkreset.cognito.read_calls import MAX_SKEW
-from bulkreset.cognito.recovery import RecoverySettings
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy, Target

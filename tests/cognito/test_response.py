@@ -84,7 +84,7 @@ ADVICE = {
     "completed or cancelled, or use the pool's primary Region, then resume.": ["OperationNotEnabledException"],
     "Enable the Region or the service for this account, then resume.": ["OptInRequired"],
     "Enable the service for this account, then resume.": ["SubscriptionRequired"],
-    "Check the host, and name its CA with AWS_CA_BUNDLE (a new run: --ca-bundle), then resume.": ["SSLError"],
+    "Check the host, and name its CA with AWS_CA_BUNDLE (run has --ca-bundle, too), then resume.": ["SSLError"],
 }
 
 

@@ -8,7 +8,6 @@ from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
-from bulkreset.models import SignOutTask
 from tests.cognito.conftest import POOL
 from tests.sim.handle import Simulator
 
@@ -23,7 +22,7 @@ def session(sim: Simulator) -> TargetSession:
 def sign_out(sim: Simulator, *steps: dict[str, Any]) -> Response:
     """One attempt for ann, which meets this."""
     sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": list(steps)}}})
-    return BotoTransport.of(session(sim)).sign_out(SignOutTask(1, "ann", POOL))
+    return BotoTransport.of(session(sim)).call("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "ann"})
 
 
 def test_user_is_signed_out(sim: Simulator) -> None:
@@ -57,5 +56,5 @@ def test_answers_to_a_sign_out_mean_what_they_mean_to_a_password(
 def test_sign_out_renews_credentials_that_have_expired(sim: Simulator) -> None:
     sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": [{"error": "ExpiredTokenException"}]}}})
     sending = BotoTransport(session(sim).cognito(), session(sim).cognito)
-    first, second = (sending.sign_out(SignOutTask(1, "ann", POOL)) for _ in range(2))
+    first, second = (sending.call("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "ann"}) for _ in range(2))
     assert (first.disposition, second.disposition) == (Disposition.NOT_SENT, Disposition.DONE)

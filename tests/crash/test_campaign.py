@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.age import load_identities
+from bulkreset.age_encryption import load_identities
 from bulkreset.journal.generated_passwords import read_archive
 from tests.crash.test_resume import hold, let_go
 from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names

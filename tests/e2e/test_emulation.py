@@ -11,6 +11,7 @@ from bulkreset.cli.main import app
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.run.context import RunOptions
+from bulkreset.steps import COLUMNS
 from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, Ran, people, write_csv
 from tests.sim import Simulator
 
@@ -31,6 +32,7 @@ def job(tmp_path: Path) -> Path:
     write_csv(tmp_path / "in.csv", [("weak", "abc"), *people(4)])
     path = tmp_path / "job.toml"
     path.write_text(
+        'after = ["sign_out", "revoke_sessions", "forget_devices", "delete_totp"]\n'
         'name = "small"\npermanent = true\n[input]\npath = "in.csv"\n'
         '[[targets]]\nuser_pool_id = "eu-west-1_Small0001"\nprofile = "nobody"\n'
         '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n[emulator]\nquota = 0.0001\n' + WITHOUT_PAGE,
@@ -48,6 +50,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
     assert ran.summary["counts"] == {"rejected": 1, "set": 1, "failed": 3}
     assert ran.summary["codes"] == {"password_policy": 1, "TooManyRequestsException": 3}
     assert ran.summary["throttled"] == sum(map(int, ran.column("throttled"))) == 6
+    assert [ran.summary[column] for column in COLUMNS] == [{"done": 1, "failed": 0, "pending": 0}] * 4
     assert ran.summary["attempts"] == 7
     assert "at least 6 characters" in ran.of("weak")["message"], "no user pool allows less"
     assert ran.summary["emulated"] is True

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from bulkreset.job.file import load
+from bulkreset.steps import SIGN_OUT
 from tests.e2e.command import ROOT, SAMPLES, write_csv
 from tests.e2e.program import Program
 from tests.sim import Simulator
@@ -49,13 +50,13 @@ def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
     assert job.guards.protected.usernames
     assert job.generates
     assert job.password.recipients
-    assert job.signs_out
+    assert SIGN_OUT in job.steps
 
 
 def test_scramble_signs_out_and_strands_nobody() -> None:
     job = load(ROOT / "jobs" / "scramble.toml", {})
     assert job.scrambles
-    assert job.signs_out
+    assert SIGN_OUT in job.steps
     assert "unrecoverable" in job.skips
     assert job.guards.protected.usernames
 

@@ -27,6 +27,9 @@ COLUMNS = [
     *(
         "permanent",
         "signed_out",
+        "sessions_revoked",
+        "devices_forgotten",
+        "totp_deleted",
         "latency_ms",
         "request_id",
         "started_at",
@@ -132,13 +135,13 @@ def test_log_is_json_lines_that_all_carry_the_run_s_id(mixed: Mixed) -> None:
     assert {event["run_id"] for event in ran.log} == {ran.summary["run_id"]}
     events = [event["event"] for event in ran.log]
     assert (events[0], events[-1]) == ("run_started", "run_finished")
-    assert {event["row"] for event in ran.log if event["event"] == "row_settled"} == {7}
+    assert {event["row"] for event in ran.log if event["event"] == "row_finished"} == {7}
 
 
 def test_console_log_as_json_has_every_row_where_asked_twice(tmp_path: Path, bulkreset: Command) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(3))
     loud = bulkreset.reset(input_, "--log-format", "json", "-vv")
-    assert loud.stderr.count('"event": "row_settled"') == 3
+    assert loud.stderr.count('"event": "row_finished"') == 3
 
 
 def test_json_standard_error_is_events_from_its_first_byte_to_its_last(tmp_path: Path, bulkreset: Command) -> None:

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from botocore.session import get_session
 
+from bulkreset import api
 from bulkreset.cancellation import CancelToken
-from bulkreset.errors import GuardTripped, Interrupted, Refused, RunDirError, ServiceError
+from bulkreset.errors import Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
+from bulkreset.mirror.restore import restore
 from bulkreset.run.undo import UndoClock, UndoRequest, undo
 from bulkreset.text import format_iso
+from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Argument, Command, Ran, finish, people, write_csv
 from tests.e2e.program import Program
 from tests.e2e.test_confirmation import at_a_terminal
@@ -43,10 +46,9 @@ class Person(UndoClock):
     def notice(self, text: str) -> None:
         self.shown.append(text)
 
-    def ask(self, text: str, shown: str | None) -> str:
-        del shown
-        self.asked.append(text)
-        return self.answers.pop(0)
+    def agree(self, question: str, answers: Sequence[str]) -> bool:
+        self.asked.append(question)
+        return self.answers.pop(0) in answers
 
     def unix_ms(self) -> int:
         return self.now
@@ -160,7 +162,7 @@ def test_undone_run_says_so_and_sends_nothing_more(ran: Path, bulkreset: Command
 def test_what_others_changed_since_is_named_as_not_this_runs(ran: Path, sim: Simulator) -> None:
     assert writes(sim) == "ok"
     person = Person("customers", "n")
-    with pytest.raises(GuardTripped):
+    with pytest.raises(NotConfirmed):
         undone(ran, person)
     assert "So 1 or more changes that are NOT this run's would be reverted, too." in person.text
 
@@ -189,14 +191,14 @@ def test_preview_alone_is_cancelled(ran: Path, sim: Simulator) -> None:
 
 
 def test_wrong_name_begins_nothing(ran: Path, sim: Simulator) -> None:
-    with pytest.raises(GuardTripped, match="Nothing was changed"):
+    with pytest.raises(NotConfirmed, match="Nothing was changed"):
         undone(ran, Person("clients"))
     assert called(sim) == []
     assert Journal.state_in(ran / "journal.sqlite").undos == {}
 
 
 def test_second_no_cancels(ran: Path, sim: Simulator) -> None:
-    with pytest.raises(GuardTripped, match="Not started"):
+    with pytest.raises(NotConfirmed, match="Not started"):
         undone(ran, Person("customers", ""))
     assert called(sim) == [INITIATE, CANCEL]
     assert writes(sim) == "ok"
@@ -250,7 +252,7 @@ def test_recovery_that_ended_meanwhile_is_recorded(interrupted: Path, sim: Simul
     recovery: Any = cognito(sim.url)
     recovery.cancel_point_in_time_recovery(UserPoolId=POOL, RestoreId=facts.restore_id)
     person = Person("no")
-    with pytest.raises(GuardTripped):
+    with pytest.raises(NotConfirmed):
         undone(interrupted, person)
     assert "was cancelled" in person.text
 
@@ -321,9 +323,9 @@ def test_undo_is_refused_with_the_time(
 
 def test_time_that_passes_at_the_question_counts(ran: Path, sim: Simulator) -> None:
     class Slow(Person):
-        def ask(self, text: str, shown: str | None) -> str:
+        def agree(self, question: str, answers: Sequence[str]) -> bool:
             self.now += 2 * DAY * 1000
-            return super().ask(text, shown)
+            return super().agree(question, answers)
 
     with pytest.raises(Refused, match="too late"):
         undone(ran, Slow("customers", "y"))
@@ -353,6 +355,72 @@ def test_killed_undo_is_continued_by_the_same_command(ran: Path, bulkreset: Comm
     assert ended.code == 0
     assert f"{POOL}: RESTORE_COMPLETED" in ended.stdout
     assert passwords(sim) == {BEFORE}
+
+
+def in_mirror(folder: Path, storage: Storage, name: str) -> Path:
+    """Restore the run from its mirror, as another machine would; its lease has ended."""
+    storage.client.delete_object(Bucket=BUCKET, Key=f"runs/{name}/lease.json")
+    restore(f"s3://{BUCKET}/runs/{name}", folder)
+    return folder
+
+
+def test_mirror_learns_of_an_undo_before_it_begins_and_when_it_ends(
+    tmp_path: Path, storage: Storage, program: Program, sim: Simulator
+) -> None:
+    pool(sim)
+    tables = program.tables(write_csv(tmp_path / "in.csv", people(3))) | {"mirror": {"to": f"s3://{BUCKET}/runs/"}}
+    end = program.apply(tables, permanent=True)
+    assert end.code == 0
+    shift(end.run_dir, timedelta(minutes=20))
+    with pytest.raises(Interrupted):
+        undone(end.run_dir, Person("customers", waits=0))
+    there = in_mirror(tmp_path / "first", storage, end.run_dir.name)
+    with pytest.raises(RunDirError, match=r"An undo of the run .* is under way"):
+        api.resume(there, failed=True)
+    # The other machine continues the undo; then this directory is behind, and is left alone.
+    undone(there, Person("y"))
+    with pytest.raises(RunDirError, match="is behind its mirror"):
+        undone(end.run_dir, Person())
+    last = in_mirror(tmp_path / "second", storage, end.run_dir.name)
+    assert list(Journal.state_in(last / "journal.sqlite").undone) == [POOL]
+    with pytest.raises(RunDirError, match="was undone on"):
+        api.resume(last, failed=True)
+    assert called(sim) == [INITIATE, START]
+
+
+def test_mirror_that_is_gone_keeps_nobody_from_an_undo(
+    tmp_path: Path, storage: Storage, program: Program, sim: Simulator
+) -> None:
+    pool(sim)
+    tables = program.tables(write_csv(tmp_path / "in.csv", people(3))) | {"mirror": {"to": f"s3://{BUCKET}/runs/"}}
+    end = program.apply(tables, permanent=True)
+    shift(end.run_dir, timedelta(minutes=20))
+    storage.configure(faults=[["^(PUT|POST) .*", 403, "AccessDenied", 999]])
+    person = Person("customers", "y")
+    assert undone(end.run_dir, person)[POOL].is_completed
+    assert "the mirror does not know of the undo" in person.text
+
+
+def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Program, sim: Simulator) -> None:
+    pool(sim, polls=0)
+    end = program.apply(program.tables(write_csv(tmp_path / "in.csv", people(3))), permanent=True)
+    shift(end.run_dir, timedelta(minutes=20))
+    with pytest.raises(NotConfirmed, match="Not confirmed"):
+        api.undo(end.run_dir)
+    with pytest.raises(Refused, match="Pass one of the two"):
+        api.undo(end.run_dir, preview=True, cancel=True)
+    asked: list[str] = []
+    told: list[str] = []
+
+    def agree(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    facts = api.undo(end.run_dir, confirm=agree, on_notice=told.append)
+    assert facts[POOL].is_completed
+    assert passwords(sim) == {BEFORE}
+    assert ["WHOLE POOL TAKES NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [True, True, 2]
+    assert "is as it was on" in told[-1]
 
 
 def test_without_a_terminal_nothing_is_begun(ran: Path, bulkreset: Command, sim: Simulator) -> None:

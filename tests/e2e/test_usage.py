@@ -53,7 +53,7 @@ INPUTS: Mapping[str, tuple[Make, str]] = {
     "a quote that never closes": (_text('username,password\nann,"x\nbob,y\nzoe,z\n'), "line 2"),
     "an encoding that is not the file's": (_bytes(b"\xff\xfeu\x00s\x00", "in.csv"), "looks like UTF-16. Set"),
     "a gzip that breaks off": (_bytes(b"\x1f\x8b\x08\x00\x00\x00", "in.csv.gz"), "cannot be read"),
-    "a Parquet file that is none": (_text("username,password\nann,x\n", "in.parquet"), "cannot be read"),
+    "a Parquet file that is none": (_text("username,password\nann,x\n", "in.parquet"), "is text, not Parquet"),
     "numbers as passwords": (_numbers, "int64"),
 }
 

@@ -1,7 +1,8 @@
-"""A command line that begins with its modules loaded: forked from a process that has imported them and done nothing else.
+"""A command line that begins with its modules loaded: forked from a process that has imported them.
 
 What a test starts is a process of its own with its own streams, directory, environment, session and end, whose parent is
-the test's process, as that of any other. Only the loading of the modules, most of a second of processor time, is not its own.
+the test's process, as that of any other. Its own are not the loading of the modules and what each start does once before
+its work: the parsers of the commands, the models of the services, the first text of pandas. Both take most of a second.
 """
 
 import array
@@ -18,9 +19,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext, suppress
 from functools import cache
 from importlib import import_module
 from typing import Any, Final, NoReturn, TextIO, cast
+
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 
 from tests.shared_botocore import share
 from tests.unhurried import wait_long
@@ -46,7 +51,20 @@ LOADED: Final = (
     "bulkreset.cli.prompts",
     "bulkreset.cli.progress",
     "bulkreset.cli.lane_table",
+    "bulkreset.mirror.lease",
+    "bulkreset.s3",
+    "encodings.idna",
+    "encodings.utf_8_sig",
     "jinja2",
+    "pyarrow.pandas_compat",
+)
+
+# A call of each service that a run asks, and a refusal in the service's language.
+CALLS: Final[tuple[tuple[str, str, dict[str, str], bytes], ...]] = (
+    ("cognito-idp", "DescribeUserPool", {"UserPoolId": "us-east-1_Test00001"}, b"{}"),
+    ("service-quotas", "GetServiceQuota", {"ServiceCode": "cognito-idp", "QuotaCode": "L-0"}, b"{}"),
+    ("sts", "GetCallerIdentity", {}, b"<ErrorResponse/>"),
+    ("s3", "GetObject", {"Bucket": "none", "Key": "none"}, b"<Error/>"),
 )
 
 
@@ -144,12 +162,48 @@ def load() -> None:
     for name in LOADED:
         import_module(name)
     share()
-    session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
-    for service in ("cognito-idp", "sts", "service-quotas"):  # the clients are not used; their models stay loaded
-        session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
+    for call in CALLS:
+        _refuse(*call)
+    _build_commands()
+    _read_a_row()
     wait_long()
+    # What is loaded here is frozen already, and to count it would take longer than the rest of that function.
+    vars(import_module("bulkreset.run.apply"))["_frozen_heap"] = nullcontext
     gc.collect()
     gc.freeze()
+
+
+def _refuse(service: str, operation: str, arguments: dict[str, str], body: bytes) -> None:
+    """Refuse a call before it is sent: the models of the service, of its answers and of its errors stay loaded."""
+    session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
+    client = session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
+    response: Any = AWSResponse  # its stub knows neither what it takes nor its content
+    refused = response(client.meta.endpoint_url, 403, {}, None)
+    refused._content = body
+    client.meta.events.register_first("before-send", lambda **_: refused)
+    with suppress(ClientError):
+        client._make_api_call(operation, arguments)
+
+
+def _build_commands() -> None:
+    """Build the parsers of all commands and of their options, which each start builds again."""
+    typer_main: Any = import_module("typer.main")
+    typer_main.get_command = cache(typer_main.get_command)
+    app = import_module("bulkreset.cli.main").app
+    for command in typer_main.get_command(app).commands.values():
+        for parameter in command.params:
+            if hasattr(parameter, "get_runtime_param"):
+                parameter.get_runtime_param()
+
+
+def _read_a_row() -> None:
+    """Judge a row as a plan does: what pandas and Arrow set up at their first text stays."""
+    target = {"user_pool_id": "us-east-1_Test00001", "region": "us-east-1"}
+    job = import_module("bulkreset.job").Job.model_validate(
+        {"name": "x", "input": {"path": "x.csv"}, "targets": [target]}
+    )
+    rows = import_module("bulkreset.input.batch").RowBatch(1, {"username": ["a"], "password": ["b"]})
+    assert len([*import_module("bulkreset.input.validation").RowValidator(job).validate(rows)]) == 1
 
 
 def leave(ended: SystemExit) -> NoReturn:

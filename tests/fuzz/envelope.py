@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyrage
 
-from bulkreset.age import encrypt, parse_recipients
+from bulkreset.age_encryption import encrypt, parse_recipients
 from bulkreset.errors import InputError
 from tests.fuzz.reading import read, small
 from tests.fuzz.scratch import CANARY, comes_back, folder, open_files, written

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyrage
 
-from bulkreset.age import encrypt, parse_recipients
+from bulkreset.age_encryption import encrypt, parse_recipients
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig

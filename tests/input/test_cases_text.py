@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.age import load_identities
+from bulkreset.age_encryption import load_identities
 from bulkreset.errors import JobError
 from bulkreset.files import decode_text
 from bulkreset.job import NotifyConfig

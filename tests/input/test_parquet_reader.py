@@ -1,6 +1,7 @@
 """Parquet: text as it is, null as empty, and a number where text belongs refused without showing it."""
 
 import base64
+import io
 import random
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from pyarrow.parquet import encryption
 
 from bulkreset.errors import InputError
-from bulkreset.input import parquet_reader
+from bulkreset.input import parquet_pages, parquet_reader
+from bulkreset.input.parquet_pages import BUDGET, LONGEST_BYTES, Steps, bounded_steps
 from bulkreset.job import ColumnsConfig
 from tests.input.inputs import Seen, pairs, parquet_file, read
 from tests.input.test_csv_reader import ODD
@@ -199,6 +201,45 @@ def test_long_value_that_is_written_once_and_meant_often_is_cut_before_each_row_
     assert {len(row.password) for row in rows[::2]} == {4 * 1024 // 3}  # bytes, and no part of a character
     assert {row.password for row in rows[1::2]} == {"Short-1"}
     assert not any(row.malformed for row in rows)
+
+
+def _repeated(path: Path, length: int, rows: int, *others: str) -> None:
+    """Write a column that has one value in many rows and once in its dictionary, and `others` in the last rows."""
+    indexes = [0] * rows + list(range(1, len(others) + 1))
+    names = pa.DictionaryArray.from_arrays(pa.array(indexes, pa.int32()), pa.array(["x" * length, *others]))
+    table = pa.table({"username": names, "password": ["Hidden-1"] * len(names)})
+    pq.write_table(table, path, store_schema=False)
+
+
+def test_dictionary_with_a_long_value_is_not_expanded(tmp_path: Path) -> None:
+    _repeated(tmp_path / "in.parquet", 1 << 16, 2000, "ann", "bob")
+    assert _steps(tmp_path / "in.parquet") == ([BUDGET // LONGEST_BYTES], ["username"])
+    assert [row.username for row in read(tmp_path / "in.parquet")] == ["x" * LONGEST_BYTES] * 2000 + ["ann", "bob"]
+
+
+def test_dictionary_of_short_values_is_expanded(tmp_path: Path) -> None:
+    _repeated(tmp_path / "in.parquet", LONGEST_BYTES, 100, "ann")
+    assert _steps(tmp_path / "in.parquet") == ([BUDGET // LONGEST_BYTES], [])
+
+
+def test_long_value_of_a_dictionary_that_is_not_whole_takes_few_rows_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x" * (1 << 16)] * 20 + [f"user.{n}" for n in range(2000)]
+    table = pa.table({"username": names, "password": ["Hidden-1"] * len(names)})
+    path = tmp_path / "in.parquet"
+    pq.write_table(table, path, dictionary_pagesize_limit=1 << 10, write_batch_size=10)  # plain pages follow
+    assert _steps(path) == ([BUDGET >> 16], [])
+    assert [len(row.username) for row in read(path)][:21] == [LONGEST_BYTES] * 20 + [6]
+    monkeypatch.setattr(parquet_pages, "MOST_EXPANDED", 9 << 16)
+    with pytest.raises(InputError, match=r"repeats a value of 65,536 bytes in its column 'username'"):
+        read(path)
+
+
+def _steps(path: Path) -> Steps:
+    content = path.read_bytes()
+    footer = content[-8 - int.from_bytes(content[-8:-4], "little") : -8]
+    return bounded_steps(io.BufferedReader(io.BytesIO(content)), footer, ["username", "password"])
 
 
 def test_column_whose_values_would_fill_the_memory_is_refused(tmp_path: Path) -> None:

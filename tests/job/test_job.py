@@ -18,6 +18,7 @@ from bulkreset.errors import InputError, JobError
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig, Job, PaceConfig, PasswordPolicy, Target
 from bulkreset.job.file import _name_from, job_from_journal, load
+from bulkreset.steps import SIGN_OUT
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
 INPUT = '[input]\npath = "users.csv"\n'
@@ -189,6 +190,8 @@ WRONG = [
     (FEWEST + "[emulator]\nquota = 0\n", "emulator.quota"),
     (FEWEST + '[guards]\nscope = "all"\n', "guards.scope"),
     (FEWEST + "[after]\nsign_out = 1\n", "after.sign_out"),
+    ('after = ["sign_of"]\n' + FEWEST, "after.sign_of is not a known key (did you mean sign_out?)"),
+    ("after = [7]\n" + FEWEST, "after"),
     (FEWEST + "[after]\nsignout = true\n", "after.signout is not a known key (did you mean sign_out?)"),
     (FEWEST + 'role_arn = "resetter"\n', "targets.0.role_arn"),
     (FEWEST + 'role_arn = "arn:aws:iam::123:role/x"\n', "targets.0.role_arn"),
@@ -575,6 +578,23 @@ def test_column_of_passwords_is_not_named_where_they_are_made(folder: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("after", "flags", "steps"),
+    [
+        ('after = ["sign_out", "delete_totp"]\n', {}, ["sign_out", "delete_totp"]),
+        ('after = ["delete_totp", "sign_out"]\n', {"after.sign_out": False}, ["delete_totp"]),
+        ("after = []\n", {"after.sign_out": True}, ["sign_out"]),
+        ("", {"after.forget_devices": True}, ["forget_devices"]),
+        ("after = { revoke_sessions = true, sign_out = true }\n", {}, ["sign_out", "revoke_sessions"]),
+    ],
+)
+def test_steps_are_in_their_own_order_and_a_flag_changes_one_of_a_list(
+    folder: Path, after: str, flags: dict[str, bool], steps: list[str]
+) -> None:
+    made = job(folder, after + FEWEST, **{key.replace(".", "__"): value for key, value in flags.items()})
+    assert [step.name for step in made.steps] == steps
+
+
+@pytest.mark.parametrize(
     ("text", "permanent", "scrambles"),
     [
         (GENERATE, True, True),
@@ -590,7 +610,7 @@ def test_users_are_signed_out_unasked_only_where_nobody_knows_their_password(
 ) -> None:
     made = job(folder, FEWEST + text + after, permanent=permanent)
     assert made.scrambles is scrambles
-    assert made.signs_out is ("true" in after or (not after and scrambles))
+    assert (SIGN_OUT in made.steps) is ("true" in after or (not after and scrambles))
 
 
 @pytest.mark.parametrize(("length", "fits"), [(11, False), (12, True), (98, True), (99, False)])

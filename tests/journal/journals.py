@@ -8,7 +8,7 @@ from typing import Any
 from bulkreset.journal.events import Claimed
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase, RunState
-from bulkreset.models import EndState, Outcome, RateChange, Row, Secret, SignOutOutcome, Status
+from bulkreset.models import EndState, Outcome, RateChange, Row, Secret, Status, StepOutcome
 
 POOL = "eu-west-1_Here00001"
 OTHER = "us-east-1_There0001"
@@ -61,7 +61,7 @@ def commit(
     ledger: Any,  # noqa: ANN401  (whatever commits events)
     claims: Iterable[int] = (),
     outcomes: Iterable[Outcome] = (),
-    signed_out: Iterable[SignOutOutcome] = (),
+    signed_out: Iterable[StepOutcome] = (),
     rates: Iterable[RateChange] = (),
     claimed_at: int | None = None,
 ) -> None:

@@ -25,7 +25,7 @@ def codes(journal: Journal) -> list[str]:
 
 def before(journal: Journal) -> list[str]:
     """What each user's status was, as the report has it."""
-    return [row[15] for row in journal.read.report_rows("unprocessed")]
+    return [row.status_before for row in journal.read.report_rows("unprocessed")]
 
 
 def named(journal: Journal, *canonical: str) -> None:

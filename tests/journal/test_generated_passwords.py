@@ -7,7 +7,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from bulkreset.age import load_identities, parse_recipients
+from bulkreset.age_encryption import load_identities, parse_recipients
 from bulkreset.errors import InputError, JobError, RecordError, RunDirError
 from bulkreset.journal.generated_passwords import Line, PasswordArchive, read_archive
 from bulkreset.models import Row, Secret

@@ -17,9 +17,9 @@ from bulkreset.journal import database, schema
 from bulkreset.journal.database import translate_sqlite_errors
 from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import JournalFile, SetRow, SignOutCounts
+from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import Outcome, SignOutOutcome, SignOutTask, Status
+from bulkreset.models import Outcome, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
 from tests.journal.journals import (
     EXECUTION,
@@ -110,7 +110,7 @@ def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Pa
     journal.plan.add_rows(
         [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
     )
-    nothing = (None, None, "", None, None, "", "", "")
+    nothing = (*[None] * 5, "", None, None, "", "", "")
     assert [tuple(row) for row in journal.read.report_rows("unprocessed")] == [
         (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
         (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
@@ -150,21 +150,22 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
 def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
     journal.plan.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
-    journal.write.begin_signing_out()
+    order = journal.read.step_order({"sign_out": (POOL, OTHER)})
+    journal.write.begin_steps(order)
     commit(journal, [], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
-    gone = [SignOutOutcome(1, done=True), SignOutOutcome(7, done=True)]
-    commit(journal, [], [], [*gone, SignOutOutcome(2, False, "Code", "why")])  # noqa: FBT003
-    journal.write.begin_signing_out()  # as a resumed run does
-    assert sorted(journal.read.sign_out_tasks(POOL, 9), key=lambda leaver: leaver.number) == [
-        SignOutTask(3, "cat", POOL),
-        SignOutTask(5, "eve", POOL),
+    gone = [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 7, done=True)]
+    commit(journal, [], [], [*gone, StepOutcome("sign_out", 2, False, "Code", "why")])  # noqa: FBT003
+    journal.write.begin_steps(order)  # as a resumed run does
+    assert sorted(journal.read.step_tasks(order, "sign_out", POOL, 9), key=lambda leaver: leaver.number) == [
+        StepTask(3, "cat", POOL),
+        StepTask(5, "eve", POOL),
     ]
-    assert len(journal.read.sign_out_tasks(POOL, 1)) == 1
-    assert journal.read.sign_out_tasks(OTHER, 9) == [SignOutTask(6, "fay", OTHER)]
-    assert journal.read.sign_outs() == {POOL: SignOutCounts(2, 1, 2), OTHER: SignOutCounts(pending=1)}
+    assert len(journal.read.step_tasks(order, "sign_out", POOL, 1)) == 1
+    assert journal.read.step_tasks(order, "sign_out", OTHER, 9) == [StepTask(6, "fay", OTHER)]
+    assert journal.read.step_counts("signed_out") == {POOL: StepCounts(2, 1, 2), OTHER: StepCounts(pending=1)}
     assert [row[4:6] for row in journal.read.report_rows("x") if row[10] == 0] == [("Code", "why")]
     assert journal.write.retry_failed() == {"": 1}
-    assert journal.read.sign_outs()[POOL] == SignOutCounts(2, 0, 3)
+    assert journal.read.step_counts("signed_out")[POOL] == StepCounts(2, 0, 3)
     assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}
 
 
@@ -221,8 +222,8 @@ def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
         [done(1, attempts=2, throttled=1, latency_ms=7, request_id="r2", started_at=3000, finished_at=4000)],
     )
     (row,) = journal.read.report_rows("unprocessed")
-    assert row[3:13] == ("set", "", "", 5, 2, 1, 1, None, 7, "r2")
-    assert row[13:15] == (1000, 4000)
+    assert row[3:11] == ("set", "", "", 5, 2, 1, 1, None)
+    assert (row.latency_ms, row.request_id, row.started_at, row.finished_at) == (7, "r2", 1000, 4000)
     assert journal.read.totals() == (5, 2)
 
 
@@ -282,7 +283,7 @@ def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: 
         commit(journal, claims, outcomes)
     (row,) = journal.read.report_rows("ready")
     assert row[3:7] == (status, "ConnectionClosedError", "why", 3)
-    assert row[12] == "r1"
+    assert row.request_id == "r1"
 
 
 def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
@@ -290,7 +291,13 @@ def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> No
     commit(journal, [1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
     commit(journal, [], [Outcome(1, Status.READY)])
     (row,) = journal.read.report_rows("unprocessed")
-    assert (row[3], row[6], row[11], row[13], row[14]) == ("unprocessed", 1, 5, 1000, 2000)
+    assert (row.status, row.attempts, row.latency_ms, row.started_at, row.finished_at) == (
+        "unprocessed",
+        1,
+        5,
+        1000,
+        2000,
+    )
 
 
 def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
@@ -476,7 +483,7 @@ STRANGE = [
     *((cell, BLOB) for cell in ("status", "code", "message", "request_id", "status_before", "recovery", "canonical")),
     *(("username", b"user.0"), ("pool", BLOB), ("pool", 1.5), ("pool", POOL), ("pool", 3)),
     *((cell, value) for cell in ("attempts", "throttled", "latency_ms") for value in ("1?", 1.5, BLOB)),
-    *((cell, value) for cell in ("permanent", "signed_out", "in_doubt") for value in (-1, 2, BLOB)),
+    *((cell, value) for cell in ("permanent", "signed_out", "totp_deleted", "in_doubt") for value in (-1, 2, BLOB)),
     *((cell, it) for cell in ("started_at", "finished_at") for it in (-1, 1.5, schema.MAX_TIME + 1, BLOB)),
 ]
 
@@ -492,7 +499,7 @@ def lived_through(folder: Path) -> Journal:
     commit(
         journal, [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
     )
-    commit(journal, [], [], [SignOutOutcome(1, done=True), SignOutOutcome(2, done=False)])
+    commit(journal, [], [], [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 2, done=False)])
     return journal
 
 

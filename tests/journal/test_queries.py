@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import PlanMessage, ReportRow
-from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
+from bulkreset.models import Outcome, RateChange, Status, StepOutcome
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 
@@ -68,14 +68,19 @@ def run_of_every_kind(folder: Path) -> Journal:
         Outcome(11, Status.READY, attempts=1, throttled=4, latency_ms=1, started_at=2000, finished_at=2100),
     ]
     commit(journal, [5], outcomes)
-    commit(journal, [8], [], [SignOutOutcome(1, done=False, code="Code", message="why"), SignOutOutcome(3, done=True)])
+    commit(
+        journal,
+        [8],
+        [],
+        [StepOutcome("sign_out", 1, done=False, code="Code", message="why"), StepOutcome("sign_out", 3, done=True)],
+    )
     return journal
 
 
 def test_rows_that_settled_are_counted_by_when_and_throttled_calls_of_all(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
-    assert journal.read.settled_over_time(1000, 1000) == [(0, 2, 3), (1, 1, 4), (2, 1, 6)]
-    assert journal.read.settled_over_time(0, 10_000) == [(0, 4, 13)]
+    assert journal.read.finished_over_time(1000, 1000) == [(0, 2, 3), (1, 1, 4), (2, 1, 6)]
+    assert journal.read.finished_over_time(0, 10_000) == [(0, 4, 13)]
 
 
 def test_span_is_from_the_first_start_to_the_last_end(tmp_path: Path) -> None:
@@ -209,7 +214,7 @@ def test_rows_that_may_be_set_are_counted_with_refused_ones_whose_earlier_answer
 
 def test_settled_rows_are_counted_from_a_moment_on(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
-    assert [journal.read.settled_since(moment) for moment in (0, 1999, 2000, 3500, 3501)] == [4, 3, 2, 1, 0]
+    assert [journal.read.finished_since(moment) for moment in (0, 1999, 2000, 3500, 3501)] == [4, 3, 2, 1, 0]
 
 
 def test_calls_since_a_moment_begin_and_end(tmp_path: Path) -> None:

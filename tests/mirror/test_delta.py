@@ -8,13 +8,13 @@ import pytest
 from bulkreset.errors import RunDirError
 from bulkreset.journal.events import Claimed, Event, StateChanged
 from bulkreset.mirror.delta import VERSION, Commit, Delta
-from bulkreset.models import Outcome, RateChange, SignOutOutcome, Status
+from bulkreset.models import Outcome, RateChange, Status, StepOutcome
 
 EVENTS: list[Event] = [
     Outcome(1, Status.SET),
     Outcome(2, Status.FAILED, "Code", "why 🚀", 3, 1, in_doubt=True, latency_ms=5, started_at=1, finished_at=2),
-    SignOutOutcome(1, done=None),
-    SignOutOutcome(2, done=False, code="No", message="why"),
+    StepOutcome("sign_out", 1, done=None),
+    StepOutcome("sign_out", 2, done=False, code="No", message="why"),
     Claimed(3, 1_706_659_200_000),
     RateChange(1, "1", "eu-west-1", 2.0, "throttled"),
     StateChanged({"mirror": {"at": "s3://b/r/", "generation": 1, "commit": 7, "tokens": ["a"]}}),
@@ -54,5 +54,5 @@ def test_damaged_delta_is_refused(body: bytes) -> None:
 
 def test_delta_of_another_version_is_refused() -> None:
     assert Delta.unpacked(changed(), "uri").commits == [Commit(1, [Claimed(1)])]
-    with pytest.raises(RunDirError, match="uri has version 3"):
-        Delta.unpacked(changed(version=3), "uri")
+    with pytest.raises(RunDirError, match="uri has version 4"):
+        Delta.unpacked(changed(version=4), "uri")

@@ -12,7 +12,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from bulkreset.age import parse_recipients
+from bulkreset.age_encryption import parse_recipients
 from bulkreset.errors import Busy, RecordError, RunDirError
 from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.generated_passwords import PasswordArchive
@@ -23,7 +23,7 @@ from bulkreset.mirror.lease import SECONDS, S3Lease
 from bulkreset.mirror.mirror import OUTCOME_PUT_SECONDS, JournalMirror
 from bulkreset.mirror.objects import list_objects
 from bulkreset.mirror.restore import restore
-from bulkreset.models import Outcome, RateChange, Row, Secret, SignOutOutcome, Status
+from bulkreset.models import Outcome, RateChange, Row, Secret, Status, StepOutcome
 from bulkreset.report.redaction import Redaction
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
@@ -94,7 +94,7 @@ def some_commits(mirror: JournalMirror) -> None:
         mirror,
         [],
         [done(3)],
-        [SignOutOutcome(1, done=True), SignOutOutcome(3, done=False, code="No", message="why")],
+        [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 3, done=False, code="No", message="why")],
         [RateChange(1, "a", "r", 2.5, "x")],
     )
     claim(mirror, 4)

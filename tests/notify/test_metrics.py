@@ -91,5 +91,5 @@ def test_emf_line_is_what_cloudwatch_reads(tmp_path: Path) -> None:
     assert told["RowsInDoubt"] == 0
     assert (told["ExitCode"], told["Success"], told["Finished"], told["Ceiling"]) == (1, 0, 1, 44.0)
     assert isinstance(line["_aws"]["Timestamp"], int)
-    with pytest.raises(OSError, match="no standard output"):
+    with pytest.raises(OSError, match="standard output is not free"):
         emf.write("stdout", None, FIGURES, None)

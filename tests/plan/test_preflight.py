@@ -22,6 +22,7 @@ from bulkreset.plan.preflight import (
     listing_rate,
     plan_lanes,
     require_same_targets,
+    step_ceiling,
 )
 from bulkreset.send.timetable import Timetable
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
@@ -166,3 +167,52 @@ def test_target_that_is_reached_elsewhere_is_refused(key: str) -> None:
     require_same_targets([planned.model_copy()], [planned])
     with pytest.raises(RunDirError, match=f"The {key} of {EU} was .* and is elsewhere now"):
         require_same_targets([planned.model_copy(update={key: "elsewhere"})], [planned])
+
+
+STEPS = {"sign_out": True, "revoke_sessions": True, "forget_devices": True, "delete_totp": True}
+MFA_DENIED = UnknownFact("MFA", "cognito-idp:GetUserPoolMfaConfig", "AccessDeniedException", denied=True)
+
+
+def steps_of(asked: Job, *facts: PoolFacts, rows: int = 100) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], int]]:
+    """The steps of a preflight of so many rows in each pool: pools, unknown ones, users."""
+    known = pools(asked, {one.user_pool_id: one for one in facts})
+    planned = PlanFacts({"ready": rows}, [(pool, 1, rows) for pool in known], {}, {}, pending={"sign_out": {EU: 7}})
+    built = build_preflight(asked, sessions(asked), AwsFacts(callers(asked), known, quotas(asked)), planned)
+    return {it.step.name: (it.pools, it.unknown, it.users) for it in built.steps}
+
+
+def test_steps_are_taken_where_the_pool_has_what_they_remove() -> None:
+    has = PoolFacts(EU, remembers_devices=True, tracks_sessions=True, mfa="ON", mfa_kinds=frozenset({"TOTP"}))
+    has_not = PoolFacts(US, tracks_sessions=False)
+    assert steps_of(job(EU, US, after=STEPS), has, has_not) == {
+        "sign_out": ((EU, US), (), 207),
+        "revoke_sessions": ((EU,), (), 100),
+        "forget_devices": ((EU,), (), 100),
+        "delete_totp": ((EU,), (), 100),
+    }
+
+
+def test_steps_of_which_it_is_not_known_whether_they_are_needed_are_tried() -> None:
+    unknown = PoolFacts(EU, unknown=UnknownFact("pool", "cognito-idp:DescribeUserPool", "AccessDenied"))
+    assert {name: found[1] for name, found in steps_of(job(EU, after=STEPS), unknown).items()} == {
+        "sign_out": (),
+        **dict.fromkeys(("revoke_sessions", "forget_devices", "delete_totp"), (EU,)),
+    }
+    denied = steps_of(job(EU, after=STEPS), PoolFacts(EU, mfa="ON", gaps=(MFA_DENIED,)))
+    assert (denied["delete_totp"][1], denied["forget_devices"][0]) == ((EU,), ())
+
+
+@pytest.mark.parametrize(
+    ("after", "ceilings"),
+    [
+        ({"sign_out": True}, [20.0]),
+        ({"forget_devices": True}, [20.0]),
+        ({"sign_out": True, "delete_totp": True}, [20.0, 20.0]),
+        (STEPS, [20.0, 20 / 3, 20 / 3, 20 / 3]),
+    ],
+)
+def test_steps_of_one_quota_share_it(after: dict[str, bool], ceilings: list[float]) -> None:
+    asked = job(EU, after=after)
+    assert [step_ceiling(asked, step) for step in asked.steps] == pytest.approx(ceilings)
+    unpaced = job(EU, after=after, pace={"rate": "none"})
+    assert {step_ceiling(unpaced, step) for step in unpaced.steps} == {None}

@@ -15,9 +15,9 @@ from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts
+from bulkreset.plan.lockout import PlannedRecovery
 from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
 from bulkreset.plan.preflight_text import SHOWN, preflight_lines
-from bulkreset.plan.recovery import PlannedRecovery
 from bulkreset.text import format_duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 
@@ -345,6 +345,19 @@ def test_briefing_holds_no_path_of_the_input() -> None:
 
 
 SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "length": 32}}
+
+
+def test_step_says_what_it_costs_and_where_it_is_not_needed() -> None:
+    facts = PoolFacts(EU, remembers_devices=True, tracks_sessions=None)
+    asked = job(EU, US, after={"forget_devices": True, "revoke_sessions": True, "delete_totp": True})
+    shown = [text for _, text in lines(asked, facts, planned=planned(ready=[(EU, 1, 1), (US, 1, 5)]))]
+    at = shown.index(
+        "1 user, remembered devices forgotten (they need MFA again on each device), after the password is set"
+    )
+    assert shown[at + 1] == f"Not in {US}: devices are not remembered"
+    assert shown[at + 2] == "Calls for each user: 1, and 1 for each of the devices"
+    assert f"Not in {EU}, {US}: there are no authenticators (TOTP)" in shown
+    assert f"Not known whether it is needed in {EU}, {US}: it is tried for each user" in shown
 
 
 def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -> None:

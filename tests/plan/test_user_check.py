@@ -68,7 +68,7 @@ class Checked:
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Status, code, message and status before of every row."""
-        return [(row[3], row[4], row[5], row[15]) for row in self.journal.read.report_rows("unprocessed")]
+        return [(row[3], row[4], row[5], row.status_before) for row in self.journal.read.report_rows("unprocessed")]
 
     @property
     def codes(self) -> list[str]:

@@ -11,7 +11,8 @@ from bulkreset.models import RejectCode, SkipReason, Status
 from bulkreset.report.advice import next_step
 
 OF_THE_SERVICE = {
-    *(response._THROTTLED | response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
+    *causes.THROTTLED,
+    *(response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
     *(kind.__name__ for kind in (*http_errors.UNSENT, *response_parser.NO_CREDENTIALS)),
     *("UserNotFoundException", "NotAuthorizedException"),
 }
@@ -38,7 +39,7 @@ def test_advice_goes_by_the_status_where_that_says_more() -> None:
     assert next_step("in_doubt", response.HISTORY_VIOLATION) != next_step("failed", response.HISTORY_VIOLATION)
     assert "resume" in next_step("in_doubt", response.HISTORY_VIOLATION)
     assert next_step("in_doubt", "UserNotFoundException") == next_step("in_doubt", "ReadTimeoutError")
-    assert "not signed out" in next_step("set", "AccessDeniedException")
+    assert "a step after it failed" in next_step("set", "AccessDeniedException")
     assert "See the message" in next_step("failed", "SomethingNewException")
     assert next_step("failed", "AccessDenied").endswith("then resume with --failed.")
     assert next_step("unprocessed", "") == Status.UNPROCESSED.facts.advice
@@ -67,7 +68,7 @@ def test_the_runbook_never_advises_to_send_every_row_again() -> None:
 def test_the_runbook_has_the_advice_of_every_cause_word_for_word() -> None:
     for cause, advice in SENTENCES.items():
         lines = [line.replace("`", "") for line in RUNBOOK.splitlines() if line.startswith("|")]
-        assert [line for line in lines if advice in line] or cause in {"sign_out", *_BY_EXIT_CODE}, cause
+        assert [line for line in lines if advice in line] or cause in {"step", *_BY_EXIT_CODE}, cause
         if cause in {*causes.PLAN, *causes.FAILED, *causes.IN_DOUBT, *causes.FATAL}:
             assert sum(1 for line in lines if re.match(rf"\|[^|]*\b{cause}\b[^|]*\| {re.escape(advice)}", line)) == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from bulkreset.age import load_identities
+from bulkreset.age_encryption import load_identities
 from bulkreset.errors import Refused, RunDirError
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir

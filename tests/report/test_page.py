@@ -236,17 +236,21 @@ def test_live_run_is_told_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
-    journal = journal_of(tmp_path, ready(3), [sent(1), sent(2), sent(3)], rows=3, signs_out=True)
+    journal = journal_of(tmp_path, ready(3), [sent(1), sent(2), sent(3)], rows=3, steps={"sign_out": (POOL,)})
     journal._db.execute("UPDATE rows SET signed_out = row <> 2, code = iif(row = 2, 'AccessDenied', '') WHERE row < 3")
     tree = parsed(drawn(journal))
-    assert [row[:5] for row in rows_of(tree, "rows")] == [["2", "user0002", POOL, "set not signed out", "AccessDenied"]]
+    assert [row[:5] for row in rows_of(tree, "rows")] == [
+        ["2", "user0002", POOL, "set, but a step after it failed", "AccessDenied"]
+    ]
     assert "signed out 1 failed 1 pending 1" in text_of(tree)
     assert "3 of 3 passwords were set in 10 min; 1 user not signed out." in text_of(tree)
     assert f"bulkreset resume {tmp_path} --failed" in text_of(tree)
 
 
 def test_dry_run_signs_nobody_out_and_says_nothing_of_it(tmp_path: Path) -> None:
-    text = text_of(parsed(drawn(journal_of(tmp_path, ready(3), [], rows=3, signs_out=True, mode="dry_run"))))
+    text = text_of(
+        parsed(drawn(journal_of(tmp_path, ready(3), [], rows=3, steps={"sign_out": (POOL,)}, mode="dry_run")))
+    )
     assert "signed out" not in text
     assert "every user whose password is set" in text  # the job, as it would be run
 
@@ -375,7 +379,7 @@ def test_charts_have_their_figures_beside_them(full: Drawn) -> None:
     assert len(charts) == 4  # two charts, each for two kinds of screen
     assert all(chart.get("aria-label") for chart in charts)
     text = text_of(tree)
-    assert "Rows settled /s" in text
+    assert "Rows finished /s" in text
     assert "p50 64 ms" in text
     assert "max 109 ms" in text
 

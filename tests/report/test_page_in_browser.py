@@ -104,7 +104,7 @@ def test_page_is_whole_without_its_script(browser: Browser, full: Path) -> None:
         assert page.locator("button").count() == 0
         assert page.locator("pre").first.inner_text().startswith("bulkreset resume ")
         page.locator("summary").first.click()
-        assert page.get_by_text("Rows settled /s").is_visible()
+        assert page.get_by_text("Rows finished /s").is_visible()
 
 
 def test_hostile_names_neither_run_nor_call_out_nor_stretch_the_page(browser: Browser, tmp_path: Path) -> None:

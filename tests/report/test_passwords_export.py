@@ -11,7 +11,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from bulkreset.age import load_identities, parse_recipients
+from bulkreset.age_encryption import load_identities, parse_recipients
 from bulkreset.errors import InputError, RunDirError
 from bulkreset.journal.generated_passwords import PasswordArchive, folder_elsewhere, read_archive
 from bulkreset.journal.journal import Journal

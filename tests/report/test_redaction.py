@@ -15,6 +15,7 @@ from bulkreset.journal.records import ReportRow
 from bulkreset.models import Outcome, Status
 from bulkreset.report.redaction import WITHHELD, Redaction
 from bulkreset.report.report_writers import ReportSpec, write_report
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import is_redacted
 from tests.journal.journals import OTHER, POOL, commit, planned
 
@@ -25,7 +26,7 @@ def row(username: str, **said: str) -> ReportRow:
     """A row of a report."""
     told = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
     numbers = dict.fromkeys(("attempts", "throttled", "in_doubt"), 0)
-    nothing = dict.fromkeys(("permanent", "signed_out", "latency_ms", "started_at", "finished_at"))
+    nothing = dict.fromkeys(("permanent", *STEP_COLUMNS, "latency_ms", "started_at", "finished_at"))
     known = dict.fromkeys(("status_before", "recovery", "file"), "")
     return ReportRow(row=1, username=username, status="failed", **known, **told, **numbers, **nothing)  # type: ignore[arg-type]
 

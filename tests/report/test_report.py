@@ -49,6 +49,7 @@ def cells(path: Path) -> list[dict[str, str]]:
 def test_columns_are_the_published_ones() -> None:
     published = (
         "row,user_pool_id,username,status,code,message,attempts,throttled,in_doubt,permanent,signed_out,"
+        "sessions_revoked,devices_forgotten,totp_deleted,"
         "latency_ms,request_id,started_at,finished_at,status_before,recovery,file"
     )
     assert ",".join(COLUMNS) == published
@@ -70,7 +71,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     write_report(journal, tmp_path / "report.csv", "unprocessed")
     rows = cells(tmp_path / "report.csv")
     assert [tuple(row.values()) for row in rows] == [
-        ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 8),
+        ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 11),
         (
             "2",
             POOL,
@@ -82,9 +83,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
             "0",
             "true",
             "true",
-            "",
-            "",
-            "",
+            *[""] * 6,
             "1970-01-01T00:00:00.005Z",
             "",
             "",
@@ -92,13 +91,13 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
             "",
         ),
         (
-            *("3", POOL, "cat", "set", "", "", "1", "0", "false", "true", "", "12", "q"),
+            *("3", POOL, "cat", "set", "", "", "1", "0", "false", "true", *[""] * 4, "12", "q"),
             *("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.012Z", "", "", ""),
         ),
-        ("4", POOL, "dan", "unprocessed", "", "", "0", "0", "false", "true", *[""] * 8),
-        ("5", "eu-west-1_Unknown", "eve", "rejected", "unknown_pool", "no target", "0", "0", "false", "", *[""] * 8),
-        ("6", OTHER, "fay", "skipped", "protected", "why", "0", "0", "false", "false", *[""] * 8),
-        ("7", "", "", "rejected", "bad_value", "line 9", "0", "0", "false", "true", *[""] * 8),
+        ("4", POOL, "dan", "unprocessed", "", "", "0", "0", "false", "true", *[""] * 11),
+        ("5", "eu-west-1_Unknown", "eve", "rejected", "unknown_pool", "no target", "0", "0", "false", "", *[""] * 11),
+        ("6", OTHER, "fay", "skipped", "protected", "why", "0", "0", "false", "false", *[""] * 11),
+        ("7", "", "", "rejected", "bad_value", "line 9", "0", "0", "false", "true", *[""] * 11),
     ]
 
 

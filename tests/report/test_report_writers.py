@@ -19,6 +19,7 @@ from bulkreset.models import Outcome, Status
 from bulkreset.report import report_writers
 from bulkreset.report.report import COLUMNS
 from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
+from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
@@ -64,6 +65,9 @@ def test_typed_forms_have_what_the_journal_has(journal: Journal) -> None:
         "in_doubt": False,
         "permanent": True,
         "signed_out": None,
+        "sessions_revoked": None,
+        "devices_forgotten": None,
+        "totp_deleted": None,
         "latency_ms": 0,
         "request_id": "q",
         "started_at": "1970-01-01T00:00:00.000Z",
@@ -91,7 +95,7 @@ def test_parquet_says_its_types(journal: Journal, tmp_path: Path) -> None:
     write_report(journal, tmp_path / "report.parquet", "ready", ReportSpec("parquet"))
     types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "report.parquet")}
     assert {types.pop(name) for name in ("row", "attempts", "throttled", "latency_ms")} == {"int64"}
-    assert {types.pop(name) for name in ("in_doubt", "permanent", "signed_out")} == {"bool"}
+    assert {types.pop(name) for name in ("in_doubt", "permanent", *STEP_COLUMNS)} == {"bool"}
     assert {types.pop(name) for name in ("started_at", "finished_at")} == {"timestamp[ms, tz=UTC]"}
     assert set(types.values()) == {"string"}
     assert pq.ParquetFile(tmp_path / "report.parquet").metadata.row_group(0).column(0).compression == "ZSTD"

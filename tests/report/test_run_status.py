@@ -274,7 +274,7 @@ def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path
     assert [Path(one.run_dir).name for one in unreadable] == ["empty", "newer", "text", "torn", "zeros"]
     assert [one.problem.partition("journal.sqlite ")[2] for one in unreadable[:3]] == [
         "is damaged. Restore it from a backup. Without one, plan a new run of the rows that are not set.",
-        "has version 99; this bulkreset knows version 4. Use the bulkreset that wrote it.",
+        "has version 99; this bulkreset knows version 5. Use the bulkreset that wrote it.",
         "is damaged. Restore it from a backup. Without one, plan a new run of the rows that are not set.",
     ]
 

@@ -45,13 +45,13 @@ def test_course_counts_every_row_and_every_throttled_call_once(tmp_path: Path) -
     course = build_timeline(journal_of(tmp_path, ready(520), outcomes))
     assert course
     seconds = course.width / 1000
-    assert sum(step.settled * seconds for step in course.buckets) == pytest.approx(500)
+    assert sum(step.finished * seconds for step in course.buckets) == pytest.approx(500)
     assert sum(step.throttled * seconds for step in course.buckets) == pytest.approx(
         sum(it.throttled for it in outcomes)
     )
     for step in course.buckets:
         ended = [it for it in outcomes if step.at_ms <= (it.finished_at or 0) < step.at_ms + course.width]
-        assert step.settled * seconds == pytest.approx(len(ended))
+        assert step.finished * seconds == pytest.approx(len(ended))
     assert {later.at_ms - step.at_ms for step, later in zip(course.buckets, course.buckets[1:], strict=False)} == {
         course.width
     }

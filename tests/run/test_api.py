@@ -172,7 +172,7 @@ def test_run_is_steered_from_another_thread(here: Path, sim: Simulator) -> None:
         ({"paused": True, "lane": "1/nowhere"}, "has no lane 1/nowhere"),
     ):
         with pytest.raises(errors.Refused, match=said):
-            control("one", **wrong)
+            control("one", **wrong)  # wrong on purpose
     assert [order.words for order in control("one", paused=False, rate=200)] == ["pause", "rate 200, continue"]
     assert len(control("one")) == 2
     thread.join()

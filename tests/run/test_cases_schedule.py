@@ -2,6 +2,9 @@
 
 import json
 import os
+import shlex
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.errors import EXIT_ROWS, InputError, RunDirError
 from bulkreset.input.discovery import InputMissing
 from bulkreset.job.file import load
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import UndoFacts
 from bulkreset.models import Summary
-from bulkreset.run.abandon import abandon
+from bulkreset.run.abandon import AbandonedRun, abandon
 from bulkreset.run.context import RunOptions
 from bulkreset.run.scheduled import ScheduledJob
 from bulkreset.run.start import resume
@@ -21,6 +26,7 @@ from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Command, finish, people, write_csv, write_job
 from tests.input.inputs import encrypted_file, key_file
+from tests.journal.journals import BEGUN, ENDED
 from tests.run.test_scheduled import Onlooker, here, sent, while_sending
 from tests.sim import Simulator
 
@@ -139,6 +145,7 @@ def test_inputs_of_a_run_that_was_given_up_are_not_new_by_accident(nights: Night
     (summary,), _, remarks = nights.night()
     assert (summary.counts, set(sent(sim)) - before) == ({"set": 1}, {"tom"})
     assert f"{len(before)} rows of it are set, or may be, so its inputs are not new" in remarks[0]
+    assert remarks[0].endswith(f"who are not set: bulkreset extract {nights.folder}/run-1 -o FILE")
     assert (nights.folder / "in" / "mon.csv").exists(), "it is not put away as finished"
     assert nights.night()[0] == []
     nights.put("mon.csv", "max")  # written anew, so new
@@ -163,6 +170,77 @@ def test_finished_and_dry_runs_are_not_given_up(nights: Nights) -> None:
             abandon(nights.folder / f"run-{number}")
 
 
+def note_undo(run_dir: Path, **facts: Any) -> None:  # noqa: ANN401  (fields of UndoFacts)
+    """Note an undo of a run in its journal."""
+    known = {"status": "RESTORING", "user": "ops", "begun_at": BEGUN, "restore_id": "r"} | facts
+    with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
+        journal.write.change(undos={POOL: UndoFacts(**known)})
+
+
+def test_nothing_is_run_after_an_undo_until_that_run_is_given_up(nights: Nights, sim: Simulator) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night()
+    note_undo(nights.folder / "run-1")
+    nights.put("tue.csv", "tom")
+    with pytest.raises(RunDirError, match=r"An undo of the run .*run-1 is under way"):
+        nights.night()
+    with pytest.raises(RunDirError, match="is under way"):
+        abandon(nights.folder / "run-1")
+    note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
+    with pytest.raises(RunDirError, match=r"The last run .*run-1 was undone.* bulkreset abandon .*run-1"):
+        nights.night()
+    assert sent(sim) == ["ann"]
+    abandon(nights.folder / "run-1")
+    assert [summary.counts for summary in nights.night()[0]] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"], "the inputs of the undone run are not run again"
+    assert nights.night()[0] == []
+
+
+@pytest.mark.parametrize("kept", [b"", b"no journal"])
+def test_finished_run_whose_journal_cannot_be_read_stops_nothing_and_is_said(
+    nights: Nights, sim: Simulator, kept: bytes
+) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night()
+    (nights.folder / "run-1" / "journal.sqlite").write_bytes(kept)
+    nights.put("tue.csv", "tom")
+    runs, _, said = nights.night()
+    assert [summary.counts for summary in runs] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"]
+    assert any(f"not known whether the last run {nights.folder}/run-1 was undone" in line for line in said)
+
+
+def test_undo_that_was_cancelled_keeps_nothing_from_running(nights: Nights, sim: Simulator) -> None:
+    nights.put("mon.csv", "ann")
+    nights.night()
+    note_undo(nights.folder / "run-1", status="PREVIEW_CANCELLED", ended_at=ENDED)
+    nights.put("tue.csv", "tom")
+    assert [summary.counts for summary in nights.night()[0]] == [{"set": 1}]
+    assert sent(sim) == ["ann", "tom"]
+
+
+def test_finished_run_whose_journal_cannot_be_read_stops_no_later_one(nights: Nights, sim: Simulator) -> None:
+    """Nothing of it is needed any more, and a later version of the program may not know the journal."""
+    nights.put("mon.csv", "ann")
+    nights.night()
+    (nights.folder / "run-1" / "journal.sqlite").write_bytes(b"damaged")
+    nights.put("tue.csv", "tom")
+    ended, _, remarks = nights.night()
+    assert [summary.counts for summary in ended] == [{"set": 1}]
+    assert any("run-1 was undone is not known: " in remark for remark in remarks), remarks
+    assert sent(sim) == ["ann", "tom"]
+
+
+def test_unfinished_run_that_was_undone_is_neither_resumed_nor_forgotten(nights: Nights, sim: Simulator) -> None:
+    before = stopped_after_some(nights, sim)
+    note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
+    with pytest.raises(RunDirError, match="was undone"):
+        nights.night()
+    abandon(nights.folder / "run-1")
+    assert nights.night()[0] == []
+    assert set(sent(sim)) == before
+
+
 def test_bad_input_stops_the_night_and_says_what_waits(nights: Nights, sim: Simulator) -> None:
     nights.put("a.csv", "ann")
     (nights.folder / "in" / "b.csv").write_text('username,password\nx,y\n"u,v\n"e,f\n', encoding="utf-8")
@@ -180,7 +258,7 @@ def test_bad_input_is_set_aside_until_it_or_the_reading_changes(nights: Nights, 
     path.write_text(bad, encoding="utf-8")
     nights.put("c.csv", "cat")
     (summary,), one, remarks = nights.night()
-    assert (summary.exit_code, sent(sim)) == (0, ["ann", "cat"])
+    assert (summary.exit_code, sorted(sent(sim))) == (0, ["ann", "cat"])
     if not bad:  # an empty part among others has no rows, and is no bad input
         assert (one.left_out.set_aside, summary.input["remarks"]) == (
             [],
@@ -286,7 +364,7 @@ def test_objects_are_read_when_they_have_settled_and_their_marker_is_there(
 def test_what_is_not_read_is_said_each_night(nights: Nights) -> None:
     nights.put("mon.csv", "ann")
     (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
-    told = f"1 file is not read: {nights.folder}/in/tue.csv.bz2 (bzip2: unpack it)."
+    told = f"1 file is not read: {nights.folder}/in/tue.csv.bz2 (bzip2: unpack it with bunzip2)."
     (summary,), _, remarks = nights.night()
     assert (remarks, summary.input["remarks"]) == ([told], [told])
     runs, _, remarks = nights.night()
@@ -316,7 +394,7 @@ def test_quiet_night_that_succeeds_says_nothing_at_all(bulkreset: Command, night
     assert night() == night() == (0, "", "")
     (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
     code, _, said = night()
-    assert (code, "tue.csv.bz2 (bzip2: unpack it)" in said) == (0, True)
+    assert (code, "tue.csv.bz2 (bzip2: unpack it with bunzip2)" in said) == (0, True)
 
 
 def test_command_gives_a_run_up_and_says_how_many_were_set(bulkreset: Command, nights: Nights, sim: Simulator) -> None:
@@ -324,9 +402,23 @@ def test_command_gives_a_run_up_and_says_how_many_were_set(bulkreset: Command, n
     ran = bulkreset_abandon(bulkreset, nights.folder / "run-1")
     assert (ran[0], ran[2]) == (0, "")
     assert f"{len(before)} rows are set, or may be." in ran[1]
+    advised = shlex.split(ran[1].rpartition("who are not set: ")[2])
+    assert (advised[0], advised[-1]) == ("bulkreset", "FILE")
+    with bulkreset.start(*advised[1:-1], nights.folder / "rest.csv") as process:
+        assert finish(process, nights.folder).code == 0
+    rest = (nights.folder / "rest.csv").read_text(encoding="utf-8").splitlines()
+    assert (rest[0], len(rest) - 1) == ("username,password", 150 - len(before)), (
+        "the advised file can be the next input"
+    )
     with bulkreset.start("status", nights.folder / "run-1") as process:
         told = finish(process, nights.folder).stdout
     assert ("run-1: abandoned" in told, "resume with" in told) == (True, False)
+
+
+def test_advice_for_a_run_of_the_pools_users_is_a_report_which_has_the_names(tmp_path: Path) -> None:
+    run = AbandonedRun(tmp_path / "a b", {"set": 1, "unprocessed": 2}, 1, from_pool=True)
+    assert run.list_remaining == f"bulkreset report '{tmp_path}/a b' --only failed,rejected,unprocessed -o FILE"
+    assert replace(run, counts={"set": 3, "in_doubt": 1}).list_remaining == ""
 
 
 def bulkreset_abandon(bulkreset: Command, run_dir: Path) -> tuple[int, str, str]:
@@ -351,7 +443,7 @@ def test_what_is_not_read_is_in_preflight_summary_and_page(bulkreset: Command, n
     (nights.folder / "in" / "b.csv").touch()
     (nights.folder / "in" / "c.csv.bz2").write_bytes(b"BZh9")
     told = [
-        f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it).",
+        f"1 file is not read: {nights.folder}/in/c.csv.bz2 (bzip2: unpack it with bunzip2).",
         "1 file has no content, so no rows: b.csv.",
         "a.csv: the last line has no line break: is the file whole?",
     ]

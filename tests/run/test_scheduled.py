@@ -152,7 +152,7 @@ def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(her
     assert (sent(sim), (here / "second").exists()) == (before, False)
     (here / "mon.csv").rename(here / "kept.csv")
     (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
-    with pytest.raises(InputError, match="a quote on line 3"):
+    with pytest.raises(InputError, match="an unclosed quote on line 3"):
         night(job, here / "second", Onlooker(), dry=True)
     (here / "kept.csv").rename(here / "mon.csv")
     assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"], (

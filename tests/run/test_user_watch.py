@@ -12,11 +12,12 @@ from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.usage import PERIOD, UsagePoint, read_usage
 from bulkreset.log import open_log
-from bulkreset.models import Outcome, SignOutOutcome, Status
+from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.ceiling import Limit
-from bulkreset.send.operations import SetPassword, SignOut
-from bulkreset.send.users import left_by_users, users_peak
+from bulkreset.send.operations import SetPassword
+from bulkreset.send.user_demand import left_by_users, users_peak
+from bulkreset.steps import SIGN_OUT
 
 NOW = 1_800_000_000.0  # a whole number of periods
 HOUR, DAY = 3600.0, 86_400.0
@@ -64,7 +65,7 @@ class CloudWatch:
     def __init__(self, points: Sequence[UsagePoint] | ReadCallError) -> None:
         self.points, self.out, self.now, self.asked = points, io.StringIO(), NOW, list[str]()
         log = open_log(self.out, "id", None)
-        calls = [SetPassword.call, SignOut.call]
+        calls = [SetPassword.call, SIGN_OUT.call]
         sessions = {LANE: cast("TargetSession", None)}
         self.watch = UserWatch(sessions, calls, 3.0, log, self._read, lambda: self.now)
 
@@ -98,8 +99,8 @@ def test_sign_outs_have_their_own_users() -> None:
     it = CloudWatch([point(0, 24)])
     it.watch.ask()
     for _ in range(10 * PERIOD):
-        it.watch.count(LANE, SignOut.call, SignOutOutcome(1, done=True, attempts=1))
-    assert it.limits(SignOut.call) == [Limit(13.0, "users")]
+        it.watch.count(LANE, SIGN_OUT.call, StepOutcome("sign_out", 1, done=True, attempts=1))
+    assert it.limits(SIGN_OUT.call) == [Limit(13.0, "users")]
     assert it.limits(SetPassword.call) == [Limit(3.0, "users")]
 
 

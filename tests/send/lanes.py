@@ -1,6 +1,6 @@
 """Lanes, a ledger and a coordinator for the tests, put together in one place."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -8,11 +8,12 @@ from bulkreset.cognito.response import Response
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.journal.events import Claimed, Event
-from bulkreset.models import Outcome, Row, SignOutOutcome, SignOutTask, Status
+from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
-from bulkreset.send.operations import OperationResult, SetPassword, SignOut
+from bulkreset.send.operations import OperationResult, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
+from bulkreset.steps import SIGN_OUT
 from tests.send.fakes import POOL, SET, FakeClock, row
 
 
@@ -25,7 +26,7 @@ class FakeLedger:
     def __init__(self, fail_at: int | None = None, insecure_at: int | None = None) -> None:
         self.claimed: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
-        self.signed_out: dict[int, SignOutOutcome] = {}
+        self.signed_out: dict[int, StepOutcome] = {}
         self.commits = 0
         self._fail_at = fail_at
         self._insecure_at = insecure_at
@@ -34,7 +35,7 @@ class FakeLedger:
         """Commit, or say that it is not possible."""
         claims = {event.row for event in events if isinstance(event, Claimed)}
         outcomes = [event for event in events if isinstance(event, Outcome)]
-        signed_out = [event for event in events if isinstance(event, SignOutOutcome)]
+        signed_out = [event for event in events if isinstance(event, StepOutcome)]
         self.commits += 1
         if self._fail_at and self.commits >= self._fail_at:
             raise RecordError("The disk is full.")
@@ -71,10 +72,11 @@ class Service:
             self.unclaimed.append(sent.number)
         return self._answer(sent.number)
 
-    def sign_out(self, leaver: SignOutTask) -> Response:
+    def call(self, operation: str, parameters: Mapping[str, Any], read: object = None) -> Response:  # noqa: ARG002
         """Note that the user left, who must be set by then."""
-        self.left.append(leaver.number)
-        return self._answer(-leaver.number)
+        number = int(parameters["Username"].removeprefix("user"))
+        self.left.append(number)
+        return self._answer(-number)
 
 
 class Given:
@@ -137,9 +139,9 @@ class Bench:
         self.lanes.append(lane)
         return lane
 
-    def leaving(self, place: LaneKey) -> Lane[SignOutTask]:
+    def leaving(self, place: LaneKey) -> Lane[StepTask]:
         """One more lane, of sign-outs."""
-        errand, pacer = SignOut({POOL: self.service}), Pacer(None, self.clock)
+        errand, pacer = TakeStep(SIGN_OUT, {POOL: self.service}), Pacer(None, self.clock)
         lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane

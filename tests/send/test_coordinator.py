@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.cognito.response import Response
 from bulkreset.errors import GuardTripped, Interrupted, RecordError, ServiceError, Stopped
-from bulkreset.models import Row, SignOutTask, Status
+from bulkreset.models import Row, Status, StepTask
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.lane import UNPACED_BACKLOG, LaneKey
 from tests.send.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET
@@ -355,12 +355,12 @@ class Following:
         self._place = place
         self._seen: set[int] = set()
 
-    def take(self, most: int) -> list[SignOutTask]:
+    def take(self, most: int) -> list[StepTask]:
         done = [number for number, status in self._bench.ledger.statuses().items() if status == "set"]
         found = [number for number in done if number not in self._seen and number // 1000 == self._place][:most]
         self._seen.update(found)
         self.ended = not found
-        return [SignOutTask(number, f"user{number}", POOL) for number in found]
+        return [StepTask(number, f"user{number}", POOL) for number in found]
 
     def discard_rest(self) -> None:
         self.dropped = True

@@ -1,6 +1,8 @@
 """The errand of signing out: what every sequence of answers makes of it, with the worker that sends passwords, too."""
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 from bulkreset.causes import advice_for
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.job import PaceConfig
-from bulkreset.models import SignOutOutcome, SignOutTask
-from bulkreset.send.operations import SetPassword, SignOut
+from bulkreset.models import StepOutcome, StepTask
+from bulkreset.send.operations import SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import Worker
+from bulkreset.steps import SIGN_OUT
 from tests.send.fakes import (
     DOUBTFUL,
     EXPIRED,
@@ -33,8 +36,8 @@ MAYBE = "; an answer was lost, so the user may be signed out"
 class Leaving(Scripted):
     """The script, for sign-outs."""
 
-    def sign_out(self, leaver: SignOutTask) -> Response:
-        return self.answer(leaver)
+    def call(self, operation: str, parameters: Mapping[str, Any], read: object = None) -> Response:  # noqa: ARG002
+        return self.answer((operation, parameters))
 
 
 class Bench:
@@ -44,14 +47,15 @@ class Bench:
         clock, self.stop = FakeClock(), threading.Event()
         self.transport = Leaving(clock, answers)
         pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
-        self.worker = Worker(SignOut({POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
+        self.worker = Worker(TakeStep(SIGN_OUT, {POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
 
-    def send(self) -> SignOutOutcome:
-        leaver = SignOutTask(1, "user1", POOL)
+    def send(self) -> StepOutcome:
+        leaver = StepTask(1, "user1", POOL)
         outcome = self.worker.send(leaver).outcome
-        assert isinstance(outcome, SignOutOutcome)
+        assert isinstance(outcome, StepOutcome)
         assert outcome.row == leaver.number
-        assert self.transport.meant == [leaver] * outcome.attempts
+        sent = ("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "user1"})
+        assert self.transport.meant == [sent] * outcome.attempts
         return outcome
 
 
@@ -111,7 +115,7 @@ def test_refused_sign_out_says_that_an_earlier_one_may_have_been_made() -> None:
 def test_stop_before_it_left_gives_it_back() -> None:
     bench = Bench(SET)
     bench.stop.set()
-    assert bench.send() == SignOutOutcome(1, done=None)
+    assert bench.send() == StepOutcome("sign_out", 1, done=None)
 
 
 @given(answers=st.lists(st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, FATAL]), min_size=1, max_size=6))
@@ -124,4 +128,4 @@ def test_no_sequence_of_answers_is_told_wrong(answers: list[Response]) -> None:
 
 def test_advice_names_the_call_that_was_denied() -> None:
     assert "cognito-idp:AdminSetUserPassword on" in advice_for("AccessDeniedException", SetPassword.call)
-    assert "cognito-idp:AdminUserGlobalSignOut on" in advice_for("AccessDenied", SignOut.call)
+    assert "cognito-idp:AdminUserGlobalSignOut on" in advice_for("AccessDenied", SIGN_OUT.call)

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cognito.forgot_password import Mfa, RecoverySettings
 from bulkreset.cognito.pool import PoolFacts, Replica
 from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
-from bulkreset.cognito.recovery import Mfa, RecoverySettings
 from bulkreset.errors import JobError
+from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.preflight import PlanFacts
-from bulkreset.plan.recovery import PlannedRecovery, require_recoverable
 from tests.plan.test_preflight_text import lines, said
 from tests.targets import EU, US, job, pools
 
@@ -207,7 +207,7 @@ HELD: dict[str, dict[str, Any]] = {
 def test_scramble_names_what_it_does_not_remove_if_the_pool_has_it(what: str) -> None:
     facts = HELD[what]
     (text,) = said(lines(job(EU, **SCRAMBLE), PoolFacts(EU, **facts), planned=planned(9)), "Remains")
-    assert text.startswith(f"a new password and a sign-out do not remove {what}")
+    assert text.startswith(f"this run does not remove {what}")
     assert [other for other in HELD if other in text] == [what]
 
 
@@ -218,3 +218,12 @@ def test_what_remains_is_named_only_where_it_can_be_and_only_for_a_scramble() ->
     assert all(what in shown[0] for what in HELD)
     assert said(lines(job(EU, permanent=True), PoolFacts(EU, **every), planned=planned(9)), "Remains") == []
     assert said(lines(job(EU, **SCRAMBLE), PoolFacts(EU), planned=planned(9)), "Remains") == []
+
+
+@pytest.mark.parametrize("step", ["revoke_sessions", "forget_devices", "delete_totp"])
+def test_what_a_step_of_the_run_removes_does_not_remain(step: str) -> None:
+    every: dict[str, Any] = {key: value for facts in HELD.values() for key, value in facts.items()}
+    made = job(EU, **SCRAMBLE, after={step: True})
+    (text,) = said(lines(made, PoolFacts(EU, **every), planned=planned(9)), "Remains")
+    assert step not in text
+    assert sum(what in text for what in HELD) == len(HELD) - 1

@@ -13,8 +13,8 @@ from bulkreset.errors import Interrupted, RecordError, ServiceError, TargetError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Status
 from bulkreset.plan.user_store import UserStore
-from bulkreset.report.user_lookup_after import look_up_set_users, require_described_pools, verified_users
 from bulkreset.report.user_state import VerifiedUser
+from bulkreset.report.verify_lookup import look_up_set_users, require_described_pools, verified_users
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import OTHER, POOL, commit, done, planned

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from bulkreset.age import DecryptError, decrypt, encrypt, load_identities, open_encrypted, parse_recipients
+from bulkreset.age_encryption import DecryptError, decrypt, encrypt, load_identities, open_encrypted, parse_recipients
 from bulkreset.errors import InputError, JobError, RecordError
 from tests.waiting import wait_until
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bulkreset.cognito.forgot_password import RecoverySettings
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.pool import PoolFacts, describe_pool
 from bulkreset.cognito.pool_status import add_status
-from bulkreset.cognito.recovery import RecoverySettings
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from bulkreset.models import Recovery

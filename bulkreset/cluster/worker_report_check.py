@@ -8,7 +8,7 @@ from bulkreset.cluster.protocol import MAX_TEXT, LaneAddress, Nonsense, RowRepor
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import FATAL_SET
 from bulkreset.job.pace import FASTEST, SLOWEST
-from bulkreset.models import Outcome, SignOutOutcome
+from bulkreset.models import Outcome, StepOutcome
 from bulkreset.send.operations import OperationResult
 from bulkreset.send.pacer import PacerState
 from bulkreset.statuses import WORKER_RESULTS
@@ -65,11 +65,11 @@ class _Check:
 
     def _check_row(self, row: RowReport) -> None:
         lane, outcome = self._lane(row.lane), row.outcome
-        _ensure(
-            isinstance(outcome, Outcome if lane.operation.needs_claim else SignOutOutcome), "a result of another call"
-        )
+        step = outcome.step if isinstance(outcome, StepOutcome) else ""
+        _ensure(step == (lane.operation.step.name if lane.operation.step else ""), "a result of another call")
         _ensure(not isinstance(outcome, Outcome) or _is_outcome(outcome), "a result that no row can have")
-        _ensure(0 <= outcome.attempts <= lane.pace.max_attempts, "a wrong number of attempts")
+        calls = lane.operation.step.most_calls if lane.operation.step else 1
+        _ensure(0 <= outcome.attempts <= lane.pace.max_attempts * calls, "a wrong number of attempts")
         _ensure(0 <= outcome.throttled <= outcome.attempts, "a wrong number of throttled attempts")
         _ensure(row.latency is None or _is_time(row.latency), "a latency that is none")
         _ensure(row.fatal is None or row.fatal.disposition in FATAL_SET, "an answer that is not fatal")

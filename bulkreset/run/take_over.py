@@ -7,7 +7,7 @@ from bulkreset.models import Status, format_rows
 from bulkreset.run.context import RunContext
 
 
-def recover(context: RunContext) -> None:
+def take_over(context: RunContext) -> None:
     """Check the journal and begin a new execution. The rows that a dead process had claimed become in doubt."""
     journal = context.journal
     if context.mirror_error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bulkreset.cognito.recovery import COGNITO_MAIL, MAILS_A_DAY
+from bulkreset.cognito.forgot_password import COGNITO_MAIL, MAILS_A_DAY
 from bulkreset.errors import JobError
 from bulkreset.models import Recovery
 from bulkreset.text import format_count, format_duration
@@ -74,7 +74,8 @@ def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield from _pool_state(preflight.pools)
     if preflight.job.scrambles and preflight.ready:
         yield from _ways_back(preflight)
-        yield from _remains(preflight.pools)
+        yield from _remains(preflight.pools, [planned.step.name for planned in preflight.steps])
+    yield from _passkeys(preflight)
     yield from _returning(preflight)
     yield from _imports(preflight)
 
@@ -125,19 +126,27 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
             yield from _messages(pool, facts, found.by_pool.get(pool, {}), several=len(preflight.pools) > 1)
 
 
-def _remains(pools: Mapping[str, PoolFacts]) -> Iterator[tuple[str, str]]:
+def _remains(pools: Mapping[str, PoolFacts], steps: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what an attacker may have left that neither a new password nor a sign-out removes, as far as a pool has it."""
     for pool, facts in pools.items():
         left = {
-            "remembered devices, which skip MFA (AdminForgetDevice)": facts.remembers_devices,
-            "authenticators (AdminDeleteSoftwareToken; the user must then register a new one)": "TOTP"
-            in facts.mfa_kinds,
-            "tracked sessions (AdminRevokeUserSession)": facts.tracks_sessions,
-            "passkeys (only the user can delete them: say so in your message)": facts.passkeys,
+            "remembered devices, which skip MFA (after.forget_devices)": facts.has_devices,
+            "authenticators (after.delete_totp; the user must then register a new one)": facts.has_totp,
+            "tracked sessions (after.revoke_sessions)": facts.has_sessions,
+            "passkeys (no administrator can delete them, only the user: say so in your message)": facts.passkeys,
         }
-        if found := [what for what, there_is in left.items() if there_is]:
+        if found := [what for what, there_is in left.items() if there_is and not any(step in what for step in steps)]:
             name = f"{facts.name or pool}: " if len(pools) > 1 else ""
-            yield "Remains", f"{name}a new password and a sign-out do not remove {', '.join(found)}"
+            yield "Remains", f"{name}this run does not remove {', '.join(found)}"
+
+
+def _passkeys(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield how many users have a passkey, if they were counted."""
+    for pool, users in (preflight.passkeys or {}).items():
+        name = f"{preflight.name_of(pool)}: " if len(preflight.pools) > 1 else ""
+        have = "user has a passkey" if users == 1 else "users have a passkey"
+        text = f"{name}{users:,} {have}. No administrator can delete it, only the user: say so in your message"
+        yield "Passkeys", text if users else f"{name}no user has a passkey"
 
 
 def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several: bool) -> Iterator[tuple[str, str]]:

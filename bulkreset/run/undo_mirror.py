@@ -1,0 +1,66 @@
+"""The mirror of a run that is undone: it learns of the undo before it begins, and when it ends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bulkreset.errors import JobError, RecordError
+from bulkreset.job import Job
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from bulkreset.mirror.mirror import JournalMirror
+
+
+class ToldMirror:
+    """A run's mirror during an undo, if it has one. The undo goes on without it if S3 fails, and says so."""
+
+    def __init__(self, mirror: "JournalMirror | None", notice: Callable[[str], None]) -> None:
+        self._mirror = mirror
+        self._notice = notice
+
+    def tell(self) -> None:
+        """Upload the journal, which says that an undo begins. Whoever restores the run can only continue the undo."""
+        if self._mirror:
+            self._try(self._mirror.start_generation)
+
+    def finish(self) -> None:
+        """Upload the journal and the reports."""
+        if self._mirror:
+            self._try(self._mirror.finish)
+
+    def _try(self, upload: Callable[[], None]) -> None:
+        try:
+            upload()
+        except RecordError as error:
+            self._mirror = None
+            self._notice(_untold(error))
+
+
+@contextmanager
+def open_told_mirror(job: Job, home: RunDir, journal: Journal, notice: Callable[[str], None]) -> Iterator[ToldMirror]:
+    """Yield the run's mirror, held by this process in the block.
+
+    Raises Busy if another machine is working on the run, RunDirError if another one has continued it since.
+    """
+    if not (journal.state.mirror and job.mirror.to):
+        yield ToldMirror(None, notice)
+        return
+    from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
+
+    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, notice)
+    try:
+        try:
+            mirror.acquire()
+        except (RecordError, JobError) as error:
+            notice(_untold(error))
+            yield ToldMirror(None, notice)
+        else:
+            yield ToldMirror(mirror, notice)
+    finally:
+        mirror.release()
+
+
+def _untold(error: RecordError | JobError) -> str:
+    return f"WARNING: the mirror does not know of the undo: {error.message} Do not resume the run from it."
