@@ -159,4 +159,9 @@ def _running(run_dir: Path) -> tuple[RunDir, RunState]:
             f"No process works on the run {run_dir}, so there is nothing to control.",
             "An order holds for one execution; resume takes --rate, --share and --limit.",
         )
+    if state.end:  # it writes its reports, or a resume has not begun its own execution yet
+        raise Refused(
+            "The run's last execution has ended, and no new one has begun yet.",
+            "Look at it with bulkreset status, and give the order when it works.",
+        )
     return home, state

@@ -11,9 +11,10 @@ import pytest
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, Refused
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.log import open_log
 from bulkreset.run import control_file
-from bulkreset.run.control import LOOK_AT_ORDERS_SECONDS, RunControl
+from bulkreset.run.control import LOOK_AT_ORDERS_SECONDS, RunControl, give_order, orders_of
 from bulkreset.run.control_file import (
     MAX_ORDERS,
     NAME,
@@ -26,6 +27,7 @@ from bulkreset.run.control_file import (
     row_limit,
 )
 from bulkreset.send.ceiling import Limit
+from tests.report.pages import journal_of, ready
 from tests.send.fakes import FakeClock
 
 AT = "2026-11-30T08:00:00.000Z"
@@ -153,6 +155,20 @@ def test_so_many_orders_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatc
         add_order(folder, NOW, order(rate=5.0))
     with pytest.raises(Refused, match="had 2 orders"):
         add_order(folder, NOW, order(rate=5.0))
+
+
+def test_run_whose_execution_has_ended_takes_no_order(folder: Path) -> None:
+    journal_of(folder, ready(1), state="interrupted", exit_code=143).close()
+    home = RunDir.open(folder)
+    home.lock()
+    try:
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            give_order(folder, order(paused=True))
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            orders_of(folder)
+    finally:
+        home.release()
+    assert not (folder / NAME).exists()
 
 
 class Controlled:
