@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from bulkreset.api import AbandonedRun as AbandonedRun
     from bulkreset.api import ApiProgress as ApiProgress
     from bulkreset.api import CancelToken as CancelToken
+    from bulkreset.api import ControlOrder as ControlOrder
     from bulkreset.api import DryRun as DryRun
     from bulkreset.api import ExtractResult as ExtractResult
     from bulkreset.api import IssuedPassword as IssuedPassword
     from bulkreset.api import Job as Job
-    from bulkreset.api import Order as Order
     from bulkreset.api import Preflight as Preflight
     from bulkreset.api import Result as Result
     from bulkreset.api import RunStatus as RunStatus
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bulkreset.api import write_report as write_report
 
 _PUBLIC = (
-    *("AbandonedRun", "ApiProgress", "CancelToken", "DryRun", "ExtractResult", "IssuedPassword", "Job", "Order"),
+    *("AbandonedRun", "ApiProgress", "CancelToken", "ControlOrder", "DryRun", "ExtractResult", "IssuedPassword", "Job"),
     *("Preflight", "Result", "RunStatus", "Summary", "UndoFacts", "VerifyResult"),
     *("abandon", "apply", "contacts", "control", "dry_run", "extract", "list_runs", "load", "passwords", "resume"),
     *("run_job", "status", "undo", "verify", "write_report"),

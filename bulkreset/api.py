@@ -37,7 +37,7 @@ from bulkreset.run.abandon import AbandonedRun
 from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.control import give_order, new_order, orders_of
-from bulkreset.run.control_file import Order
+from bulkreset.run.control_file import ControlOrder
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
 from bulkreset.run.undo import UndoRequest
@@ -48,11 +48,11 @@ __all__ = [
     "AbandonedRun",
     "ApiProgress",
     "CancelToken",
+    "ControlOrder",
     "DryRun",
     "ExtractResult",
     "IssuedPassword",
     "Job",
-    "Order",
     "Preflight",
     "Result",
     "RunStatus",
@@ -221,13 +221,13 @@ def apply(
 
     With a DryRun, or a dry run's directory as `approved`, send only what it planned; raises ApprovalError if anything
     has changed. Otherwise `confirm` must be True, or return True for the preflight. If it does not, nothing is sent and
-    NotConfirmed is raised. If an earlier run in `runs` has set passwords of this input, it is raised, too, unless `again` is
-    true or `confirm` is a function, which sees the earlier runs in the preflight.
+    NotConfirmed is raised. If an earlier run in `runs` has set passwords of this input, NotConfirmed is also raised,
+    unless `again` is true or `confirm` is a function, which sees the earlier runs in the preflight.
 
     The result has exit code 0 (every row is done) or 1 (some are not). Everything else is raised: Refused, Stopped
-    (GuardTripped, NotConfirmed, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's `run_dir` is set,
-    continue that run with `resume`. Never apply the job again, because that would set every row again. Raises JobError for a
-    scheduled job.
+    (GuardTripped, NotConfirmed, ServiceError, RecordError), Busy, TimeLimit, RowLimit, Interrupted. If the error's
+    `run_dir` is set, continue that run with `resume`. Do not call `apply` again for this job: that would set every row
+    again. Raises JobError for a scheduled job.
     """
     if isinstance(job, DryRun):
         approved = approved or job.run_dir
@@ -264,7 +264,8 @@ def resume(  # noqa: PLR0913  (keywords)
 
     `run_dir` may be the s3:// address of a mirror: the run is then restored to the new directory `restore_to` (default:
     its name, in `runs`). With `overrides` of {"mirror.to": None} the run has no mirror any more. `moved` says that the
-    directory was moved or copied from where the run was, and that its process has ended. A run that was already confirmed needs no `confirm`. Raises the same errors as `apply`.
+    directory was moved or copied from where the run was, and that its process has ended. A run that was already
+    confirmed needs no `confirm`. Raises the same errors as `apply`.
     """
     path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
@@ -295,7 +296,7 @@ def control(
     limit: int | None = None,
     stop: bool = False,
     lane: str = "",
-) -> Sequence[Order]:
+) -> Sequence[ControlOrder]:
     """Give an order to a run that works, in any process of this machine, and return all orders for this execution.
 
     Without one, only return them. `paused` pauses or continues; `lane` ("ACCOUNT/REGION") gives the order for one lane.
@@ -386,7 +387,8 @@ def contacts(run_dir: PathLike, output: PathLike, recipients: Sequence[str] = ()
     """Write who got which kind of password and when it expires, for a mail merge. Returns the number of users.
 
     `output` is a new CSV file, encrypted with age to `recipients`, public keys (default: those of the job). It has no
-    passwords. Raises RunDirError if the run has set nothing or the file exists, Refused without a recipient, RecordError.
+    passwords. Raises RunDirError if the run has set nothing or the file exists, Refused without a recipient,
+    RecordError.
     """
     return write_contacts(Path(run_dir), Path(output), recipients)
 
@@ -402,12 +404,12 @@ def undo(
 ) -> Mapping[str, UndoFacts]:
     """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
 
-    **Everything since then is reverted, not only this run**, and the pools take no writes meanwhile. For each pool it asks
-    twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True for a
-    question; it gets the question behind what it is about: the warning, or the preview. With `preview` each recovery is
-    cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that the command
-    shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if it was not
-    confirmed, ServiceError, Interrupted; after these the same call continues.
+    **Everything since then is reverted, not only this run**, and the pools take no writes meanwhile. For each pool it
+    asks twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True
+    for a question; it gets the question behind what it is about: the warning, or the preview. With `preview` each
+    recovery is cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that
+    the command shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if
+    it was not confirmed, ServiceError, Interrupted; after these the same call continues.
     """
     if preview and cancel:
         raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")

@@ -56,8 +56,8 @@ class LaneProgress:
 class SendProgress:
     """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
-    `pending` counts the users for whom a step was to be taken when sending began, by step; `steps` counts settled steps, `failed_steps` those that failed, by step.
-    `max_attempts` is the most attempts of a row.
+    `pending` counts the users for whom a step was to be taken when sending began, by step; `steps` counts settled
+    steps, `failed_steps` those that failed, by step. `max_attempts` is the most attempts of a row.
     """
 
     total: int

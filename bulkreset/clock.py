@@ -28,7 +28,7 @@ class SystemClock:
 
 
 class SinceBoot(SystemClock):
-    """A clock that also counts the time while the machine is suspended, because leases and time limits end then, too."""
+    """A clock that also counts the time while the machine is suspended, because leases and time limits end then."""
 
     def now(self) -> float:
         """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""

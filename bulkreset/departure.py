@@ -20,9 +20,9 @@ class Moment(NamedTuple):
 class Deadline:
     """The end of a time, on two clocks. It is over when either of them says so.
 
-    A process that is stopped, or a machine that is suspended, notices on the clock since boot how long it was. A virtual
-    machine that is moved to another host may notice it only on the wall clock. A wall clock that is set back does not
-    put the end off. A new deadline is over.
+    A process that is stopped, or a machine that is suspended, notices on the clock since boot how long it was. A
+    virtual machine that is moved to another host may notice it only on the wall clock. A wall clock that is set back
+    does not put the end off. A new deadline is over.
     """
 
     def __init__(self, clock: Clock = SINCE_BOOT, unix: Callable[[], float] = time.time) -> None:

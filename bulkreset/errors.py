@@ -39,7 +39,10 @@ SIGNALLED = 128  # plus the signal number
 
 @dataclass(frozen=True, slots=True)
 class StoppedBy:
-    """An error that stopped a run or a lane, as a value. `kind` is its class; `code` is the service's, else the class."""
+    """An error that stopped a run or a lane, as a value.
+
+    `kind` is its class; `code` is the service's, else the class.
+    """
 
     kind: str
     code: str
@@ -82,7 +85,10 @@ class JobError(Refused):
 
 
 class InputError(Refused):
-    """The input cannot be read as rows up to its end. `where` is the path or address of the file, "" if it is not one's."""
+    """The input cannot be read as rows up to its end.
+
+    `where` is the path or address of the file, "" if it is not one's.
+    """
 
     where: str = ""
 

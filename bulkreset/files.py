@@ -71,7 +71,10 @@ def atomic_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[IO[
 
 @contextmanager
 def atomic_bytes_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[IO[bytes]]:
-    """Yield a binary file, with the rules of `atomic_file`. Raises RecordError with `advice` if it cannot be written."""
+    """Yield a binary file, with the rules of `atomic_file`.
+
+    Raises RecordError with `advice` if it cannot be written.
+    """
     with _told(path, advice), _atomic(path, "wb", new=new) as file:
         yield file
 

@@ -72,9 +72,9 @@ def open_log(
 ) -> Log:
     """Return the run's logger.
 
-    The console shows warnings; with `verbosity` -1 only errors, with 1 also info, with 2 also every row. The file has at least level 1.
-    Without a console the process belongs to a host program, and its logging stays unchanged: see `apart` and
-    `capture_library_logs`.
+    The console shows warnings; with `verbosity` -1 only errors, with 1 also info, with 2 also every row. The file has
+    at least level 1. Without a console the process belongs to a host program, and its logging stays unchanged: see
+    `apart` and `capture_library_logs`.
     """
     shown = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     logger: Log = structlog.wrap_logger(

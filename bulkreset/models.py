@@ -188,8 +188,8 @@ class LaneSummary:
     """One lane in the summary. `rate`, `quota` and `ceiling` (the limit that was used) are calls per second.
 
     `rows` is the number of rows to send in the last execution; `counts` covers all executions. `stopped_by` describes
-    the error that stopped this lane. `limit` (calls per second) is the last limit in force, if `limited_by`, its reason,
-    is not "", which stands for the job's own ceiling.
+    the error that stopped this lane. `limit` (calls per second) is the last limit in force, if `limited_by`, its
+    reason, is not "", which stands for the job's own ceiling.
     """
 
     account: str
@@ -212,8 +212,8 @@ class Summary:
 
     `seconds` is the duration of the whole run, `sending_seconds` the time spent sending; `report` is a file name.
     If the plan is not complete, `rows` and `counts` cover the rows that were read. `unchecked` maps each pool whose
-    users were not looked up to the reason. `undone` maps each pool that was restored to the time of that. `resent` counts
-    the rows that were claimed when a process died: they may have been sent, and were to be sent again.
+    users were not looked up to the reason. `undone` maps each pool that was restored to the time of that. `resent`
+    counts the rows that were claimed when a process died: they may have been sent, and were to be sent again.
     """
 
     run_id: str

@@ -12,13 +12,14 @@ from bulkreset import causes
 class StatusFacts:
     """What is known about a status.
 
-    `label` is the status for people, `short` an abbreviation; `dry_label` replaces it in a dry run. `ended_as` is the status in the report of an
-    ended run, if it is another one; `dry_ended_as` says the same for a dry run.
-    `finished`: an execution has sent the row, and has its answer or has given it up. (Settled rows are others: those
-    of which no resumed run sends one; an in_doubt row is finished and not settled.)
-    `failure`: it counts for the failure limits. `sendable`: a run or a resumed run sends the row. `journal` and `reported` say where the status occurs.
-    `done`: the row needs nothing more, so that the exit code may be 0; `dry_done`: in a dry run. `attention`: the page lists the row.
-    `severity` sorts rows (0: nothing to do) and `tone` colours them: good, doubt, bad, quiet or plain.
+    `label` is the status for people, `short` an abbreviation; `dry_label` replaces it in a dry run. `ended_as` is the
+    status in the report of an ended run, if it is another one; `dry_ended_as` says the same for a dry run. `finished`:
+    an execution has sent the row, and has its answer or has given it up. (Settled rows are others: those of which no
+    resumed run sends one; an in_doubt row is finished and not settled.)
+    `failure`: it counts for the failure limits. `sendable`: a run or a resumed run sends the row. `journal` and
+    `reported` say where the status occurs.
+    `done`: the row needs nothing more, so that the exit code may be 0; `dry_done`: in a dry run. `attention`: the page
+    lists the row. `severity` sorts rows (0: nothing to do) and `tone` colours them: good, doubt, bad, quiet or plain.
     `sign` stands beside the label, so that the colour is never needed.
     """
 

@@ -43,12 +43,14 @@ class Step:
     """One step. Repeating it is safe: it is sent again until its outcome is known.
 
     With a `listing`, the user's items are listed first, and `call` is sent for each of them. `category` is the quota of
-    `call`, and `quota` its calls per second for an account and Region. `gone` are codes of an answer to `call` that mean
-    that there is nothing to remove. `column` is the column in the journal and the report, and the key in the summary.
+    `call`, and `quota` its calls per second for an account and Region. `gone` are codes of an answer to `call` that
+    mean that there is nothing to remove. `column` is the column in the journal and the report, and the key in the
+    summary.
 
-    Texts: `noun` and `perhaps` ("only the NOUN failed", "an answer was lost, so PERHAPS"), `done` and `undone` ("5 DONE",
-    "5 users UNDONE"), `doing` for the progress, `label` in the preflight, `title` over the figures, `cost`, what it means
-    for a user, `absent`, why a pool does not need it, and `items`, what is removed one by one. `is_there` returns whether a pool has what the step removes.
+    Texts: `noun` and `perhaps` ("only the NOUN failed", "an answer was lost, so PERHAPS"), `done` and `undone` ("5
+    DONE", "5 users UNDONE"), `doing` for the progress, `label` in the preflight, `title` over the figures, `cost`, what
+    it means for a user, `absent`, why a pool does not need it, and `items`, what is removed one by one. `is_there`
+    returns whether a pool has what the step removes.
     """
 
     name: str

@@ -31,6 +31,7 @@ _NAMES = {
 _KINDS = {"Cc": "CONTROL CHARACTER", "Co": "PRIVATE USE CHARACTER", "Cs": "SURROGATE", "Cn": "UNASSIGNED CHARACTER"}
 # A spreadsheet runs a cell that begins with one of these; full-width forms count too.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_FORMULA_OR_QUOTE = (*_FORMULA, "'")
 is_redacted = re.compile(r"u-[0-9a-f]{32}").fullmatch  # as written by `Redaction.redact_name`
 
 
@@ -135,6 +136,8 @@ def spreadsheet_safe(text: str) -> str:
     An apostrophe is put before a formula, and before apostrophes that are in front of one: `parse_cell` takes one away.
     Control characters, except tabs and line feeds, are replaced by signs.
     """
+    if text.isascii() and text.isprintable() and not text.startswith(_FORMULA_OR_QUOTE):  # nearly all cells
+        return text
     return printable_cell(f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text)
 
 

@@ -1,3 +1,3 @@
-"""The version, in one place: for the package, its metadata, the user agent and the files of a run."""
+"""The version, in one place: the package, its metadata, its requests to AWS and its files take it from here."""
 
 __version__ = "0.1.0"

@@ -92,10 +92,12 @@ class Listed(UserLister):
             fault = self.faults.popleft() if self.faults else self.always
         if fault or expression in self.refuses:
             raise fault or STALE
+        if not expression:
+            return self._page_of(self.users, token)
         if "^=" not in expression:
-            return self._page_of([user for user in self.users if _passes(user, expression)], token)
+            return self._page_of(_filtered(self.users, expression), token)
         if expression not in self._shards:  # filtered once: a sweep in shards asks for every page of each
-            self._shards[expression] = [user for user in self.users if _passes(user, expression)]
+            self._shards[expression] = _filtered(self.users, expression)
         return self._page_of(self._shards[expression], token)
 
     def members(self, group: str, token: str | None = None) -> UserPage:
@@ -121,13 +123,17 @@ class Listed(UserLister):
         return self.renewals >= 0
 
 
-def _passes(user: dict[str, Any], expression: str) -> bool:
+def _filtered(users: Sequence[dict[str, Any]], expression: str) -> list[dict[str, Any]]:
+    """Return the users whom the filter lets through."""
     found = re.fullmatch(r'([\w:]+) (\^?=) "(.*)"', expression)
     if not found:
-        return True
-    values = {attribute["Name"]: attribute["Value"] for attribute in user["Attributes"]} | {
-        "username": user["Username"],
-        "cognito:user_status": user["UserStatus"],
-    }
-    value, wanted = values.get(found[1], "").lower(), found[3].lower()
-    return bool(value.startswith(wanted) if found[2] == "^=" else value == wanted)
+        return [*users]
+    field, passes, wanted = found[1], str.startswith if found[2] == "^=" else str.__eq__, found[3].lower()
+    return [user for user in users if passes(_value_of(user, field).lower(), wanted)]
+
+
+def _value_of(user: dict[str, Any], field: str) -> str:
+    own = {"username": "Username", "cognito:user_status": "UserStatus"}.get(field)
+    if own:
+        return str(user[own])
+    return next((str(one["Value"]) for one in user["Attributes"] if one["Name"] == field), "")

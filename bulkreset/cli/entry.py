@@ -1,6 +1,10 @@
-"""The first module of the command line. It imports little, so that signals and failing libraries are handled from the start."""
+"""The first module of the command line.
+
+It imports little, so that signals, and libraries that end the process, are handled from the start.
+"""
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -9,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWNER = ctypes.create_string_buffer(1)  # its address tells our handler from others
+GARBAGE = 50_000  # new objects between two collections: some MB
 
 
 class InterruptedEarly(SystemExit):
@@ -24,6 +29,8 @@ def guarded(command: Callable[[], None]) -> None:
     """Run a command that ends with SystemExit. A signal ends it with 128 + its number, a library never with 1."""
     # numpy's library starts a thread for each processor, reserves memory for each, and ends the process if it gets none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Libraries make 200,000 objects that stay while they load. By default, Python looks through them again and again.
+    gc.set_threshold(GARBAGE)
     _handle_signals()
     try:
         with _libraries_abort():

@@ -39,10 +39,10 @@ def init(
     from bulkreset.cli.job_template import fill_defaults, missing_input, write_job
     from bulkreset.cli.prompts import TerminalUi, ask_questions
 
-    told = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
-    told |= {"profile": profile, "recipient": recipient, "rate": rate}
-    told["permanent"] = None if permanent is None else "yes" if permanent else "no"
-    given = {key: str(value) for key, value in told.items() if value is not None}
+    options = {"kind": kind, "name": name, "input": input_, "user_pool_id": user_pool_id, "region": region}
+    options |= {"profile": profile, "recipient": recipient, "rate": rate}
+    options["permanent"] = None if permanent is None else "yes" if permanent else "no"
+    given = {key: str(value) for key, value in options.items() if value is not None}
     if sys.stdin.isatty():
         stop = CancelToken()
         process.install_handlers(stop, json_events.emit_aborted)

@@ -45,7 +45,8 @@ class Question:
     """One question for a new job file.
 
     `default` derives the default from the answers so far; None means no default. `shown` returns how the question shows
-    the default, "" for its own text. `wrong` returns the error in an answer, or "" if it is valid. `applies_to` returns True if the question applies to the answers so far.
+    the default, "" for its own text. `wrong` returns the error in an answer, or "" if it is valid. `applies_to` returns
+    True if the question applies to the answers so far.
     """
 
     key: str

@@ -89,8 +89,8 @@ def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
     resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
     if events := current():
         where = str(run_dir) if begun else ""
-        told = {"state": "interrupted", "message": message, "run_dir": where, "resume": resume}
-        return events.line("ended", "error", exit_code=exit_code, **told)
+        fields = {"state": "interrupted", "message": message, "run_dir": where, "resume": resume}
+        return events.line("ended", "error", exit_code=exit_code, **fields)
     return terminal_safe(f"\nbulkreset: {message}\n" + (f"Resume with: {resume}\n" if resume else ""))
 
 

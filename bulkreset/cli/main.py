@@ -1,4 +1,4 @@
-"""The commands of the command line by name, and its exit codes."""
+"""The commands by name. Turns an error into its exit code."""
 
 import functools
 import inspect
@@ -84,7 +84,10 @@ def main() -> None:
 
 
 def run() -> None:
-    """Run the command that the arguments name, until SystemExit. A bug is reported by its place in the code, without traceback and values."""
+    """Run the command that the arguments name, until SystemExit.
+
+    A bug is reported by its place in the code, without traceback and values.
+    """
     process.prepare()
     json_events.enable(as_json=json_events.is_asked_for())
     try:

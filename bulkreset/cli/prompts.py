@@ -319,7 +319,8 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
 
 
 def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
-    out.write(f"Report: {home.path / summary.report}\n")
+    if (home.path / summary.report).exists():  # a stopped run does not wait for a long one
+        out.write(f"Report: {home.path / summary.report}\n")
     if home.page.exists():
         out.write(f"Page: {home.page}\n")
 
@@ -346,10 +347,10 @@ def describe_verified(found: "VerifyResult") -> str:
     if found.report is None:
         return f"This run {'has set no passwords yet' if found.alive else 'set no passwords'}, so there is nothing to verify."
     counts = dict(found.counts)
-    told = ", ".join(f"{rows:,} {_USER_STATES.get(state, state.value)}" for state, rows in counts.items())
+    states = ", ".join(f"{rows:,} {_USER_STATES.get(state, state.value)}" for state, rows in counts.items())
     short = sum(counts.get(state, 0) for state in SHORT)
     odd = sum(counts.get(state, 0) for state in (UserState.UNTOUCHED, UserState.DIFFERS, UserState.GONE))
-    lines = [f"Verified: {format_rows(sum(counts.values()))}: {told}."]
+    lines = [f"Verified: {format_rows(sum(counts.values()))}: {states}."]
     if found.alive:
         lines.append("The run is still running: users that it sets from now on are not included.")
     if waiting := counts.get(UserState.WAITING):

@@ -370,8 +370,9 @@ def _run_and_exit(
 ) -> NoReturn:
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
-    `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is known before; `nothing` is printed if there was nothing to run. An input that
-    is set aside in `left_out` counts as rows that are not set. `before`: the run had finished and is resumed.
+    `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is
+    known before; `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
+    rows that are not set. `before`: the run had finished and is resumed.
     """
     from bulkreset.journal.run_dir import give_back
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.journal.run_state import RunState
     from bulkreset.report.run_status import RunStatus
-    from bulkreset.run.control_file import Order
+    from bulkreset.run.control_file import ControlOrder
 
 WATCH_SECONDS = 1.0  # between two looks at the journal
 WATCH_PART = 10  # counting the rows takes at most so small a part of the time
@@ -63,7 +63,7 @@ def control(
     process.require_stdout_written()
 
 
-def _describe(state: "RunState", orders: "Sequence[Order]") -> str:
+def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
     """Return what is in force in a running run, and why, as lines of text."""
     from bulkreset.run.control import is_sending
 

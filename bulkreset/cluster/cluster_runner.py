@@ -73,14 +73,14 @@ class ClusterRunner:
 
     def lane(
         self,
-        errand: Operation[T],
+        operation: Operation[T],
         place: LaneKey,
         ceiling: float | None,
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> RemoteLane[T]:
         """Return a new lane. It gets a worker when its lane group is passed to `send`."""
-        return RemoteLane(self, errand, place, ceiling, pace, changed)
+        return RemoteLane(self, operation, place, ceiling, pace, changed)
 
     def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell, permit: SendPermit | None = None) -> None:
         """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread.

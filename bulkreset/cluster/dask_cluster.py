@@ -48,12 +48,12 @@ class WorkerRejected(Exception):
     """A worker that must not get lanes. The message says why."""
 
 
-def clock_differs(asked: float, told: float, answered: float) -> str:
+def clock_differs(asked: float, theirs: float, answered: float) -> str:
     """Return what is wrong with a worker's clock, "" if nothing.
 
-    The clock said `told` between `asked` and `answered` on ours; all are Unix times in seconds.
+    The clock said `theirs` between `asked` and `answered` on ours; all are Unix times in seconds.
     """
-    skew = max(asked - told, told - answered)
+    skew = max(asked - theirs, theirs - answered)
     return f"its clock is {skew:.1f} s from this one, and {SKEW_SECONDS:g} s are allowed" if skew > SKEW_SECONDS else ""
 
 

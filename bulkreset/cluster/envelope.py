@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from bulkreset.cluster.protocol import Order, pack_orders, unpack_orders
+from bulkreset.cluster.protocol import WorkerOrder, pack_orders, unpack_orders
 
 FAMILY: Final = "bulkreset"  # the name of the serialization among Dask's
 
@@ -20,11 +20,11 @@ class SecretEnvelope:
         self._packed = packed
 
     @classmethod
-    def pack(cls, orders: Sequence[Order]) -> Self:
+    def pack(cls, orders: Sequence[WorkerOrder]) -> Self:
         """Write orders, with the Secrets of their rows."""
         return cls(pack_orders(orders))
 
-    def unpack(self) -> list[Order]:
+    def unpack(self) -> list[WorkerOrder]:
         """Return the orders. Raises Nonsense."""
         return unpack_orders(self._packed)
 

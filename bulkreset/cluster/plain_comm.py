@@ -1,7 +1,7 @@
 """Connections to Dask's scheduler and workers that never unpickle what arrives.
 
-Dask's own client unpickles whatever a worker or a scheduler marks as pickled, the first message included. Here the first
-frame of a message is read as msgpack without hooks, and all other frames are ignored.
+Dask's own client unpickles whatever a worker or a scheduler marks as pickled, the first message included. Here the
+first frame of a message is read as msgpack without hooks, and all other frames are ignored.
 """
 
 import struct

@@ -48,7 +48,9 @@ def _item_of(values: object) -> Row | StepTask:
 
 
 _Values = tuple[int, str, str] | tuple[int, str, str, str, bool, bool, bool, int | None, str]
-_ITEM: Final[TypeAdapter[_Values]] = TypeAdapter(_Values, config=ConfigDict(hide_input_in_errors=True))
+_ITEM: Final[TypeAdapter[_Values]] = TypeAdapter(
+    _Values, config=ConfigDict(hide_input_in_errors=True, defer_build=True)
+)
 Item = Annotated[Row | StepTask, PlainValidator(_item_of), PlainSerializer(_item_values)]
 
 
@@ -147,7 +149,7 @@ class EndSession:
     order: Literal["end"] = "end"
 
 
-Order = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSession
+WorkerOrder = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +200,18 @@ class WorkerInfo:
 
 
 # An infinite age of the last cut is a value that pacers have.
-_CONFIG: Final = ConfigDict(ser_json_inf_nan="constants", hide_input_in_errors=True, extra="forbid")
-_ORDERS: Final = TypeAdapter(list[Annotated[Order, Field(discriminator="order")]], config=_CONFIG)
+_CONFIG: Final = ConfigDict(defer_build=True, ser_json_inf_nan="constants", hide_input_in_errors=True, extra="forbid")
+_ORDERS: Final = TypeAdapter(list[Annotated[WorkerOrder, Field(discriminator="order")]], config=_CONFIG)
 _REPORT: Final = TypeAdapter(tuple[WorkerReport], config=_CONFIG)
 _INFO: Final = TypeAdapter(tuple[WorkerInfo], config=_CONFIG)
 
 
-def pack_orders(orders: Sequence[Order]) -> bytes:
+def pack_orders(orders: Sequence[WorkerOrder]) -> bytes:
     """Return orders as JSON, with the passwords of their rows."""
     return _ORDERS.dump_json(list(orders), warnings=False)  # a warning would quote a row
 
 
-def unpack_orders(packed: bytes) -> list[Order]:
+def unpack_orders(packed: bytes) -> list[WorkerOrder]:
     """Return the orders in a message. Raises Nonsense."""
     return _valid(_ORDERS, packed)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
-from bulkreset.cluster.protocol import ListingPace, Order
+from bulkreset.cluster.protocol import ListingPace, WorkerOrder
 from bulkreset.cognito.transport_factory import MAX_RATE
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
@@ -40,13 +40,13 @@ class RemoteLane(LaneProtocol[T]):
     def __init__(
         self,
         cluster: "ClusterRunner",
-        errand: Operation[T],
+        operation: Operation[T],
         place: LaneKey,
         ceiling: float | None,
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> None:
-        super().__init__(errand, place)
+        super().__init__(operation, place)
         self.pacer: RemoteRate = RemoteRate(ceiling, lambda: self.rate)
         self.highest = ceiling  # a report may be older than a lower ceiling
         self.is_steered = False  # its ceiling has been changed
@@ -128,14 +128,14 @@ class WorkerSession:
     worker: str
     session: str
     state: SessionState = SessionState.SERVING
-    orders: list[Order] = field(default_factory=list)
+    orders: list[WorkerOrder] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lease_ends: float = 0.0
     turn: int = 0
     nonsense: int = 0
     task: "asyncio.Task[None] | None" = None
 
-    def order(self, order: Order) -> None:
+    def order(self, order: WorkerOrder) -> None:
         """Send an order with the next exchange, which begins at once."""
         self.orders.append(order)
         self.wake.set()
@@ -146,8 +146,9 @@ class LaneGroup:
     """Lanes with the same lane key, which go to one worker together.
 
     `not_before` is the earliest time to open them, on the coordinator's clock. `weight` is in calls per second.
-    `look_up` is the pace of the look-ups after lost answers, None for none. `failed_at` are the workers that could not open them; `stopped` is the error if no worker could. `moving_to` is the
-    worker that should have them; it may be lost meanwhile.
+    `look_up` is the pace of the look-ups after lost answers, None for none. `failed_at` are the workers that could not
+    open them; `stopped` is the error if no worker could. `moving_to` is the worker that should have them; it may be
+    lost meanwhile.
     """
 
     key: LaneKey

@@ -23,11 +23,11 @@ from bulkreset.cluster.protocol import (
     LaneAddress,
     OpenFailed,
     OpenLanes,
-    Order,
     RowReport,
     SendRows,
     SetCeiling,
     WorkerInfo,
+    WorkerOrder,
     WorkerReport,
     pack_info,
     pack_report,
@@ -82,12 +82,12 @@ class WorkerLease:
         return self._deadline.seconds_left()
 
     def seconds_since_end(self) -> float:
-        """Return the seconds since the lease ended, without those that the machine slept; negative while it is valid."""
+        """Return the seconds since the lease ended, not counting sleep; negative while it is valid."""
         return self._clock.now() - self._until
 
 
 class LeasedPacer(Pacer):
-    """A pacer for look-ups, which gives slots only while the lease is valid: so lanes keep their rate when they move."""
+    """A pacer for look-ups, with slots only while the lease is valid: so lanes keep their rate when they move."""
 
     def __init__(self, ceiling: float | None, clock: Clock, lease: WorkerLease) -> None:
         super().__init__(ceiling, clock)
@@ -165,7 +165,7 @@ class WorkerAgent:
         for site in self._sites.values():
             site.place.stop.set()
 
-    def _handle_order(self, order: Order, report: WorkerReport) -> None:
+    def _handle_order(self, order: WorkerOrder, report: WorkerReport) -> None:
         match order:
             case OpenLanes():
                 self._opener.submit(self._open, order)
@@ -224,22 +224,22 @@ class WorkerAgent:
         place = LaneKey(order.place)
         lanes: list[Lane[Any]] = []
         for number, wanted in enumerate(order.lanes):
-            errand: Operation[Any]
+            operation: Operation[Any]
             if wanted.call == SetPassword.call:
-                errand = SetPassword(
+                operation = SetPassword(
                     {pool: open_transport(kind, session) for pool, session in sessions.items()},
                     self._evidence(order, sessions, place),
                 )
                 carries = MAX_RATE[kind]
             else:
-                errand = TakeStep(
+                operation = TakeStep(
                     BY_CALL[wanted.call], {pool: BotoTransport.of(session) for pool, session in sessions.items()}
                 )
                 carries = MAX_RATE["boto3"]
             pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.place, number)))
             if wanted.state:
                 pacer.resume(wanted.state)
-            lanes.append(Lane(errand, pacer, order.pace, self._clock, self._results, place, carries, self._lease))
+            lanes.append(Lane(operation, pacer, order.pace, self._clock, self._results, place, carries, self._lease))
         return _OpenGroup(place, lanes), kind
 
     def _evidence(

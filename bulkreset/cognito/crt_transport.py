@@ -37,7 +37,7 @@ from bulkreset.models import Row
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-LOOK_SECONDS = 0.1  # between two looks how much of an answer has come
+LOOK_AT_ANSWER_SIZE_SECONDS = 0.1  # between two looks how much of an answer has come
 _MOST_READ = HEAD_BYTES + 3 * CALL_BYTES  # a whole answer, with what the runtime reads ahead and what TLS adds
 
 
@@ -81,12 +81,12 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
     def _wait(self, exchange: "_Exchange", connection: CrtConnection) -> BaseException | None:
         """Wait for the whole answer. Return None if there is one, or why there is none.
 
-        The runtime keeps headers without an end, and what precedes a chunk, in memory and says nothing. So an answer that
-        takes long is looked at on the socket.
+        The runtime keeps headers without an end, and what precedes a chunk, in memory and says nothing. So an answer
+        that takes long is looked at on the socket.
         """
         until = time.monotonic() + self._patience
         first: int | None = None
-        while not exchange.done.acquire(timeout=max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+        while not exchange.done.acquire(timeout=max(0.0, min(LOOK_AT_ANSWER_SIZE_SECONDS, until - time.monotonic()))):
             if time.monotonic() >= until:
                 return TimeoutError()
             read = connection.bytes_read()
@@ -115,7 +115,10 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             return not_sent_response("EndpointConnectionError")
 
     def _signed(self, credentials: "Credentials | None", row: Row) -> tuple[HttpRequest, "_Body"]:
-        """Return the request for one row and its body, signed with the current keys. Raises one of NO_CREDENTIALS without keys."""
+        """Return the request for one row and its body, signed with the current keys.
+
+        Raises one of NO_CREDENTIALS without keys.
+        """
         if credentials is None:
             raise NoCredentialsError
         text = password_body(row)

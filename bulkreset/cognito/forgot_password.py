@@ -1,4 +1,4 @@
-"""Judges whether a pool can send a user a code to recover the account, from the pool's settings and the user's attributes."""
+"""Judges from pool settings and user attributes whether a pool can send a user a code to recover the account."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -82,8 +82,8 @@ class RecoverySettings:
     def way_back(self, verified: AbstractSet[str], mfa: AbstractSet[str] = frozenset()) -> Recovery:
         """Return how the pool can send a user a code.
 
-        `verified` has the user's verified attributes, `mfa` those that are known to be used for MFA. UNKNOWN: it depends
-        on the user's MFA, which only a billed call returns, or on what Cognito does if it cannot send an SMS.
+        `verified` has the user's verified attributes, `mfa` those that are known to be used for MFA. UNKNOWN: it
+        depends on the user's MFA, which only a billed call returns, or on what Cognito does if it cannot send an SMS.
         """
         if self.admin_only:
             return Recovery.NONE

@@ -1,4 +1,4 @@
-"""Tells apart the errors of a call that got no answer: not sent, a wrong certificate, or an answer that is too large."""
+"""Tells apart the errors of a call without an answer: not sent, a wrong certificate, or too large an answer."""
 
 import ssl
 

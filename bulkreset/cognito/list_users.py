@@ -90,7 +90,7 @@ class UserLister:
         if found == token and found is not None:  # a token that leads to its own page would loop forever
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
         try:
-            users = tuple(parse_user(told, self.facts) for told in answer["Users"])
+            users = tuple(parse_user(user, self.facts) for user in answer["Users"])
             return UserPage(users, found, milliseconds_ahead(answer, self._unix()))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
@@ -131,13 +131,13 @@ def filter_by(attribute: str, value: str) -> str:
     return f'{attribute} = "{quoted}"'
 
 
-def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
+def parse_user(user: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
     """Return the user in an entry of ListUsers.
 
     Raises AttributeError, KeyError, TypeError or ValueError if the entry does not have the API's format.
     """
-    attributes = {found["Name"]: found.get("Value", "") for found in told.get("Attributes", ())}
-    names = [told["Username"], attributes.get("sub", "")]
+    attributes = {found["Name"]: found.get("Value", "") for found in user.get("Attributes", ())}
+    names = [user["Username"], attributes.get("sub", "")]
     verified = {
         attribute
         for attribute in ("email", "phone_number")
@@ -148,15 +148,15 @@ def parse_user(told: Mapping[str, Any], facts: PoolFacts) -> PoolUser:
     naming = facts.sign_in_by | (facts.aliases & (verified | {"preferred_username"}))
     names.extend(attributes.get(attribute, "") for attribute in sorted(naming))
     return PoolUser(
-        username=told["Username"],
-        status=str(told.get("UserStatus", "UNKNOWN")),
-        enabled=told.get("Enabled", True) is not False,
-        federated=told.get("UserStatus") == _EXTERNAL or attributes.get("identities", "") not in {"", "[]"},
+        username=user["Username"],
+        status=str(user.get("UserStatus", "UNKNOWN")),
+        enabled=user.get("Enabled", True) is not False,
+        federated=user.get("UserStatus") == _EXTERNAL or attributes.get("identities", "") not in {"", "[]"},
         names=tuple(dict.fromkeys(facts.fold(name) for name in names if name)),
-        created=unix_ms(told.get("UserCreateDate")),
-        modified=unix_ms(told.get("UserLastModifiedDate")),
+        created=unix_ms(user.get("UserCreateDate")),
+        modified=unix_ms(user.get("UserLastModifiedDate")),
         recovery=facts.recovery.way_back(
-            {attribute for attribute in verified if attributes.get(attribute)}, mfa_attributes(told.get("MFAOptions"))
+            {attribute for attribute in verified if attributes.get(attribute)}, mfa_attributes(user.get("MFAOptions"))
         ),
         sub=attributes.get("sub", "").lower(),
     )

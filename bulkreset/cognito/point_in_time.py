@@ -81,8 +81,8 @@ class PoolRecoveries:
         more: dict[str, Any] = {}
         while True:
             answer = self._call("ListPointInTimeRecoveries", **more)
-            for told in answer.get("Restorations") or ():
-                if (found := _parse(told)).status in ACTIVE:
+            for item in answer.get("Restorations") or ():
+                if (found := _parse(item)).status in ACTIVE:
                     return found
             if not answer.get("NextToken"):
                 return None
@@ -178,10 +178,10 @@ _ADVICE = {
 }
 
 
-def _parse(told: object) -> PoolRestore:
+def _parse(item: object) -> PoolRestore:
     """Return a recovery from a RestorationType. Raises ServiceError if it has no ID or an unknown status."""
     try:
-        found: Any = told
+        found: Any = item
         preview = tuple(
             EntityCounts(
                 str(one["Entity"]), *(int(one.get(key) or 0) for key in ("CreateCount", "UpdateCount", "DeleteCount"))

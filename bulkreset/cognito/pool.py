@@ -116,36 +116,36 @@ def arn_of(session: TargetSession) -> str:
     return f"arn:{partition}:cognito-idp:{session.region}:*:userpool/{session.target.user_pool_id}"
 
 
-def _parse_pool(pool: str, told: object) -> PoolFacts:
+def _parse_pool(pool: str, description: object) -> PoolFacts:
     """Return the facts in a response. Fields that it lacks get their defaults.
 
     Raises AttributeError, KeyError, TypeError or ValueError if a field does not have the API's format.
     """
-    if not isinstance(told, Mapping):
+    if not isinstance(description, Mapping):
         return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
-    policies: Any = told.get("Policies") or {}
+    policies: Any = description.get("Policies") or {}
     rules: Any = policies.get("PasswordPolicy")
     factors = frozenset((policies.get("SignInPolicy") or {}).get("AllowedFirstAuthFactors") or ())
-    folds: Any = told.get("UsernameConfiguration") or {}
+    folds: Any = description.get("UsernameConfiguration") or {}
     return PoolFacts(
         user_pool_id=pool,
-        name="".join(letter if letter.isprintable() else "?" for letter in str(told.get("Name") or "")),
+        name="".join(letter if letter.isprintable() else "?" for letter in str(description.get("Name") or "")),
         policy=PasswordPolicy.from_cognito(rules) if rules else None,
         history=_number((rules or {}).get("PasswordHistorySize")) or 0,
         temporary_days=_number((rules or {}).get("TemporaryPasswordValidityDays")) or TEMPORARY_DAYS,
         case_insensitive=folds.get("CaseSensitive") is False,
-        aliases=frozenset(told.get("AliasAttributes") or ()),
-        sign_in_by=frozenset(told.get("UsernameAttributes") or ()).intersection(_VERIFIABLE),
-        users=_number(told.get("EstimatedNumberOfUsers")),
+        aliases=frozenset(description.get("AliasAttributes") or ()),
+        sign_in_by=frozenset(description.get("UsernameAttributes") or ()).intersection(_VERIFIABLE),
+        users=_number(description.get("EstimatedNumberOfUsers")),
         passwordless=bool(factors) and "PASSWORD" not in factors,
         optional=bool(factors - {"PASSWORD"}),
-        tier=str(told.get("UserPoolTier") or ""),
-        mfa=str(told.get("MfaConfiguration") or "OFF"),
-        recovery=read_settings(told),
-        remembers_devices=told.get("DeviceConfiguration") is not None,
+        tier=str(description.get("UserPoolTier") or ""),
+        mfa=str(description.get("MfaConfiguration") or "OFF"),
+        recovery=read_settings(description),
+        remembers_devices=description.get("DeviceConfiguration") is not None,
         passkeys="WEB_AUTHN" in factors,
     )
 
 
-def _number(told: object) -> int | None:
-    return told if isinstance(told, int) and told >= 0 else None
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None

@@ -85,11 +85,11 @@ def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) ->
     details: Any = parsed.get("Error", {})
     metadata: Any = parsed.get("ResponseMetadata", {})
     said = details.get("Code")
-    told = said if isinstance(said, str) else ""
+    service_code = said if isinstance(said, str) else ""
     # Classify the code as received: a password that is part of it must not change what the run does.
-    verdict = classify(told, int(metadata.get("HTTPStatusCode", 0)))
-    known = verdict is not Disposition.REFUSED or told == HISTORY_VIOLATION or told in PASSWORD_REFUSALS
-    code = told if known else scrub_message(told, withhold, CODE_LETTERS)
+    verdict = classify(service_code, int(metadata.get("HTTPStatusCode", 0)))
+    known = verdict is not Disposition.REFUSED or service_code == HISTORY_VIOLATION or service_code in PASSWORD_REFUSALS
+    code = service_code if known else scrub_message(service_code, withhold, CODE_LETTERS)
     if verdict is Disposition.AMBIGUOUS and (not code or code.isdigit()):
         code = f"HTTP{metadata.get('HTTPStatusCode', '')}"
     elif verdict is Disposition.AMBIGUOUS:
@@ -128,8 +128,8 @@ def no_credentials_response(error: Exception) -> Response:
 def scrub_message(text: object, withhold: Callable[[str], str], letters: int = MESSAGE_LETTERS) -> str:
     """Return the service's text as valid UTF-8 without the password, "" for None.
 
-    Control characters become visible signs, and a text longer than `letters` is cut. The password is taken out first, so that
-    a cut cannot leave a part of it.
+    Control characters become visible signs, and a text longer than `letters` is cut. The password is taken out first,
+    so that a cut cannot leave a part of it.
     """
     kept = withhold(str(text or "").encode("utf-8", "backslashreplace").decode())
     kept = show_invisible(kept[: letters + 1])

@@ -227,15 +227,15 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
         what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         if isinstance(error, PartialCredentialsError):
             what = str(error)
-        told: Any = getattr(error, "kwargs", {})
-        if isinstance(error, CredentialRetrievalError) and told["provider"] == _MFA:
+        details: Any = getattr(error, "kwargs", {})
+        if isinstance(error, CredentialRetrievalError) and details["provider"] == _MFA:
             raise TargetError(
                 "The AWS profile asks for an MFA code, and there is no terminal to ask.",
                 "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token.",
             ) from None
-        if isinstance(error, CredentialRetrievalError) and told["provider"].startswith("arn:"):
+        if isinstance(error, CredentialRetrievalError) and details["provider"].startswith("arn:"):
             raise TargetError(
-                f"The role {told['provider']} could not be assumed: {told['error_msg']}.",
+                f"The role {details['provider']} could not be assumed: {details['error_msg']}.",
                 "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole.",
             ) from None
         raise TargetError(

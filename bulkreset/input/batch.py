@@ -115,9 +115,10 @@ EVERY_FIELD: Collection[str] = _EveryField()
 class RowBatch:
     """Some consecutive rows: the one shape in which every reader yields them.
 
-    `columns` maps a field of FIELDS to its cells, as a list of Python strings or as an Arrow array of text; an empty cell is "",
-    and the cells of an absent field are empty. `malformed` maps an offset to the error text of that line; all cells of
-    such a row are "". Other columns have CARRIED in front of their name. `file` is the number of the file that the rows are from, if the input has several files.
+    `columns` maps a field of FIELDS to its cells, as a list of Python strings or as an Arrow array of text; an empty
+    cell is "", and the cells of an absent field are empty. `malformed` maps an offset to the error text of that line;
+    all cells of such a row are "". Other columns have CARRIED in front of their name. `file` is the number of the file
+    that the rows are from, if the input has several files.
     """
 
     def __init__(

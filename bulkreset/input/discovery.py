@@ -132,7 +132,7 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
-    """Return whether a matched path is a program's helper or lies in the folder of one, and the pattern does not ask for it."""
+    """Return whether a path is a program's helper, or is in the folder of one, and the pattern does not ask for it."""
     if not parts or not parts[-1]:
         return True
     asks = re.search(r"[*?[].*/[_.]", pattern)

@@ -36,7 +36,8 @@ def has_known_name(name: str) -> bool:
 def is_helper(name: str) -> bool:
     """Return whether a program keeps a file of that name for itself: a marker, a checksum, a hidden file.
 
-    An object whose key ends in "/", or in "_$folder$", stands for a folder. A data file that begins with "_" is no helper.
+    An object whose key ends in "/", or in "_$folder$", stands for a folder. A data file that begins with "_" is no
+    helper.
     """
     name = name.lower()
     if not name or name.startswith((".", "~$")) or name.endswith((".crc", "_$folder$")):

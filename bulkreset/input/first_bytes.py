@@ -1,4 +1,4 @@
-"""Recognise the format of a wrongly named file by its first bytes, and give the next step: one table for all formats."""
+"""Recognises a file that is not what its name says by its first bytes, and says the next step."""
 
 import codecs
 import json
@@ -119,8 +119,14 @@ def text_kind(begins: bytes) -> Kind | None:
 
 
 def is_json_lines(begins: bytes) -> bool:
-    """Return whether the first line of a text is a whole JSON object that may be a row."""
+    """Return whether the first line of a text is a whole JSON object that may be a row.
+
+    A single object with a list, or with a field of an error, is the answer of an API or a download.
+    """
     found = first_object(begins)
+    _, _, rest = begins.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    if found and rest.lstrip().startswith(b"{"):
+        return True
     return bool(found) and not (_ERROR & found.keys() or any(isinstance(value, list) for value in found.values()))
 
 

@@ -108,8 +108,8 @@ class InputSet:
             yield describe_unread(self._unread)
         if empty := [self.names[number] for number in sorted(self._empty)]:
             yield f"{format_count(len(empty), 'file has', 'files have')} no content, so no rows: {_some(empty)}."
-        told = (f"{name}: {rows.remark}" for name, rows in zip(self.names, self.rows, strict=True) if rows.remark)
-        yield from islice(told, MOST_REMARKS)
+        remarks = (f"{name}: {rows.remark}" for name, rows in zip(self.names, self.rows, strict=True) if rows.remark)
+        yield from islice(remarks, MOST_REMARKS)
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""

@@ -213,7 +213,7 @@ class JsonLinesRecords:
         return cells
 
     def _text_of(self, field: str, name: str, value: object) -> object:
-        """Return the value as text if the field may hold it: booleans and numbers of carried columns, as they are written.
+        """Return the value as text if the field may hold it: booleans and numbers of carried columns, as written.
 
         Raises InputError if a carried column holds an array or an object.
         """

@@ -156,7 +156,10 @@ class LocalFile:
         return fingerprint(self.where)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether the content is as planned. Only the size is compared if the plan did not read it to its end."""
+        """Return whether the content is as planned.
+
+        Only the size is compared if the plan did not read it to its end.
+        """
         if not planned.sha256:
             return identity(self.where)[2] == planned.size
         return self.fingerprint() == planned

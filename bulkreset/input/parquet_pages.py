@@ -135,8 +135,8 @@ def _pages(stream: io.BufferedReader, meta: dict[int, Any]) -> Iterator[_Page]:
         header = thrift.read_struct()
         kind, at = header[1], at + thrift.taken
         own, encoding = _DATA_PAGES.get(kind, (7, 2))
-        told = header.get(own, {})
-        page = _Page(kind, header[2], header[3], told.get(1, 0), told.get(encoding, 0))
+        page_header = header.get(own, {})
+        page = _Page(kind, header[2], header[3], page_header.get(1, 0), page_header.get(encoding, 0))
         if page.size < 0 or page.packed < 0 or (kind in _DATA_PAGES and page.values <= 0):
             msg = "false sizes"
             raise ValueError(msg)

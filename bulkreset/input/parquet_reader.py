@@ -169,10 +169,10 @@ class ParquetReader:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - FOOTER_ENDS))
             end = file.read(FOOTER_ENDS)
-            told = int.from_bytes(end[:4], "little")
+            footer_length = int.from_bytes(end[:4], "little")
             if not size:
                 raise EmptyInput(f"The input {self._spec.file} is empty.", "Check that the export has been written.")
-            if not end.endswith(MAGIC) or told + FOOTER_ENDS > size:
+            if not end.endswith(MAGIC) or footer_length + FOOTER_ENDS > size:
                 raise InputError(
                     f"The input {self._spec.file} is cut off or damaged: it does not end as a Parquet file.",
                     "Copy or write the file again.",
@@ -182,13 +182,13 @@ class ParquetReader:
                     f"The input {self._spec.file} is encrypted by Parquet's own encryption, which is not read.",
                     "Write it without, and encrypt the whole file with age.",
                 )
-            if told > LARGEST_FOOTER:
+            if footer_length > LARGEST_FOOTER:
                 raise InputError(
-                    f"The input {self._spec.file} has a footer of {told:,} bytes.",
+                    f"The input {self._spec.file} has a footer of {footer_length:,} bytes.",
                     f"Write it with fewer columns, or in larger row groups: at most {LARGEST_FOOTER:,} bytes are read.",
                 )
-            file.seek(size - FOOTER_ENDS - told)
-            return bytes(file.read(told))
+            file.seek(size - FOOTER_ENDS - footer_length)
+            return bytes(file.read(footer_length))
 
     def _bounded_steps(self, source: pa.BufferReader | None, footer: bytes, names: Sequence[str]) -> Steps:
         """Return how to read the file in bounded memory. Raises InputError if a page or a value is too large."""

@@ -1,4 +1,4 @@
-"""Columns in directory names, as Hive, Spark and Athena write them: user_pool_id=eu-west-1_A/permanent=true/part-0.csv."""
+"""Columns in directory names, as Hive, Spark and Athena write them: user_pool_id=eu-west-1_A/part-0.csv."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ _READ = ("permanent", "user_pool_id")
 def partition_columns(where: Location, columns: ColumnsConfig) -> dict[str, str]:
     """Return the value of each of our fields that a directory in the path names.
 
-    Raises InputError if a directory names a username or a password, a field twice, or a field with another spelling. Its
-    message never has the value, which may be a password.
+    Raises InputError if a directory names a username or a password, a field twice, or a field with another spelling.
+    Its message never has the value, which may be a password.
     """
     found: dict[str, str] = {}
     names = {field: getattr(columns, field) or "password" for field in FIELDS}

@@ -60,9 +60,9 @@ def open_rows(
 ) -> InputReader:
     """Return a reader of one file: `place`, or the file in `spec`.
 
-    The format is that of `spec`, or of the file's name, or of its first bytes if its name says none. `origin` is the path
-    whose directory names are read as columns, if the file has been moved since. Raises InputError if the file does not
-    exist or cannot be opened or decrypted.
+    The format is that of `spec`, or of the file's name, or of its first bytes if its name says none. `origin` is the
+    path whose directory names are read as columns, if the file has been moved since. Raises InputError if the file does
+    not exist or cannot be opened or decrypted.
     """
     named = spec.columns
     if not with_passwords:

@@ -11,7 +11,8 @@ from bulkreset.files import atomic_file, require_new
 def spool(source: io.BufferedReader, path: Path, identity: Path | None) -> None:
     """Encrypt all of `source` for the keys of `identity`, into the new file `path`.
 
-    Raises InputError if there is no key, or nothing to read; RecordError if the file cannot be written. Then no file is left.
+    Raises InputError if there is no key, or nothing to read; RecordError if the file cannot be written. Then no file is
+    left.
     """
     if identity is None:
         raise InputError(

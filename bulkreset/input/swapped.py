@@ -1,4 +1,4 @@
-"""Detects swapped columns before anything is written: passwords that look like names, and names that do not."""
+"""Detects swapped columns: usernames in the password column, and the reverse."""
 
 import re
 from collections.abc import Sequence

@@ -43,7 +43,10 @@ class AfterConfig(ConfigTable):
 
 
 class CampaignConfig(ConfigTable):
-    """What a campaign may do to its users. `accept_lockout`: it may lock out users who cannot come back by themselves."""
+    """What a campaign may do to its users.
+
+    `accept_lockout`: it may lock out users who cannot come back by themselves.
+    """
 
     accept_lockout: bool = False
 
@@ -140,7 +143,10 @@ class Job(ConfigTable):
 
     @property
     def skips(self) -> frozenset[str]:
-        """Return the kinds of users to skip. A scramble skips users who could not come back, unless the job accepts it."""
+        """Return the kinds of users to skip.
+
+        A scramble skips users who could not come back, unless the job accepts it.
+        """
         strands = self.scrambles and not self.campaign.accept_lockout
         return frozenset(self.plan.skip) | ({"unrecoverable"} if strands else frozenset())
 

@@ -1,4 +1,4 @@
-"""The mark beside the journal: a small file with the number of commits of a sending run. A journal with fewer has lost some."""
+"""The mark beside the journal: a small file with its number of commits. A journal with fewer has lost some."""
 
 import json
 import os

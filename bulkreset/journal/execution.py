@@ -21,9 +21,9 @@ def utc_now() -> str:
     return format_iso(time.time_ns() // 1_000_000)
 
 
-def unix_ms(told: str) -> int:
+def unix_ms(iso: str) -> int:
     """Convert a time as `utc_now` returns it to Unix milliseconds."""
-    return round(datetime.fromisoformat(told).timestamp() * 1000)
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
 def operator() -> str:

@@ -37,7 +37,7 @@ class Line(NamedTuple):
 
 
 class PasswordArchive:
-    """Writes the chunks of the archive. Each is an age file that contains CSV: row, user pool, username, password; no header.
+    """Writes the chunks of the archive: age files that contain CSV (row, user pool, username, password; no header).
 
     Chunks are numbered in the order of writing, over all executions. If a row has several lines, the last one is valid.
     This process cannot decrypt them.

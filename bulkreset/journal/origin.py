@@ -50,8 +50,8 @@ def extracts_of(run_dir: Path) -> list[Extract]:
 def find_origin(path: str, sha256: str, folders: list[Path]) -> tuple[Path, list[Extract]] | None:
     """Return the run of which this input is an extract, with the lines about the extract; None if there is none.
 
-    The extract is known by its content, and by its path if it was edited. `folders` have the run directories. If several
-    runs have written it, the last one counts.
+    The extract is known by its content, and by its path if it was edited. `folders` have the run directories. If
+    several runs have written it, the last one counts.
     """
     best: tuple[str, Path, list[Extract]] | None = None
     for folder in folders:

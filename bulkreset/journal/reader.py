@@ -149,7 +149,7 @@ class JournalReader:
         return dict(self._all(schema.COUNTS, {"dead": dead}))
 
     def perhaps_set(self) -> int:
-        """Return the number of rows whose users have been set, or may have been: a call for them has no known answer."""
+        """Return the number of rows whose users are set, or may be: a call for them has no known answer."""
         (rows,) = self._one(schema.PERHAPS_SET)
         return int(rows)
 

@@ -156,9 +156,9 @@ class Execution(_Facts):
 class WaveFacts(_Facts):
     """One wave of a campaign: the rows whose last call ended between `begun_ms` and the next wave.
 
-    `begun_ms` is Unix milliseconds. `ended_at` is None while the wave is sent. `users` to `expired` are as the last look
-    at `checked_at` found them: users set by the wave, those with a password of their own, and those whose temporary
-    password has expired.
+    `begun_ms` is Unix milliseconds. `ended_at` is None while the wave is sent. `users` to `expired` are as the last
+    look at `checked_at` found them: users set by the wave, those with a password of their own, and those whose
+    temporary password has expired.
     """
 
     begun_ms: Count

@@ -20,9 +20,9 @@ _MAX_BYTES: Final = 4096
 class S3Presence:
     """An object that this process renews. What it knows of other runs is as old as the last renewal.
 
-    `mirror` is the address of the run's mirror, which no other run has: an object with it is left from a dead process of
-    this run. A renewal that fails changes nothing: the run counts for others until SECONDS have passed. `tell` gets the
-    first problem.
+    `mirror` is the address of the run's mirror, which no other run has: an object with it is left from a dead process
+    of this run. A renewal that fails changes nothing: the run counts for others until SECONDS have passed. `tell` gets
+    the first problem.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class S3Presence:
             name = found.uri.rpartition("/")[2]
             if name == self._name or not name.endswith(".json"):
                 continue
-            until, told, split_by = self._read(found.uri)
+            until, holder, split_by = self._read(found.uri)
             if until > self._now():
-                live[name] = told, split_by
+                live[name] = holder, split_by
             elif until < self._now() - FORGOTTEN:
                 self._bucket.delete([found.uri])
         return Neighbours.of(self._name, live)
@@ -105,9 +105,9 @@ class S3Presence:
         An object that is not ours, is gone, or is of a dead process of this run counts for nobody.
         """
         try:
-            told: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
-            until = 0.0 if told.get("mirror") == self._mirror else float(told["until"])
-            return until, f"{told['run_dir']} on {told['host']}", int(told.get("split_by", 0))
+            content: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
+            until = 0.0 if content.get("mirror") == self._mirror else float(content["until"])
+            return until, f"{content['run_dir']} on {content['host']}", int(content.get("split_by", 0))
         except BucketError as error:
             if error.is_missing:
                 return self._now(), "", 0

@@ -202,6 +202,10 @@ class JournalMirror:
             self._upload_base(patience)
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
             self._retry(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
+        if self._journal.state.reports_stale:  # those of an earlier execution would say that it is the run's end
+            names = (self._journal.state.report_name, self._home.page.name)
+            gone = [self.at + name for name in names if not (self._home.path / name).exists()]
+            self._retry(partial(self._bucket.delete, gone), patience)
 
     def upload_log(self) -> None:
         """Upload the log, which by now says how the run ended. Raises RecordError, Busy if the lease is lost."""

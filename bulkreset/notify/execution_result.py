@@ -32,6 +32,7 @@ class ExecutionResult:
 
     `seconds` is its duration. `code` is the error that stopped it; `reason` is the message, only if it names no user.
     `run_dir` is None if the execution left nothing worth keeping. `commands` continue the run.
+    `report` is "" if there is none: a stopped run does not wait for a long one.
     """
 
     job: str
@@ -70,7 +71,7 @@ class ExecutionResult:
             (stopped.message if by_guard else stopped.advice) if stopped else "",
             run_dir,
             [command for _, command in ways],
-            summary.report,
+            summary.report if (run_dir / summary.report).exists() else "",
             summary.mode == "dry_run",
         )
 
@@ -79,8 +80,10 @@ class ExecutionResult:
         """Return the result of an execution that has no summary."""
         code = error.exit_code if isinstance(error, BulkresetError) else EXIT_BUG
         # An input error may quote the first line of the input. InputMissing quotes nothing.
-        told = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, InputMissing))
-        return cls(job, ResultKind.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if told else "")
+        is_shown = isinstance(error, Refused) and (not isinstance(error, InputError) or isinstance(error, InputMissing))
+        return cls(
+            job, ResultKind.FAILURE, code, seconds, code=type(error).__name__, reason=str(error) if is_shown else ""
+        )
 
     @property
     def title(self) -> str:
@@ -103,7 +106,7 @@ class ExecutionResult:
         yield "Duration", f"{self.seconds:,.0f} s"
         yield "Machine", socket.gethostname()
         if self.run_dir:
-            yield "Report", str(self.run_dir.absolute() / self.report)
+            yield "Report" if self.report else "Run directory", str(self.run_dir.absolute() / self.report)
         for command in self.commands:
             yield "Next", command
         if not self.run_dir:

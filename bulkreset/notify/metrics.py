@@ -82,7 +82,7 @@ def metrics_finished(summary: Summary, seconds: float) -> RunMetrics:
 
 
 def metrics_without_rows(job: str, seconds: float, exit_code: int) -> RunMetrics:
-    """Return the metrics of an execution that has no run, so that every row count is 0: it was refused, or found nothing."""
+    """Return the metrics of an execution without a run: it was refused or found nothing, so every row count is 0."""
     return RunMetrics(job, seconds, _rows({}), exit_code=exit_code)
 
 

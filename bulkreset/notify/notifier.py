@@ -35,9 +35,9 @@ def notify(wanted: NotifyConfig, ending: ExecutionResult, now: Callable[[], floa
     problems: list[str] = []
     channels = list(_channels(wanted, problems))
     waiting = [(name, _send_in_thread(channel, ending)) for name, channel in channels]
-    for name, told in waiting:
+    for name, sending in waiting:
         try:
-            told.result(max(0.0, until - now()))
+            sending.result(max(0.0, until - now()))
         except TimeoutError:
             problems.append(f"{name} did not answer within {PATIENCE:g} s")
         except NotifyError as error:
@@ -121,15 +121,15 @@ def _sns_channel(topic: str) -> Channel:
 
 def _send_in_thread(channel: Channel, ending: ExecutionResult) -> Future[None]:
     """Send in a daemon thread and return its future. The process does not wait for a daemon thread that hangs."""
-    told: Future[None] = Future()
+    sending: Future[None] = Future()
 
     def tell() -> None:
         try:
             channel(ending)
         except BaseException as error:  # noqa: BLE001  (the waiting caller reports it)
-            told.set_exception(error)
+            sending.set_exception(error)
         else:
-            told.set_result(None)
+            sending.set_result(None)
 
     threading.Thread(target=tell, name="notify", daemon=True).start()
-    return told
+    return sending

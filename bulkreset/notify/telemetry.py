@@ -51,8 +51,8 @@ class OtelTelemetry(Telemetry):
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-        told = {"service.name": "bulkreset", "service.version": __version__, "bulkreset.job": job}
-        resource = Resource.create(told | {"bulkreset.run_id": run_id})
+        attributes = {"service.name": "bulkreset", "service.version": __version__, "bulkreset.job": job}
+        resource = Resource.create(attributes | {"bulkreset.run_id": run_id})
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._tracers.add_span_processor(processor)
         self._tracer = self._tracers.get_tracer("bulkreset", __version__)

@@ -75,7 +75,7 @@ def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
     if not figures.lanes:
         return
     rows = Gauge("bulkreset_lane_rows", "Rows of a lane by status.", [*_LANE, "status"], registry=registry)
-    told = {
+    gauges = {
         "rate": Gauge("bulkreset_lane_rate", "Calls per second in the last execution.", _LANE, registry=registry),
         "quota": Gauge("bulkreset_lane_quota", "Calls per second that AWS allows.", _LANE, registry=registry),
         "ceiling": Gauge("bulkreset_lane_ceiling", "Calls per second that are sent at most.", _LANE, registry=registry),
@@ -84,6 +84,6 @@ def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
         labels = (figures.job, lane.account, lane.region)
         for status, number in lane.counts.items():
             rows.labels(*labels, status).inc(number)  # lanes whose account is not known may share the same labels
-        for name, gauge in told.items():
+        for name, gauge in gauges.items():
             if (value := getattr(lane, name)) is not None:
                 gauge.labels(*labels).set(value)

@@ -108,9 +108,9 @@ def _target_differences(reviewed: Sequence[TargetFacts], found: Sequence[TargetF
     for then in reviewed:
         if now := new.get(then.user_pool_id):
             for key in ("region", "endpoint", "account"):
-                was, told = getattr(then, key), getattr(now, key)
-                if told and was and told != was:
-                    yield f"the {key} of {then.user_pool_id} was {was} and is {told}"
+                was, new = getattr(then, key), getattr(now, key)
+                if new and was and new != was:
+                    yield f"the {key} of {then.user_pool_id} was {was} and is {new}"
 
 
 def flatten(table: object, path: str = "") -> Iterator[tuple[str, object]]:

@@ -32,7 +32,7 @@ class EarlierRun:
 
 
 def find_earlier_runs(state: RunState, path: Path) -> tuple[EarlierRun, ...]:
-    """Return the earlier runs of a run's input, the newest first: those in RUNS, and in its own folder if it is called so.
+    """Return the earlier runs of a run's input, newest first: those in RUNS, and in its own folder if it has that name.
 
     A run whose journal cannot be read is passed over. Nothing is found for the users of the pools, which are no input.
     """

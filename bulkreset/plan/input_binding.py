@@ -46,7 +46,8 @@ def reopen_input(job: Job, journal: Journal) -> InputSet | None:
 def open_new_input(job: Job, remarks: Sequence[str] = ()) -> tuple[InputSet | None, InputFacts]:
     """Return the input of a new run, and the facts about it that are known before it is read.
 
-    `remarks` are sentences about files that were left out before. Raises InputError for every problem with the input, including an unreachable S3.
+    `remarks` are sentences about files that were left out before. Raises InputError for every problem with the input,
+    including an unreachable S3.
     """
     try:
         rows = input_of(job)
@@ -58,7 +59,7 @@ def open_new_input(job: Job, remarks: Sequence[str] = ()) -> tuple[InputSet | No
 
 
 def input_files(rows: InputSet | None) -> list[JournalFile]:
-    """Return the files of the input as journal entries, without SHA-256 before they are read; empty without an input."""
+    """Return the files of the input as journal entries (empty without an input); SHA-256 only after they are read."""
     return (
         [
             JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)
@@ -72,8 +73,8 @@ def input_files(rows: InputSet | None) -> list[JournalFile]:
 def needs_input(job: Job, journal: Journal, *, again: bool) -> bool:
     """Return whether the run must read its input, to finish the plan or to send rows with passwords from it.
 
-    For steps after the password and generated passwords the journal is enough (except in an emulated run). So users can still be
-    signed out after the password file was deleted.
+    For steps after the password and generated passwords the journal is enough (except in an emulated run). So users can
+    still be signed out after the password file was deleted.
     """
     if not journal.state.is_planned or journal.state.emulated:
         return True

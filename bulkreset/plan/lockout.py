@@ -1,4 +1,4 @@
-"""How users come back after a campaign: refuses a lockout, and says in the preflight who can recover and how long it takes."""
+"""How users come back after a campaign: refuses a lockout, and says who can recover and how long it takes."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _remains(pools: Mapping[str, PoolFacts], steps: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what an attacker may have left that neither a new password nor a sign-out removes, as far as a pool has it."""
+    """Yield what an attacker may have left in a pool that neither a new password nor a sign-out removes."""
     for pool, facts in pools.items():
         left = {
             "remembered devices, which skip MFA (after.forget_devices)": facts.has_devices,

@@ -1,4 +1,4 @@
-"""Say why an unknown username is nearly that of a user: an export has changed it, or the pool compares it exactly."""
+"""Explains why a name that no user has nearly names one: an export changed it, or letter case counts."""
 
 import html
 import re

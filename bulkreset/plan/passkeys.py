@@ -28,8 +28,8 @@ def count_passkeys(
 ) -> tuple[dict[str, int], list[UnknownFact]]:
     """Return the users to be set who have a passkey by pool, and the gaps of pools where a call failed.
 
-    Whether the call makes a user a billed one is not documented. `seen` is called with (calls made, calls in all) and may
-    raise to stop. A user who is not found has none.
+    Whether the call makes a user a billed one is not documented. `seen` is called with (calls made, calls in all) and
+    may raise to stop. A user who is not found has none.
     """
     expected = dict.fromkeys(sessions, 0)
     for pool, _, rows in journal.sendable_counts():

@@ -67,14 +67,16 @@ class Planner:
         lanes = list(group_by_quota(self._sessions, self._enquiry.callers()).values())
         check = UserCheck(self._job, self._sessions, pools, lanes, protected, SystemClock())
         with ExitStack() as stack:
-            roll = None
+            listed_users = None
             if journal.state.phase is Phase.READING:
                 if rows is None:
-                    rows = roll = stack.enter_context(self._list_users(check, lanes, home.user_store))
+                    rows = listed_users = stack.enter_context(self._list_users(check, lanes, home.user_store))
                 self._screen(rows, service, protected)
             if journal.state.phase is Phase.CHECKING:
-                gaps = check.run(journal, home.user_store, self._on_looked_up, roll.store if roll else None)
-        folding = [pool for pool, told in pools.items() if told.case_insensitive]
+                gaps = check.run(
+                    journal, home.user_store, self._on_looked_up, listed_users.store if listed_users else None
+                )
+        folding = [pool for pool, pool_facts in pools.items() if pool_facts.case_insensitive]
         with journal.stoppable():
             journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
             if journal.state.approved:
@@ -110,9 +112,9 @@ class Planner:
         directories = {pool: UserLister(self._sessions[pool], facts) for pool, facts in pools.items()}
         with UserStore(scratch) as store:
             pacers = listing_pacers(self._job, lanes, clock)
-            roll = PoolUserSource(self._job.input.select, directories, pacers, store, clock, check.skip_reason)
-            roll.list_all(self._on_listed)
-            yield roll
+            listed_users = PoolUserSource(self._job.input.select, directories, pacers, store, clock, check.skip_reason)
+            listed_users.list_all(self._on_listed)
+            yield listed_users
 
     def _on_listed(self, rows: int) -> None:
         self._ui.on_rows_read(rows)

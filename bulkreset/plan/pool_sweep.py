@@ -170,7 +170,7 @@ class PoolSweep:
         return _HEXADECIMAL.issuperset(part)
 
     def _covers(self, part: str, page: UserPage) -> bool:
-        """Return whether the part's shard has all users of the page; for the first pages, whether any shard has them."""
+        """Return whether the part's shard (for the first pages: any shard) has all users of the page."""
         if part == FIRST:
             return page.token is None or all(_HEXADECIMAL.issuperset(user.sub[:2]) and user.sub for user in page.users)
         return not self._is_shard(part) or all(user.sub.startswith(part) for user in page.users)

@@ -93,11 +93,11 @@ class PoolUserSource:
         if path is None:
             return
         facts = {name: directory.facts for name, directory in self._directories.items()}
-        for name, told in facts.items():
-            if told.unknown:
+        for name, pool_facts in facts.items():
+            if pool_facts.unknown:
                 raise TargetError(
-                    f"How {name} compares names is not known, which not_in needs: {told.unknown.code}.",
-                    f"Allow {told.unknown.action} on the pool.",
+                    f"How {name} compares names is not known, which not_in needs: {pool_facts.unknown.code}.",
+                    f"Allow {pool_facts.unknown.action} on the pool.",
                 )
         columns = ColumnsConfig().model_copy(update={"password": ""})
         try:

@@ -55,13 +55,12 @@ class Preflight:
 
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
-    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those that the
-    job asks for. `ready_by_pool`
-    counts the rows to be sent by (pool, permanent). `remarks` are about input files that may not be whole. `earlier` are
-    runs that have set passwords of this input. `in_time` is about how many rows are sent until a time limit stops the
-    run; None if none does. `suspects` are the passwords that look altered, by what is wrong with them. `near_misses` are
-    the rows without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users
-    who have one, by pool; None if the job does not ask for it.
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those
+    that the job asks for. `ready_by_pool` counts the rows to be sent by (pool, permanent). `remarks` are about input
+    files that may not be whole. `earlier` are runs that have set passwords of this input. `in_time` is about how many
+    rows are sent until a time limit stops the run; None if none does. `suspects` are the passwords that look altered,
+    by what is wrong with them. `near_misses` are the rows without a user, by the cause. `origin` is the run that the
+    input was extracted from. `passkeys` counts the users who have one, by pool; None if the job does not ask for it.
     """
 
     job: Job
@@ -151,7 +150,7 @@ def build_preflight(
     """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
     by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
-    told = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
+    gaps = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
         gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
     timetable, now = timetable_of(job.pace), datetime.now()  # noqa: DTZ005  (stop_at is a local time)
@@ -180,7 +179,7 @@ def build_preflight(
         temporary=sum(rows for _, permanent, rows in planned.ready if not permanent),
         status_before=planned.status_before,
         unchecked=planned.unchecked,
-        unknown=tuple(dict.fromkeys(gap for gap in (*told, *planned.unknown) if gap)),
+        unknown=tuple(dict.fromkeys(gap for gap in (*gaps, *planned.unknown) if gap)),
         seconds=seconds,
         approved=approved,
         recovery=planned.recovery,
@@ -261,8 +260,8 @@ def expected_seconds(
 ) -> float | None:
     """Return the seconds that the slowest lane takes from `start` (Unix seconds), at the lowest of its limits.
 
-    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced, or
-    takes longer than a timetable is followed.
+    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced,
+    or takes longer than a timetable is followed.
     """
     longest = 0.0
     for lane in lanes:
@@ -314,10 +313,10 @@ def require_same_targets(found: Sequence[TargetFacts], planned: Sequence[TargetF
     """Raise RunDirError if a pool's Region or endpoint differs from the plan."""
     for now, then in zip(found, planned, strict=True):
         for key in ("region", "endpoint"):
-            was, told = getattr(then, key), getattr(now, key)
-            if was != told:
+            was, new = getattr(then, key), getattr(now, key)
+            if was != new:
                 raise RunDirError(
-                    f"The {key} of {then.user_pool_id} was {was} when the run was begun and is {told} now.",
+                    f"The {key} of {then.user_pool_id} was {was} when the run was begun and is {new} now.",
                     "Set it back, or plan a new run.",
                 )
 

@@ -201,8 +201,10 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if len(preflight.lanes) > SHOWN:
         yield "", f"and {len(preflight.lanes) - SHOWN} more account Regions"
     if entries := preflight.job.pace.timetable:
-        told = [f"from {entry.begin} {_limit(entry.rate)}" for entry in sorted(entries, key=lambda entry: entry.begin)]
-        yield "Timetable", f"{', '.join(told)} ({preflight.job.pace.timezone or 'the time of this machine'})"
+        limits = [
+            f"from {entry.begin} {_limit(entry.rate)}" for entry in sorted(entries, key=lambda entry: entry.begin)
+        ]
+        yield "Timetable", f"{', '.join(limits)} ({preflight.job.pace.timezone or 'the time of this machine'})"
     if preflight.job.cluster.is_asked_for:
         yield "Cluster", preflight.job.cluster.scheduler or f"{preflight.job.cluster.local} processes here"
     if preflight.seconds is not None:

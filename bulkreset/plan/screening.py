@@ -28,7 +28,7 @@ def write_plan(
 
     Raises InputError if the input has no rows, cannot be read, or if its columns seem to be swapped.
     """
-    screen = RowValidator(job, protected, {pool: told.policy for pool, told in facts.items()})
+    screen = RowValidator(job, protected, {pool: pool_facts.policy for pool, pool_facts in facts.items()})
     read, file = 0, None
     carrying = bool(job.report.columns)
     for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():

@@ -1,4 +1,4 @@
-"""The one store of pool users: the list that becomes rows, the names to look up, and the findings, in a temporary file."""
+"""The one store of pool users, in a temporary file: the listed users, the names to look up, and the findings."""
 
 import os
 import sqlite3
@@ -223,7 +223,7 @@ class UserStore:
             self._db.executemany("INSERT OR IGNORE INTO left_out VALUES (?, ?)", names)
 
     def add_page(self, pool: str, part: str, users: Iterable[UserMatch], listed: int, token: str | None) -> int:
-        """List the chosen users of one page, except those excluded by any of their names, and store the part's progress.
+        """List the chosen users of a page, except those excluded by any of their names, and store the progress.
 
         `listed` is how many users the page has. Returns how many were not listed before.
         """

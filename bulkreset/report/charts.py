@@ -62,11 +62,11 @@ class _Plot:
             self.x(begin) + 1, self.y(value), width, height
         )
 
-    def draw(self, told: str, labels: Iterable[tuple[float, str]], shapes: Iterable[Markup]) -> Markup:
+    def draw(self, description: str, labels: Iterable[tuple[float, str]], shapes: Iterable[Markup]) -> Markup:
         """Return the chart with its axes, `labels` below it and the shapes."""
         parts = [
             Markup('<svg viewBox="0 0 {} {}" class="chart {}" role="img" aria-label="{}">').format(
-                self.size.width, self.size.height, self.size.name, told
+                self.size.width, self.size.height, self.size.name, description
             ),
             *(self.line("guide", [(self.begin, it), (self.end, it)]) for it in self.values),
             self.line("guide", [(self.begin, 0), (self.begin, self.values[-1])]),
@@ -81,21 +81,24 @@ class _Plot:
         return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(name, x, round(y, 1), text)
 
 
-def draw_timeline(course: Timeline, told: str) -> Markup:
-    """Return the rate over time as SVG, once for each kind of screen. `told` is the text for screen readers."""
-    return _each(lambda size: _draw_timeline(course, size, told))
+def draw_timeline(course: Timeline, description: str) -> Markup:
+    """Return the rate over time as SVG, once for each kind of screen. `description` is the text for screen readers."""
+    return _each(lambda size: _draw_timeline(course, size, description))
 
 
-def draw_latency_histogram(latency: LatencyHistogram, told: str) -> Markup:
-    """Return the latency histogram as SVG, once for each kind of screen. `told` is the text for screen readers."""
-    return _each(lambda size: _draw_latency_histogram(latency, size, told))
+def draw_latency_histogram(latency: LatencyHistogram, description: str) -> Markup:
+    """Return the latency histogram as SVG, once for each kind of screen.
+
+    `description` is the text for screen readers.
+    """
+    return _each(lambda size: _draw_latency_histogram(latency, size, description))
 
 
 def _each(draw: Callable[[_ChartSize], Markup]) -> Markup:
     return Markup("").join(draw(size) for size in CHART_SIZES)
 
 
-def _draw_timeline(course: Timeline, size: _ChartSize, told: str) -> Markup:
+def _draw_timeline(course: Timeline, size: _ChartSize, description: str) -> Markup:
     steps, begin = course.buckets, course.buckets[0].at_ms
     end = steps[-1].at_ms + course.width
     highest = max(max(step.finished, step.throttled, step.allowed or 0) for step in steps)
@@ -118,15 +121,19 @@ def _draw_timeline(course: Timeline, size: _ChartSize, told: str) -> Markup:
         shapes.append(plot.line("allowed", stairs(step.allowed or 0 for step in steps)))
     if course.ceiling is not None:
         shapes.append(plot.line("ceiling", [(begin, course.ceiling), (end, course.ceiling)]))
-    return plot.draw(told, [(at, _clock(at, end - begin)) for at in time_labels(begin, end, size.labels)], shapes)
+    return plot.draw(
+        description, [(at, _clock(at, end - begin)) for at in time_labels(begin, end, size.labels)], shapes
+    )
 
 
-def _draw_latency_histogram(latency: LatencyHistogram, size: _ChartSize, told: str) -> Markup:
+def _draw_latency_histogram(latency: LatencyHistogram, size: _ChartSize, description: str) -> Markup:
     # Bars of equal width make the axis logarithmic, because their limits are.
     edges = [latency.bars[0].least, *(bar.below for bar in latency.bars)]
     plot = _Plot(size, 0, len(latency.bars), axis_labels(max(bar.rows for bar in latency.bars), whole=True))
     labels = [(edges.index(edge), f"{edge:,}") for edge in edge_labels(edges, size.labels)]
-    return plot.draw(told, labels, [plot.bar(at, at + 1, bar.rows) for at, bar in enumerate(latency.bars) if bar.rows])
+    return plot.draw(
+        description, labels, [plot.bar(at, at + 1, bar.rows) for at, bar in enumerate(latency.bars) if bar.rows]
+    )
 
 
 def edge_labels(edges: Sequence[int], most: int) -> list[int]:

@@ -47,14 +47,14 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
     spent = run.sending_seconds
     passwords = f"{counts.get(Status.SET, 0):,} of {format_count(rows, 'password')}"
     verb = ("has" if rows == 1 else "have") + " been" if alive else "was" if rows == 1 else "were"
-    told = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
+    sentence = f"{passwords} {verb} set{' so far' if alive else f' in {format_duration(spent)}' if spent else ''}"
     left = [
         f"{format_count(step['failed'], 'user')} {BY_COLUMN[column].undone}"
         for column, step in steps.items()
         if step["failed"]
     ]
     rest = join_words([*_other_rows(counts), *left])
-    return f"{told}{'; ' + rest if rest else ''}.{undo_text(run)}"
+    return f"{sentence}{'; ' + rest if rest else ''}.{undo_text(run)}"
 
 
 def wave_text(number: int, wave: WaveFacts) -> str:

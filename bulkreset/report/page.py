@@ -62,9 +62,9 @@ def write_page(
     Raises RecordError if the journal cannot be read or the page cannot be written.
     """
     with journal.snapshot():
-        told = _page_values(journal, run_dir, alive=alive, redaction=redaction)
-    told |= {"refresh": refresh and max(1, round(refresh)), "written_at": utc_now()}
-    text = _template_environment().get_template("page.html").render(told)
+        values = _page_values(journal, run_dir, alive=alive, redaction=redaction)
+    values |= {"refresh": refresh and max(1, round(refresh)), "written_at": utc_now()}
+    text = _template_environment().get_template("page.html").render(values)
     with atomic_writer(path, redraw_advice(path, "html")) as file:
         file.write(text)
 

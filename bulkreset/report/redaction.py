@@ -57,10 +57,10 @@ class Redaction:
         hashed = self.redact_name(pool, canonical)
         if found.code or found.message or not (_is_a_word(pool) and _is_a_word(found.request_id)):
             names = {*_spellings(username), *_spellings(canonical)}
-            told: dict[str, Any] = {
+            withheld: dict[str, Any] = {
                 column: WITHHELD for column in _TOLD if _contains_name(getattr(found, column).casefold(), names)
             }
-            found = found._replace(**told)
+            found = found._replace(**withheld)
         return ReportRow(found[0], found[1], hashed, *found[3:-1], hashed)
 
     def withhold(self, found: ReportRow, cell: str) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,7 @@ from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
 REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
+LINES_AT_ONCE = 1000  # of a CSV file
 _SECOND = 1000  # milliseconds
 _TEXT = {1: "true", 0: "false", None: ""}
 _TRUTH = {1: True, 0: False, None: None}
@@ -32,7 +33,8 @@ _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many row
 class Carried:
     """Columns of the input that a report has behind its own.
 
-    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is withheld.
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is
+    withheld.
     """
 
     def __init__(
@@ -72,43 +74,45 @@ class ReportSpec:
     bom: bool = False
 
 
-def write_report(journal: Journal, path: Path, unsent: str, cut: ReportSpec | None = None, advice: str = "") -> None:
+def write_report(journal: Journal, path: Path, unsent: str, spec: ReportSpec | None = None, advice: str = "") -> None:
     """Write a report. `unsent` is the status shown for rows that were not sent.
 
     Raises RecordError if it cannot be written, with `advice` or, if that is empty, the advice for a run directory.
     """
     with atomic_bytes_writer(path, advice or redraw_advice(path)) as out:
-        stream_report(journal, out, unsent, cut)
+        stream_report(journal, out, unsent, spec)
 
 
-def stream_report(journal: Journal, out: IO[bytes], unsent: str, cut: ReportSpec | None = None) -> None:
+def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpec | None = None) -> None:
     """Write a report to an open file.
 
     Raises Refused for an unknown form, RecordError if the journal is damaged, OSError if the file cannot be written.
     """
-    cut = cut or ReportSpec()
-    if cut.form not in WRITERS:
-        raise Refused(f"This bulkreset cannot draw the report as {cut.form}.", f"Ask for one of {', '.join(WRITERS)}.")
-    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, cut.only)
-    if cut.bom:
+    spec = spec or ReportSpec()
+    if spec.form not in WRITERS:
+        raise Refused(f"This bulkreset cannot draw the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}.")
+    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
+    if spec.bom:
         out.write(codecs.BOM_UTF8)
     try:
         names = journal.state.job.get("report", {}).get("columns") or ()
-        carried = Carried(names, journal.read.carried(), cut.redaction) if names else NONE_CARRIED
+        carried = Carried(names, journal.read.carried(), spec.redaction) if names else NONE_CARRIED
         rows = carried.along(rows) if names else rows
-        WRITERS[cut.form](map(cut.redaction.redact_row, rows) if cut.redaction else rows, out, carried)
+        WRITERS[spec.form](map(spec.redaction.redact_row, rows) if spec.redaction else rows, out, carried)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes
         raise journal.damaged_error() from None
 
 
 def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
     """Write one line per row, for people and spreadsheets. No cell can run as a spreadsheet formula."""
-    writer = csv.writer(_LfWriter(out), lineterminator="\r\n")
-    writer.writerow((*REPORT_COLUMNS, *map(spreadsheet_safe, carried.names)))
-    if not carried.names:
-        writer.writerows(map(_csv_cells, rows))
-        return
-    writer.writerows((*_csv_cells(row), *map(spreadsheet_safe, carried.cells)) for row in rows)
+    lines: Iterator[tuple[Any, ...]] = map(_csv_cells, rows)
+    if carried.names:
+        lines = ((*cells, *map(spreadsheet_safe, carried.cells)) for cells in lines)
+    lines = chain([(*REPORT_COLUMNS, *map(spreadsheet_safe, carried.names))], lines)
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(some)  # no cell has a CR, which this line end would not quote
+        out.write(text.getvalue().encode())
 
 
 def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:
@@ -210,17 +214,6 @@ def _iso(unix_ms: int | None) -> str:
 @lru_cache(maxsize=64)
 def _second(unix: int) -> str:
     return format_iso(unix * _SECOND)[: -len("000Z")]
-
-
-class _LfWriter:
-    """Ends each row with LF. The csv module quotes a CR in a cell only if its own line end contains a CR."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, row: str) -> int:
-        """Write one row that ends with CRLF; the file gets LF."""
-        return self._file.write((row[:-2] + "\n").encode())
 
 
 class _CountingStream(io.RawIOBase):

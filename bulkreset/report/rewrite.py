@@ -54,22 +54,25 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
         form = wanted.form or _format_of(wanted.output) or own["format"]
         _require_consistent(form, wanted, out)
         redacted = bool(own["redact"]) if wanted.redacted is None else wanted.redacted
-        cut = ReportSpec(form, wanted.only, Redaction.load(home.redaction_key) if redacted else None, wanted.bom)
+        spec = ReportSpec(form, wanted.only, Redaction.load(home.redaction_key) if redacted else None, wanted.bom)
         if form == "html":
-            page = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
-            write_page(journal, page, home.path, alive=home.is_held(), redaction=cut.redaction)
+            page = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
+            write_page(journal, page, home.path, alive=home.is_held(), redaction=spec.redaction)
             return page
         unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
         if wanted.output == STANDARD_OUTPUT:
-            _stream(journal, out, unsent, cut)
+            _stream(journal, out, unsent, spec)
             return None
-        target = wanted.output or home.path / _default_name(cut, own_is_redacted=bool(own["redact"]))
-        write_report(journal, target, unsent, cut, "Make room, or name a file elsewhere." if wanted.output else "")
+        target = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
+        write_report(journal, target, unsent, spec, "Make room, or name a file elsewhere." if wanted.output else "")
     return target
 
 
 def rewrite_end(home: RunDir, journal: Journal) -> None:
-    """Write the summary and the page of an ended run again, after a fact about the run has changed. Raises RecordError."""
+    """Write the summary and the page of an ended run again, after a fact about the run has changed.
+
+    Raises RecordError.
+    """
     if journal.state.end is None:  # a crashed run has none
         return
     write_summary(build_summary(journal, journal.state.end), home.summary)
@@ -124,22 +127,22 @@ def _require_consistent(form: str, wanted: ReportRequest, out: int) -> None:
         raise Refused("Parquet is not for a terminal.", "Name a file with -o, or a pipe.")
 
 
-def _default_name(cut: ReportSpec, *, own_is_redacted: bool) -> str:
+def _default_name(spec: ReportSpec, *, own_is_redacted: bool) -> str:
     """Return the file name: the run's own if the report is complete and redacted alike, otherwise a different one."""
-    parts = ["report", *cut.only]
-    if (redacted := cut.redaction is not None) != own_is_redacted:
+    parts = ["report", *spec.only]
+    if (redacted := spec.redaction is not None) != own_is_redacted:
         parts.append("redacted" if redacted else "usernames")
-    if cut.bom:
+    if spec.bom:
         parts.append("excel")
-    return f"{'-'.join(parts)}.{cut.form}"
+    return f"{'-'.join(parts)}.{spec.form}"
 
 
-def _stream(journal: Journal, out: int, unsent: str, cut: ReportSpec) -> None:
+def _stream(journal: Journal, out: int, unsent: str, spec: ReportSpec) -> None:
     """Write to the file descriptor directly: a stream may ignore errors, and a partial report would look complete."""
     try:
         with open(out, "wb", closefd=False) as stream:
             stream_report(
-                journal, cast("IO[bytes]", _TerminalWriter(stream)) if os.isatty(out) else stream, unsent, cut
+                journal, cast("IO[bytes]", _TerminalWriter(stream)) if os.isatty(out) else stream, unsent, spec
             )
     except BrokenPipeError:  # the reader closed the pipe, as `head` does
         return

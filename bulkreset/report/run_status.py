@@ -27,9 +27,9 @@ class RunStatus:
     is the rows finished per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
     `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
     while the run is running and after a crash. `undo` says that the run was undone; `waves` says how far the users of
-    each wave are. `commands` are the commands that continue the run. `control` are the orders that were given to the run
-    while it worked, the oldest first.
-    If the plan is not complete, `rows` and `counts` cover only the rows read so far.
+    each wave are. `commands` are the commands that continue the run. `control` are the orders that were given to the
+    run while it worked, the oldest first. If the plan is not complete, `rows` and `counts` cover only the rows read so
+    far.
     """
 
     run_dir: str

@@ -101,7 +101,10 @@ def lane_summaries(journal: Journal, *, public: bool = True) -> tuple[LaneSummar
 
 
 def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = None) -> Summary:
-    """Build the summary from the journal, so that it shows only what was committed. `found` are its counts, if known."""
+    """Build the summary from the journal, so that it shows only what was committed.
+
+    `found` are its counts, if known.
+    """
     state = journal.state
     found = journal.read.counts() if found is None else found
     counts = public_counts(found, dry_run=state.is_dry_run)

@@ -140,7 +140,10 @@ def _bars(found: Sequence[tuple[int, int]]) -> Iterator[LatencyBar]:
 
 
 def _bar_edges(lowest: int, highest: int) -> list[int]:
-    """Return the edges of at most BARS bars, in whole ms. Below 10 ms a bar is one ms or more; the first may begin at 0."""
+    """Return the edges of at most BARS bars, in whole ms.
+
+    Below 10 ms a bar is one ms or more; the first may begin at 0.
+    """
     edges: list[int] = []
     for decade in _DECADES:
         powers = range(len(str(highest)) + 1)

@@ -106,7 +106,7 @@ def _verify_run(
     require_described_pools(pools)
     clock = SystemClock()
     pacers = listing_pacers(job, [*group_by_quota(sessions, callers).values()], clock)
-    directories = {pool: UserLister(sessions[pool], told) for pool, told in pools.items()}
+    directories = {pool: UserLister(sessions[pool], pool_facts) for pool, pool_facts in pools.items()}
 
     def seen(made: int, calls: int) -> None:
         ui.on_lookup_progress(made, calls)

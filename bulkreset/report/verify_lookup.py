@@ -34,7 +34,9 @@ def look_up_set_users(
     seen: Callable[[int, int], None],
     since: int = 0,
 ) -> None:
-    """Find the user of every row that was set at `since` or later (Unix milliseconds). Calls `seen(calls made, estimated calls)`, which may raise to stop.
+    """Find the user of every row that was set at `since` or later (Unix milliseconds).
+
+    Calls `seen(calls made, estimated calls)`, which may raise to stop.
 
     Raises TargetError if listing users was denied, ServiceError if the listing failed, RecordError if the lookup cannot
     be stored.

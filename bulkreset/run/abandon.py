@@ -18,7 +18,8 @@ from bulkreset.statuses import EXTRACTED, count_of, public_counts
 class AbandonedRun:
     """A run that was given up. `counts` are its rows by status; of `perhaps_set` rows the users are set, or may be.
 
-    `mirror` is the address of its mirror in S3, "" if it has none. `from_pool`: its rows are the pools' users, not an input.
+    `mirror` is the address of its mirror in S3, "" if it has none. `from_pool`: its rows are the pools' users, not an
+    input.
     """
 
     run_dir: Path

@@ -49,7 +49,8 @@ SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 def apply(context: RunContext, preflight: Preflight) -> None:
     """Send until all rows are finished.
 
-    Raises Interrupted, TimeLimit, RowLimit if the row limit leaves rows unsent, ServiceError, RecordError, GuardTripped.
+    Raises Interrupted, TimeLimit, RowLimit if the row limit leaves rows unsent, ServiceError, RecordError,
+    GuardTripped.
     """
     journal = context.journal
     if context.job.report.redact:
@@ -215,7 +216,10 @@ def _enter_lanes(context: RunContext, preflight: Preflight) -> SharedLanes:
 
 
 def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | None:
-    """Return what limits the lanes to what their users leave, if the job asks for it. The emulator has no other users."""
+    """Return what limits the lanes to what their users leave, if the job asks for it.
+
+    The emulator has no other users.
+    """
     pace = context.job.pace
     if not pace.yield_to_users or context.service:
         return None

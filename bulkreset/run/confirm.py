@@ -17,7 +17,8 @@ from bulkreset.run.context import RunContext
 def confirm(context: RunContext, preflight: Preflight) -> bool:
     """Return whether there is anything to send; a dry run sends nothing.
 
-    Raises ServiceError if a pool cannot be used, GuardTripped if the run is too large, NotConfirmed if it was not confirmed.
+    Raises ServiceError if a pool cannot be used, GuardTripped if the run is too large, NotConfirmed if it was not
+    confirmed.
     """
     _require_sendable(context, preflight)
     journal = context.journal

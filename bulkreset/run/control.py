@@ -17,10 +17,10 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import ControlFacts, Phase, RunState
 from bulkreset.log import Log
-from bulkreset.run.control_file import NAME, ControlRefused, Order, add_order, in_force, read_orders, row_limit
+from bulkreset.run.control_file import NAME, ControlOrder, ControlRefused, add_order, in_force, read_orders, row_limit
 from bulkreset.send.ceiling import Limit
 
-LOOK_SECONDS: Final = 0.5  # between two looks at the file
+LOOK_AT_ORDERS_SECONDS: Final = 0.5  # between two looks at the file
 SIGNAL: Final = "SIGUSR1"
 _VALUES: Final = {
     "rate": f'A rate is {SLOWEST:g} to {FASTEST:g} calls per second, or "auto".',
@@ -48,11 +48,11 @@ class RunControl:
         self._toggles = stop.pause_toggles
         self._recorded = 0
         self._refused = ""
-        self.orders: Sequence[Order] = ()
+        self.orders: Sequence[ControlOrder] = ()
 
     def look(self, *, at_once: bool = False) -> None:
-        """Read the orders if LOOK_SECONDS have passed, or `at_once`. An order to stop requests it of the cancel token."""
-        if not at_once and self._clock.now() < self._looked_at + LOOK_SECONDS:
+        """Read the orders if it is time, or `at_once`. An order to stop requests it of the cancel token."""
+        if not at_once and self._clock.now() < self._looked_at + LOOK_AT_ORDERS_SECONDS:
             return
         with self._lock:
             self._looked_at = self._clock.now()
@@ -94,7 +94,7 @@ class RunControl:
     def _toggle(self) -> None:
         """Pause if anything may leave, else continue, as an order of the signal."""
         paused = in_force(self.orders, "").paused
-        order = Order(at=utc_now(), by=f"{operator()} ({SIGNAL})", paused=not paused)
+        order = ControlOrder(at=utc_now(), by=f"{operator()} ({SIGNAL})", paused=not paused)
         try:
             self.orders = add_order(self._folder, self._execution(), order)
         except BulkresetError as error:  # the order is in force all the same
@@ -102,7 +102,7 @@ class RunControl:
             self.orders = [*self.orders, order]
 
 
-def new_order(lane: str = "", **changes: Any) -> Order:  # noqa: ANN401  (the fields of Order)
+def new_order(lane: str = "", **changes: Any) -> ControlOrder:  # noqa: ANN401  (the fields of ControlOrder)
     """Return an order of this user, given now. A change of None is left out. Raises Refused if it is not one."""
     given = {name: value for name, value in changes.items() if value is not None}
     if not given:
@@ -110,13 +110,13 @@ def new_order(lane: str = "", **changes: Any) -> Order:  # noqa: ANN401  (the fi
     if lane and given.keys() & {"limit", "stop"}:
         raise Refused("A limit of rows and a stop are for the whole run.", "Leave out the lane.")
     try:
-        return Order(at=utc_now(), by=operator(), lane=lane, **given)
+        return ControlOrder(at=utc_now(), by=operator(), lane=lane, **given)
     except ValidationError as error:
         name = error.errors()[0]["loc"][0]
         raise Refused(f"{(changes | {'lane': lane})[str(name)]!r} is no {name}.", _VALUES.get(str(name), "")) from None
 
 
-def give_order(run_dir: Path, order: Order) -> tuple[RunState, Sequence[Order]]:
+def give_order(run_dir: Path, order: ControlOrder) -> tuple[RunState, Sequence[ControlOrder]]:
     """Add an order for the process that works on the run; return the run's state and all orders.
 
     Raises Refused if no process of this user works on the run, or if it cannot follow.
@@ -142,7 +142,7 @@ def is_sending(state: RunState) -> bool:
     return state.phase is Phase.APPLYING
 
 
-def orders_of(run_dir: Path) -> tuple[RunState, Sequence[Order]]:
+def orders_of(run_dir: Path) -> tuple[RunState, Sequence[ControlOrder]]:
     """Return a running run's state, and the orders for it. Raises Refused as `give_order` does."""
     home, state = _running(run_dir)
     try:
@@ -158,5 +158,10 @@ def _running(run_dir: Path) -> tuple[RunDir, RunState]:
         raise Refused(
             f"No process works on the run {run_dir}, so there is nothing to control.",
             "An order holds for one execution; resume takes --rate, --share and --limit.",
+        )
+    if state.end:  # it writes its reports, or a resume has not begun its own execution yet
+        raise Refused(
+            "The run's last execution has ended, and no new one has begun yet.",
+            "Look at it with bulkreset status, and give the order when it works.",
         )
     return home, state

@@ -28,7 +28,7 @@ class ControlRefused(Exception):
     """The file is not one that this user's commands have written. The text says why."""
 
 
-class Order(BaseModel):
+class ControlOrder(BaseModel):
     """One order: who gave it and when, and what it changes. What is None stays as it is.
 
     `lane` is "ACCOUNT/REGION", or "" for all lanes. `limit` (rows) and `stop` are for the whole run.
@@ -65,7 +65,7 @@ class _Content(BaseModel):
 
     version: Literal[1]
     execution: str
-    orders: Annotated[tuple[Order, ...], Field(max_length=MAX_ORDERS)]
+    orders: Annotated[tuple[ControlOrder, ...], Field(max_length=MAX_ORDERS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class InForce:
             yield Limit(quota * self.share, CONTROL)
 
 
-def in_force(orders: Iterable[Order], lane: str) -> InForce:
+def in_force(orders: Iterable[ControlOrder], lane: str) -> InForce:
     """Return what is in force for a lane: the latest order for it or for all lanes counts."""
     found = InForce()
     for order in orders:
@@ -98,12 +98,12 @@ def in_force(orders: Iterable[Order], lane: str) -> InForce:
     return found
 
 
-def row_limit(orders: Iterable[Order]) -> int | None:
+def row_limit(orders: Iterable[ControlOrder]) -> int | None:
     """Return the row limit of the latest order that has one."""
     return next((order.limit for order in reversed([*orders]) if order.limit is not None), None)
 
 
-def read_orders(folder: Path, execution: str) -> Sequence[Order]:
+def read_orders(folder: Path, execution: str) -> Sequence[ControlOrder]:
     """Return the orders for an execution; none if there is no file, or if it is for another execution.
 
     Raises ControlRefused if the file is a link, or if anybody but this user owns it or may read or write it.
@@ -135,7 +135,7 @@ def read_orders(folder: Path, execution: str) -> Sequence[Order]:
     return content.orders if content.execution == execution else ()
 
 
-def add_order(folder: Path, execution: str, order: Order) -> Sequence[Order]:
+def add_order(folder: Path, execution: str, order: ControlOrder) -> Sequence[ControlOrder]:
     """Add an order for an execution and return all of them.
 
     Raises RunDirError if it cannot be written, Refused if there are MAX_ORDERS. Commands that run at once do not lose
@@ -150,8 +150,8 @@ def add_order(folder: Path, execution: str, order: Order) -> Sequence[Order]:
             if len(known) >= MAX_ORDERS:
                 raise Refused(f"This execution has had {MAX_ORDERS:,} orders.", "Stop it, and resume it.")
             orders = [*known, order]
-            told = [one.model_dump(mode="json", exclude_none=True) for one in orders]
-            body = json.dumps({"version": 1, "execution": execution, "orders": told}, indent=1)
+            listed = [one.model_dump(mode="json", exclude_none=True) for one in orders]
+            body = json.dumps({"version": 1, "execution": execution, "orders": listed}, indent=1)
             with atomic_file(folder / NAME) as file:
                 file.write(body.encode())
     except OSError as error:

@@ -26,8 +26,9 @@ LONG_REPORT_ROWS = 100_000  # a report of more rows takes seconds, for which a s
 def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     """Write the reports from the journal, however the run ended; `error` is what ended it early.
 
-    The log, the reports and the exit code agree. If a stop is requested, a long report and the page are not written. If a report, the page or the mirror cannot be written, that error
-    counts as what stopped the run, and the run can be resumed. Raises RecordError if the end cannot be recorded.
+    The log, the reports and the exit code agree. After a stop request, a long report and the page are left out. If a
+    report, the page or the mirror cannot be written, that error counts as what stopped the run, and the run can be
+    resumed. Raises RecordError if the end cannot be recorded.
     """
     write = context.journal.write
     if isinstance(error, Interrupted):
@@ -135,11 +136,11 @@ def _without_reports(context: RunContext, error: BulkresetError, rows: int) -> B
 
 def _write_reports(context: RunContext) -> None:
     home, journal, asked = context.home, context.journal, context.job.report
-    cut = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
+    spec = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
     unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
-    write_report(journal, home.path / journal.state.report_name, unsent, cut)
+    write_report(journal, home.path / journal.state.report_name, unsent, spec)
     if asked.html:
-        write_page(journal, home.page, home.path, redaction=cut.redaction)
+        write_page(journal, home.page, home.path, redaction=spec.redaction)
 
 
 def _log_finished(context: RunContext, summary: Summary, error: BulkresetError | None) -> None:

@@ -18,8 +18,8 @@ _PART = 20  # writing the page takes at most so small a part of the time
 def live_page(context: RunContext) -> Iterator[None]:
     """Write the page every `report.live` seconds while the block runs; do nothing if that is unset.
 
-    Reading many rows takes time, so the page is written less often if that is needed. A failure does not change the run:
-    the first one is logged.
+    Reading many rows takes time, so the page is written less often if that is needed. A failure does not change the
+    run: the first one is logged.
     """
     asked = context.job.report
     if asked.live is None:

@@ -37,7 +37,10 @@ def _unsettled(settle: float, places: Sequence[InputFile], now: float) -> Iterat
 
 
 def _changed_at(place: InputFile) -> float:
-    """Return when an input was last written or renamed. A copy may keep the time of the original, but not that of the inode."""
+    """Return when an input was last written or renamed.
+
+    A copy may keep the time of the original, but not that of the inode.
+    """
     if isinstance(place, S3Object):
         return place.met.modified
     *_, written, changed = place.identity()

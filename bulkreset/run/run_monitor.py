@@ -57,14 +57,14 @@ class RunMonitor:
         """Return the seconds until the run's time limit, after which workers start no call."""
         return self._guards.seconds_left()
 
-    def on_result(self, place: LaneKey, told: OperationResult) -> None:
+    def on_result(self, place: LaneKey, result: OperationResult) -> None:
         """Pass a result to the guards before it is committed."""
-        if isinstance(told, Outcome):
-            self._guards.add([told], place.number)
+        if isinstance(result, Outcome):
+            self._guards.add([result], place.number)
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
+    def on_committed(self, results: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Count, log and show committed results."""
-        for lane, outcome in told:
+        for lane, outcome in results:
             self._steering.on_committed(lane, outcome)
             if isinstance(outcome, StepOutcome):
                 self._steps[lane.key.number][outcome.step].on_settled(outcome)

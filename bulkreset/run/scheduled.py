@@ -53,7 +53,8 @@ def run_job(
     """Run a job in the new run directory `path` (default: in RUNS). Yields the end of each run.
 
     A job without a state runs once. With a state it runs each input once: it may finish an earlier run first, and it
-    runs nothing if no input is new; `left_out` is filled with the inputs that it does not run. Raises the errors of `start` and `ScheduledJob.run`.
+    runs nothing if no input is new; `left_out` is filled with the inputs that it does not run. Raises the errors of
+    `start` and `ScheduledJob.run`.
     """
     if job.schedule.state:
         scheduled = ScheduledJob(job, job.schedule.state, options, ui, stop, left_out=left_out)
@@ -170,7 +171,10 @@ class ScheduledJob:
         return end
 
     def _gives_up(self, path: Path) -> bool:
-        """Give up the unfinished run if the job has changed since and it has set nobody. Return whether it was given up."""
+        """Give up the unfinished run if the job has changed since and it has set nobody.
+
+        Return whether it was given up.
+        """
         changed = _changed_keys(path, self._job)
         if not changed:
             return False
@@ -233,7 +237,7 @@ class ScheduledJob:
         return True
 
     def _start_run(self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False) -> Iterator[RunEnd]:
-        with self._report_execution(counts=remembered) as told:
+        with self._report_execution(counts=remembered) as report:
             new = self._new_inputs()
             for sentence in self.left_out.set_aside:
                 self._ui.notice(sentence)
@@ -247,7 +251,7 @@ class ScheduledJob:
                         or "Look at the export; then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
-                    told.idle()
+                    report.idle()
                 return
         yield self._run_readable(new, named, remembered=remembered)
 
@@ -350,7 +354,7 @@ class ScheduledJob:
         return [place for place in new if place.where not in held and place.where not in aside]
 
     def _is_own(self, where: Location) -> bool:
-        """Return whether a file in the place of the inputs is the schedule's own: state, lock, marker, or finished input."""
+        """Return whether a file beside the inputs is the schedule's own: state, lock, marker, or finished input."""
         schedule, path = self._job.schedule, str(where).rstrip("/")
         done = str(schedule.done).rstrip("/") if schedule.done else None
         own = {f"{self._kept.where}{suffix}" for suffix in ("", ".lock", ".lease")}
@@ -365,8 +369,8 @@ class ScheduledJob:
             key = spec.identity.stat() if spec.identity else None
         except OSError:
             key = None
-        told = spec.model_dump(mode="json", exclude={"path"}) | {"key": key and [key.st_size, key.st_mtime_ns]}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        settings = spec.model_dump(mode="json", exclude={"path"}) | {"key": key and [key.st_size, key.st_mtime_ns]}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def _is_known(self, place: InputFile) -> bool:
         was = self._state.completed.get(str(place.where))

@@ -15,7 +15,7 @@ from bulkreset.send.ceiling import JOB, Limit, lowest
 from bulkreset.send.lane import LaneProtocol
 from bulkreset.send.operations import OperationResult
 
-LOOK_SECONDS: Final = 0.5  # between two looks at the limits
+LOOK_AT_LIMITS_SECONDS: Final = 0.5  # between two looks at the limits
 
 
 class LimitSource(Protocol):
@@ -38,7 +38,7 @@ class Steered:
 
 
 class Steering:
-    """Looks at all limits every LOOK_SECONDS, on the coordinator's thread, and sets the ceilings that have changed.
+    """Looks at all limits every LOOK_AT_LIMITS_SECONDS, on the coordinator's thread, and sets changed ceilings.
 
     `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
     a lane that is paused has no results to be committed with. `orders` returns the events of new orders.
@@ -72,7 +72,7 @@ class Steering:
 
     def check(self) -> None:
         """Set the ceilings that have changed since the last look. Raises RecordError."""
-        if self._clock.now() < self._looked_at + LOOK_SECONDS:
+        if self._clock.now() < self._looked_at + LOOK_AT_LIMITS_SECONDS:
             return
         self._looked_at = self._clock.now()
         changed = [lane for lane in self._lanes if self._steer(lane)]

@@ -339,14 +339,14 @@ class _PoolUndo:
 
     def _wait_while(self, status: RecoveryStatus, what: str) -> PoolRestore:
         known = self._known
-        began, wait, told = self._clock.unix_ms(), FIRST_WAIT, 0.0
+        began, wait, notice_after = self._clock.unix_ms(), FIRST_WAIT, 0.0
         recovery = self._recoveries.describe(known.restore_id if known else "")
         while recovery.status in {status, RecoveryStatus.TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE}:
             spent = (self._clock.unix_ms() - began) / 1000
-            if not told or spent >= told:
+            if not notice_after or spent >= notice_after:
                 late = "" if recovery.status is status else f" ({recovery.status}: AWS support can help)"
                 self._ui.notice(f"{what}: {format_duration(spent)} so far{late}.")
-                told = max(2 * spent, LONGEST_WAIT)
+                notice_after = max(2 * spent, LONGEST_WAIT)
             self._clock.wait(self._stop, wait)
             wait = min(2 * wait, LONGEST_WAIT)
             recovery = self._recoveries.describe(recovery.restore_id)

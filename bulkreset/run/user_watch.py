@@ -1,4 +1,4 @@
-"""Follows the users' own calls in CloudWatch while a run sends, and limits each lane to what they leave."""
+"""Follows the users' own calls in CloudWatch, and limits each lane to the part of the quota that users do not need."""
 
 import threading
 import time
@@ -44,7 +44,9 @@ class _Category:
 
 
 class UserWatch:
-    """A source of limits: what the users leave. Without data or permission there is no limit; the log says so once.
+    """A source of limits: the part of the quota that users do not need.
+
+    Without data or permission there is no limit; the log says so once.
 
     `lanes` are sessions by "ACCOUNT/REGION", `calls` the kinds of calls that the run makes. Calls of other runs and of
     earlier executions count as the users'.

@@ -11,7 +11,10 @@ PAUSED: Final = "paused"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit on a lane's calls per second, and its reason. A `rate` of None is no limit; 0 means that nothing leaves."""
+    """A limit on a lane's calls per second, and its reason.
+
+    A `rate` of None is no limit; 0 means that nothing leaves.
+    """
 
     rate: float | None
     reason: str

@@ -50,10 +50,10 @@ class RunObserver(Protocol):
     def check(self) -> None:
         """Raise if all sending must stop."""
 
-    def on_result(self, place: LaneKey, told: OperationResult) -> None:
+    def on_result(self, place: LaneKey, result: OperationResult) -> None:
         """Handle a result before it is committed."""
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
+    def on_committed(self, results: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Handle results that were just committed."""
 
     def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
@@ -88,7 +88,7 @@ class Coordinator:
 
     def __init__(
         self,
-        ledger: EventSink,
+        journal: EventSink,
         clock: Clock,
         results: Results,
         watch: RunObserver,
@@ -97,7 +97,7 @@ class Coordinator:
         together: bool = False,
     ) -> None:
         self.stopped: dict[int, Stopped] = {}  # by lane key number, in the order of the stops
-        self._journal = ledger
+        self._journal = journal
         self._clock = clock
         self._results = results
         self._observer = watch
@@ -109,12 +109,12 @@ class Coordinator:
         self._crash: BaseException | None = None
         self._shutting_down = False
 
-    def run(self, feeds: Sequence[LaneInput]) -> None:
+    def run(self, inputs: Sequence[LaneInput]) -> None:
         """Send all rows. Raises RecordError, the observer's errors and, at the end, the first error that stopped lanes.
 
         On any stop, calls in flight are finished and recorded before this raises.
         """
-        self._inputs = feeds
+        self._inputs = inputs
         try:
             while True:
                 self._observer.check()
@@ -205,8 +205,8 @@ class Coordinator:
 
     def _commit(self, claims: Sequence[Claimed] = ()) -> None:
         self._journal.commit([*(outcome for _, outcome in self._results_to_commit), *claims])
-        told, self._results_to_commit = self._results_to_commit, []
-        self._observer.on_committed(told)
+        results, self._results_to_commit = self._results_to_commit, []
+        self._observer.on_committed(results)
 
     def _mirror_claims(self, taken: Sequence[tuple[LaneProtocol[Any], Sequence[Any]]]) -> None:
         """Mirror the claims of these rows. If that fails, none of them was sent, so they are returned as unsent."""
@@ -214,9 +214,9 @@ class Coordinator:
             self._journal.ensure_mirrored()
         except BaseException:
             for lane, rows in taken:
-                errand = lane.operation
-                if errand.needs_claim:
-                    self._results_to_commit += [(lane, errand.settle(row, errand.begin(row), 1)) for row in rows]
+                operation = lane.operation
+                if operation.needs_claim:
+                    self._results_to_commit += [(lane, operation.settle(row, operation.begin(row), 1)) for row in rows]
             raise
 
     def _stop_lane(self, place: LaneKey, error: Stopped) -> None:

@@ -29,8 +29,8 @@ def open_lister(session: TargetSession) -> UserLister:
 class ListedEvidence:
     """Decides whether a lost call has set the password of a row: looks its user up with ListUsers, which costs nothing.
 
-    It has its own pace, and ends early when `stop` is set. All threads of a lane share it; a pool's client is created at
-    the first look-up.
+    It has its own pace, and ends early when `stop` is set. All threads of a lane share it; a pool's client is created
+    at the first look-up.
     """
 
     def __init__(

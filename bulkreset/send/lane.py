@@ -120,7 +120,7 @@ class Lane(LaneProtocol[T]):
 
     def __init__(
         self,
-        errand: Operation[T],
+        operation: Operation[T],
         pacer: Pacer,
         pace: PaceConfig,
         clock: Clock,
@@ -129,7 +129,7 @@ class Lane(LaneProtocol[T]):
         carries: int = UNPACED_RATE,
         permit: SendPermit | None = None,
     ) -> None:
-        super().__init__(errand, place or LaneKey())
+        super().__init__(operation, place or LaneKey())
         self.pacer: Pacer = pacer
         self._pace = pace
         self._clock = clock

@@ -37,7 +37,10 @@ class AttemptState:
 
     @property
     def tries(self) -> int:
-        """Return the attempts of the present call. A step with several calls has made `attempts_before` for the others."""
+        """Return the attempts of the present call.
+
+        A step with several calls has made `attempts_before` for the others.
+        """
         return self.attempts - self.attempts_before
 
 
@@ -62,7 +65,7 @@ class Operation(Protocol[T_contra]):
     def send(self, what: T_contra) -> Response:
         """Send one attempt and return its response."""
 
-    def settle(self, what: T_contra, tally: AttemptState, max_attempts: int) -> OperationResult:
+    def settle(self, what: T_contra, state: AttemptState, max_attempts: int) -> OperationResult:
         """Return the outcome after the last attempt. Without an attempt, the row counts as returned unsent."""
 
 
@@ -93,48 +96,48 @@ class SetPassword:
         """Send one attempt and return its response."""
         return self._transports[what.pool].set_password(what)
 
-    def settle(self, what: Row, tally: AttemptState, max_attempts: int) -> Outcome:
+    def settle(self, what: Row, state: AttemptState, max_attempts: int) -> Outcome:
         """Return the row's outcome. May look its user up, which takes some seconds at most."""
-        status, message = self._status(what, tally, max_attempts)
-        answer = tally.response or Response(Disposition.NOT_SENT)
+        status, message = self._status(what, state, max_attempts)
+        answer = state.response or Response(Disposition.NOT_SENT)
         given_back = status is Status.READY
         return Outcome(
             row=what.number,
             status=status,
             code="" if given_back or status is Status.SET else answer.code,
             message=message,
-            attempts=tally.attempts,
-            throttled=tally.throttled,
-            in_doubt=tally.was_in_doubt,
-            latency_ms=None if tally.latency is None else round(tally.latency * 1000),
+            attempts=state.attempts,
+            throttled=state.throttled,
+            in_doubt=state.was_in_doubt,
+            latency_ms=None if state.latency is None else round(state.latency * 1000),
             request_id=answer.request_id,
-            started_at=what.doubted_since or tally.started_at if what.was_in_doubt else tally.started_at,
-            finished_at=tally.finished_at,
+            started_at=what.doubted_since or state.started_at if what.was_in_doubt else state.started_at,
+            finished_at=state.finished_at,
         )
 
-    def _status(self, what: Row, tally: AttemptState, max_attempts: int) -> tuple[Status, str]:
+    def _status(self, what: Row, state: AttemptState, max_attempts: int) -> tuple[Status, str]:
         """Return the row's status after its last attempt, and the message for it."""
-        answer = tally.response
+        answer = state.response
         if answer is not None:
             if answer.disposition is Disposition.DONE:
                 return Status.SET, ""
             if answer.disposition is Disposition.REFUSED:
-                if answer.code == HISTORY_VIOLATION and tally.was_in_doubt:
-                    return self._by_evidence(what, tally, answer)
-                return Status.FAILED, _with_doubt(answer.message) if tally.was_in_doubt else answer.message
-        if tally.outcome_unknown:
+                if answer.code == HISTORY_VIOLATION and state.was_in_doubt:
+                    return self._by_evidence(what, state, answer)
+                return Status.FAILED, _with_doubt(answer.message) if state.was_in_doubt else answer.message
+        if state.outcome_unknown:
             return Status.IN_DOUBT, answer.message if answer else ""
-        if answer is None or answer.disposition in FATAL_SET or tally.attempts < max_attempts:
+        if answer is None or answer.disposition in FATAL_SET or state.attempts < max_attempts:
             return Status.READY, ""
-        given_up = f"given up after {tally.attempts} attempts: {answer.message}"
-        return Status.FAILED, _with_doubt(given_up) if tally.was_in_doubt else given_up
+        given_up = f"given up after {state.attempts} attempts: {answer.message}"
+        return Status.FAILED, _with_doubt(given_up) if state.was_in_doubt else given_up
 
-    def _by_evidence(self, what: Row, tally: AttemptState, answer: Response) -> tuple[Status, str]:
+    def _by_evidence(self, what: Row, state: AttemptState, answer: Response) -> tuple[Status, str]:
         """Return `set` if the user was changed after the call whose answer was lost, else `in_doubt` and why."""
         if self._evidence is None:
             missing = "a generated password is not looked up"
         else:
-            missing = self._evidence.missing(what, tally.doubted_since)
+            missing = self._evidence.missing(what, state.doubted_since)
         if not missing:
             return Status.SET, _ALREADY_SET
         return Status.IN_DOUBT, f"{_with_doubt(answer.message)}, but {missing}"
@@ -204,21 +207,24 @@ class TakeStep:
         return answer
 
     def _is_about_user(self, answer: Response, what: StepTask) -> bool:
-        """Return whether an answer says that something of the user is not found. For a missing pool it names the pool."""
+        """Return whether an answer says that something of the user is not found.
+
+        For a missing pool it names the pool.
+        """
         return answer.code in self._step.gone and what.pool not in answer.message
 
-    def settle(self, what: StepTask, tally: AttemptState, max_attempts: int) -> StepOutcome:
+    def settle(self, what: StepTask, state: AttemptState, max_attempts: int) -> StepOutcome:
         """Return the outcome of the step; the row stays set."""
-        step, answer = self._step, tally.response
-        outcome = partial(StepOutcome, step.name, what.number, attempts=tally.attempts, throttled=tally.throttled)
+        step, answer = self._step, state.response
+        outcome = partial(StepOutcome, step.name, what.number, attempts=state.attempts, throttled=state.throttled)
         if answer is not None and answer.disposition is Disposition.DONE:
             return outcome(done=True)
         refused = answer is not None and answer.disposition is Disposition.REFUSED
-        if answer is None or not (refused or (answer.disposition not in FATAL_SET and tally.tries >= max_attempts)):
+        if answer is None or not (refused or (answer.disposition not in FATAL_SET and state.tries >= max_attempts)):
             return outcome(done=None)
-        tries = "" if refused else f" after {tally.tries} attempts"
+        tries = "" if refused else f" after {state.tries} attempts"
         why = f": {answer.message}" if answer.message else ""
         message = f"the password was set; only the {step.noun} failed{tries}{why}"
-        if tally.was_in_doubt:
+        if state.was_in_doubt:
             message = f"{message.rstrip('.')}; an answer was lost, so {step.perhaps}"
         return outcome(done=False, code=answer.code, message=message)

@@ -15,7 +15,7 @@ IDLE_SECONDS = 0.05
 OPENING_SECONDS = 0.25  # the longest time to open a connection that is taken for the usual one
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
-LOOK_SECONDS = 0.25  # how long a thread waits for a slot before it looks whether the ceiling has changed
+LOOK_AT_CEILING_SECONDS = 0.25  # how long a thread waits for a slot before it looks whether the ceiling has changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Pacer:
     that is stopped in between. After a break of the network, or a stop, many such calls would leave at once: `is_late`
     says which ones must wait for a new slot.
 
-    `set_ceiling` applies at once. The part of an interval that is left until the next slot is left at the new rate, too,
-    so a window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of 0
-    nothing leaves.
+    `set_ceiling` applies at once. The part of an interval that is left until the next slot is left at the new rate,
+    too, so a window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of
+    0 nothing leaves.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class Pacer:
             while True:
                 slot = max(self._next, asked)
                 left = slot - self._clock.now()
-                if self._clock.wait(stop, min(left, LOOK_SECONDS)):
+                if self._clock.wait(stop, min(left, LOOK_AT_CEILING_SECONDS)):
                     return False
-                if left > LOOK_SECONDS:  # the ceiling may have changed
+                if left > LOOK_AT_CEILING_SECONDS:  # the ceiling may have changed
                     continue
                 with self._lock:
                     if self.ceiling is None:
@@ -168,7 +168,10 @@ class Pacer:
             return True
 
     def is_late(self, started: float, *, connected: bool) -> bool:
-        """Return whether a call that took its slot at `started` leaves too late. `connected`: it opened a connection."""
+        """Return whether a call that took its slot at `started` leaves too late.
+
+        `connected`: it opened a connection.
+        """
         if self.ceiling is None:
             return False
         if not connected:

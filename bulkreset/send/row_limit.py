@@ -7,9 +7,9 @@ from bulkreset.send.coordinator import RowSource
 
 
 class RowBudget:
-    """The number of rows that may still be sent in all lanes together; None without a limit. `taken` counts the others.
+    """The number of rows that may still be sent in all lanes together; None without a limit.
 
-    `by` says what limits them.
+    `taken` is how many were taken. `by` says what limits them.
     """
 
     def __init__(self, rows: int | None, by: str = "") -> None:

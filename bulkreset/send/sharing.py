@@ -1,4 +1,4 @@
-"""Runs that send in the same account and Region detect each other: on this machine by locked files in the user's state folder."""
+"""Shares a lane's rate among runs of one machine: each holds a locked file in the user's state folder."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from bulkreset.log import Log
 from bulkreset.send.ceiling import Limit
 
 SHARED: Final = "shared"
-LOOK_SECONDS: Final = 1.0  # between two looks at a folder
+LOOK_AT_FOLDER_SECONDS: Final = 1.0  # between two looks at a folder
 _SUFFIX: Final = ".lock"
 
 Mode = Literal["split", "wait", "refuse"]
@@ -38,7 +38,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, own: str, found: Mapping[str, tuple[str, int]]) -> Self:
-        """Return what a run with the name `own` knows if it finds these runs: what they are, and by how many they split."""
+        """Return what the run named `own` knows if it finds these runs: which they are, and by how many they split."""
         if not found:
             return cls()
         earlier = sum(name < own for name in found)
@@ -98,7 +98,10 @@ class LocalPresence:
         return Neighbours.of(self._path.name, {name: self._read(name) for name in names})
 
     def publish(self, split_by: int) -> None:
-        """Tell the others by how many runs this one splits the quota. They read it again if it cannot be written now."""
+        """Tell the others by how many runs this one splits the quota.
+
+        They read it again if it cannot be written now.
+        """
         body = json.dumps({"run_dir": self._run_dir, "pid": os.getpid(), "split_by": split_by})
         with suppress(OSError):
             os.pwrite(self._lock, (body + " " * 8).encode(), 0)  # a shorter number leaves nothing of a longer one
@@ -132,8 +135,8 @@ class LocalPresence:
     def _read(self, name: str) -> tuple[str, int]:
         """Return which run it is, and by how many runs it splits; 0 if that cannot be read."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            told: Any = json.loads((self._folder / name).read_bytes()[:4096])
-            return str(told["run_dir"]), int(told["split_by"])
+            content: Any = json.loads((self._folder / name).read_bytes()[:4096])
+            return str(content["run_dir"]), int(content["split_by"])
         return "another run", 0
 
 
@@ -150,8 +153,8 @@ class _Lane:
 class SharedLanes:
     """A source of limits: other runs in the same lanes. The job says whether to split the quota, to wait, or to refuse.
 
-    `share` is the job's share of the quota, which the runs split. A run that splits sends nothing until all others that it
-    meets say that they split with it: so all together never take more than the share, however late they look.
+    `share` is the job's share of the quota, which the runs split. A run that splits sends nothing until all others that
+    it meets say that they split with it: so all together never take more than the share, however late they look.
     """
 
     def __init__(self, mode: Mode, share: float, log: Log, now: Callable[[], float] = time.monotonic) -> None:
@@ -197,8 +200,8 @@ class SharedLanes:
         self._lanes = {}
 
     def _look(self, lane: _Lane) -> Neighbours:
-        """Return what the presences say; the one that knows of most runs counts, because a run may be known to several."""
-        if self._now() >= lane.looked_at + LOOK_SECONDS:
+        """Return what the presences say; the one that knows of most runs counts, as a run may be known to several."""
+        if self._now() >= lane.looked_at + LOOK_AT_FOLDER_SECONDS:
             lane.looked_at = self._now()
             for presence in lane.presences:  # what was found at the last look is in force since then
                 presence.publish(lane.found.others + 1 if self._mode == "split" else 1)

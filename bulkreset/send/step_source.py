@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from bulkreset.clock import Clock
 from bulkreset.models import StepOutcome, StepTask
 
-LOOK_SECONDS = 0.25  # between two queries if the journal had no more users
+BETWEEN_QUERIES_SECONDS = 0.25  # between two queries if the journal had no more users
 
 Pending = Callable[[str, int], Sequence[StepTask]]
 
@@ -13,8 +13,8 @@ Pending = Callable[[str, int], Sequence[StepTask]]
 class StepSource:
     """The users for whom one lane takes a step. Only committed rows are found.
 
-    `pending` returns up to so many users of a pool whose next step it is. Users taken are remembered until their outcome
-    is committed, so that none is taken twice.
+    `pending` returns up to so many users of a pool whose next step it is. Users taken are remembered until their
+    outcome is committed, so that none is taken twice.
     """
 
     def __init__(self, pending: Pending, pools: Collection[str], clock: Clock) -> None:
@@ -39,7 +39,7 @@ class StepSource:
             pending = self._pending(pool, lacking + len(self._in_hand))
             found += [task for task in pending if task.number not in self._in_hand][:lacking]
         if len(found) < most:
-            self._look_at = self._clock.now() + LOOK_SECONDS
+            self._look_at = self._clock.now() + BETWEEN_QUERIES_SECONDS
         self._in_hand.update(task.number for task in found)
         self.ended = not found
         return found

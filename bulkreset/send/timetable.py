@@ -76,7 +76,7 @@ class TimetableLimit:
 
 
 def seconds_to_send(rows: float, ceiling: float, timetable: Timetable, start: float) -> float | None:
-    """Return the seconds that `rows` calls take from the moment `start`, at most at `ceiling` and at the timetable's limit.
+    """Return the seconds that `rows` calls take from `start`, at most at `ceiling` and at the timetable's limit.
 
     Returns None if they take more than _MOST_DAYS.
     """

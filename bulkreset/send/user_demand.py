@@ -1,4 +1,4 @@
-"""What the users of the pools need of a quota, and what they leave for a run. Pure functions over CloudWatch's points."""
+"""What the users of the pools need of a quota, and what remains for a run: pure functions of CloudWatch's points."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -30,5 +30,5 @@ def users_peak(points: Sequence[UsagePoint], ours: Mapping[int, float], now: flo
 
 
 def left_by_users(quota: float, peak: float, reserve: float) -> float:
-    """Return the calls per second that a run may take: the quota without the users' peak and the reserve; 0 at least."""
+    """Return the calls per second that a run may take: the quota less the users' peak and the reserve; at least 0."""
     return max(0.0, quota - peak - reserve)

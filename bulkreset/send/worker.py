@@ -37,14 +37,14 @@ class Worker(Generic[T]):
 
     def __init__(
         self,
-        errand: Operation[T],
+        operation: Operation[T],
         pacer: Pacer,
         pace: PaceConfig,
         clock: Clock,
         stop: threading.Event,
         permit: SendPermit | None = None,
     ) -> None:
-        self._errand = errand
+        self._operation = operation
         self._pacer = pacer
         self._clock = clock
         self._stop = stop
@@ -58,28 +58,28 @@ class Worker(Generic[T]):
 
     def send(self, what: T) -> RowResult:
         """Send a row until it is finished, its attempts are used up or the lane stops. Return its result."""
-        tally = self._errand.begin(what)
-        answer = self._attempt(what, tally)
+        state = self._operation.begin(what)
+        answer = self._attempt(what, state)
         while answer and (_is_to_be_tried_again(answer) or answer.disposition is Disposition.MORE):
             if answer.disposition is Disposition.MORE:
-                answer = self._attempt(what, tally)
+                answer = self._attempt(what, state)
                 continue
             # This result is tenacity's first attempt. Most rows need no second one, so they skip the cost of tenacity.
-            answers = chain([answer], iter(lambda: self._attempt(what, tally), _NEVER))
+            answers = chain([answer], iter(lambda: self._attempt(what, state), _NEVER))
             answer = self._retry(next, answers)
             self.retrying = 0
             if _is_to_be_tried_again(answer):
                 break  # given up
-        outcome = self._errand.settle(what, tally, self._max_attempts)
-        fatal = tally.response if tally.response and tally.response.disposition in FATAL_SET else None
+        outcome = self._operation.settle(what, state, self._max_attempts)
+        fatal = state.response if state.response and state.response.disposition in FATAL_SET else None
         if fatal and fatal.disposition is Disposition.PAUSED:
-            if tally.tries < self._max_attempts:  # another reason has stopped the lane
+            if state.tries < self._max_attempts:  # another reason has stopped the lane
                 fatal = None
             else:
                 self._stop.set()
-        return RowResult(outcome, tally.latency, fatal)
+        return RowResult(outcome, state.latency, fatal)
 
-    def _attempt(self, what: T, tally: AttemptState) -> Response | None:
+    def _attempt(self, what: T, state: AttemptState) -> Response | None:
         """Wait for a slot and send one attempt. Return None if the lane stopped first.
 
         A call that was withheld is no attempt: it waits for a new slot.
@@ -90,9 +90,9 @@ class Worker(Generic[T]):
             # Late once only: an endpoint that always takes long to connect to would get no call at all.
             is_late = partial(self._pacer.is_late, started)
             with departing(Departure(self._permit) if may_be_late else Departure(self._permit, is_late)):
-                answer = self._errand.send(what)
+                answer = self._operation.send(what)
             if answer.disposition is not Disposition.WITHHELD:
-                return self._count(answer, tally, started, at)
+                return self._count(answer, state, started, at)
             may_be_late = True
         return None
 
@@ -105,29 +105,29 @@ class Worker(Generic[T]):
                 break
         return False
 
-    def _count(self, answer: Response, tally: AttemptState, started: float, at: int) -> Response:
+    def _count(self, answer: Response, state: AttemptState, started: float, at: int) -> Response:
         """Record the answer to an attempt that began at `started` (clock) and `at` (Unix milliseconds)."""
-        tally.attempts += 1
-        tally.started_at = tally.started_at or at
-        tally.response = answer
-        tally.latency = self._clock.now() - started
-        tally.finished_at = _unix_ms()
+        state.attempts += 1
+        state.started_at = state.started_at or at
+        state.response = answer
+        state.latency = self._clock.now() - started
+        state.finished_at = _unix_ms()
         if answer.disposition is Disposition.THROTTLED:
-            tally.throttled += 1
+            state.throttled += 1
             self._pacer.on_throttled(started)
         elif answer.disposition is Disposition.PAUSED:
             pass  # says nothing about the rate
         elif answer.disposition in FATAL_SET:
             self._stop.set()  # at once: the other threads must not send another call
         elif answer.disposition is Disposition.AMBIGUOUS:
-            tally.was_in_doubt = tally.outcome_unknown = True
-            tally.doubted_since = tally.doubted_since or at
+            state.was_in_doubt = state.outcome_unknown = True
+            state.doubted_since = state.doubted_since or at
         elif answer.disposition is not Disposition.NOT_SENT:
             self._pacer.on_accepted()
         if answer.disposition is Disposition.MORE:
-            tally.attempts_before, tally.was_in_doubt = tally.attempts, False
+            state.attempts_before, state.was_in_doubt = state.attempts, False
         if _is_to_be_tried_again(answer):
-            self.retrying = tally.tries + 1
+            self.retrying = state.tries + 1
         return answer
 
 

@@ -346,7 +346,7 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
         def poisoned(self: WorkerAgent, order: object, report: WorkerReport) -> None:
             if isinstance(order, SendRows) and any(row.number == 20 for row in order.rows):
                 raise KeyError([row.password.reveal() for row in order.rows if isinstance(row, Row)])
-            follow(self, order, report)  # type: ignore[arg-type]  # the patched method takes an Order
+            follow(self, order, report)  # type: ignore[arg-type]  # the patched method takes a WorkerOrder
 
         monkeypatch.setattr(WorkerAgent, "_handle_order", poisoned)
     with in_process_cluster("a", "b", answer=answer) as it:

@@ -1,12 +1,14 @@
 """Resume: its refusals, and the rows that it sends."""
 
 import csv
+import io
 import json
 import os
 import re
 import signal
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -14,10 +16,13 @@ from typing import IO, Any
 import pytest
 
 from bulkreset.cancellation import CancelToken
-from bulkreset.cli.prompts import describe_status
+from bulkreset.cli.prompts import describe_status, print_summary
 from bulkreset.errors import Interrupted, Refused
 from bulkreset.job.file import load
 from bulkreset.journal import database
+from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_dir import RunDir
+from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.report import report_writers
 from bulkreset.report.run_status import read_status
 from bulkreset.run import finish as finishing
@@ -517,6 +522,11 @@ def test_stopped_run_does_not_wait_for_a_long_report(
     summary = json.loads((run_dir / "summary.json").read_text())
     assert (summary["state"], summary["exit_code"], summary["rows"]) == ("interrupted", 143, 10)
     assert not list(run_dir.glob("report.*"))
+    printed = io.StringIO()
+    print_summary(end.summary, RunDir(run_dir), printed)
+    assert "Report:" not in printed.getvalue()
+    with closing(Journal.open(run_dir / "journal.sqlite", read_only=True)) as journal:
+        assert ExecutionResult.from_summary(end.summary, journal.state, run_dir, 1.0).report == ""
     assert read_status(run_dir).resumable
     assert resumed(run_dir).error is None
     assert {path.name for path in run_dir.glob("report.*")} == {"report.csv", "report.html"}

@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn, TextIO, cast
 
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 
 from tests.long_time_limits import wait_long
@@ -177,8 +178,7 @@ def _refuse(service: str, operation: str, arguments: dict[str, str], body: bytes
     """Refuse a call before it is sent: the models of the service, of its answers and of its errors stay loaded."""
     session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
     client = session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
-    response: Any = AWSResponse  # its stub knows neither what it takes nor its content
-    refused = response(client.meta.endpoint_url, 403, {}, None)
+    refused: Any = AWSResponse(client.meta.endpoint_url, 403, HTTPHeaders(), None)
     refused._content = body
     client.meta.events.register_first("before-send", lambda **_: refused)
     with suppress(ClientError):

@@ -108,6 +108,12 @@ def test_json_lines_are_read_under_any_name_that_says_no_other_format(tmp_path: 
     assert pairs(read(csv_file(tmp_path, OBJECT * 2, name))) == [("ann", "Quiet-1")] * 2
 
 
+@pytest.mark.parametrize("more", ['"groups": ["a", "b"]', '"message": "welcome"', '"error": null'])
+def test_fields_of_other_programs_do_not_keep_json_lines_from_being_read(tmp_path: Path, more: str) -> None:
+    line = '{"username": "ann", "password": "Quiet-1", ' + more + "}\n"
+    assert pairs(read(csv_file(tmp_path, line * 2, "users"))) == [("ann", "Quiet-1")] * 2
+
+
 def test_header_may_begin_like_a_format(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "ORCID,username,password\n1,ann,Quiet-1\n")
     assert pairs(read(path)) == [("ann", "Quiet-1")]

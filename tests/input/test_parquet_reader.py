@@ -191,7 +191,7 @@ def test_text_with_a_parquet_name_is_an_error(tmp_path: Path) -> None:
 
 
 def test_long_value_that_is_written_once_and_meant_often_is_cut_before_each_row_has_it(tmp_path: Path) -> None:
-    long = "\u20ac" * (1 << 19)
+    long = "\u20ac" * (1 << 16)
     often = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 1000, pa.int32()), pa.array([long, "Short-1"]))
     table = pa.table({"username": [f"user.{n}" for n in range(2000)], "password": often})
     pq.write_table(table, tmp_path / "in.parquet")

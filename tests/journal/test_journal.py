@@ -156,7 +156,7 @@ def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_pat
     gone = [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 7, done=True)]
     commit(journal, [], [], [*gone, StepOutcome("sign_out", 2, False, "Code", "why")])  # noqa: FBT003
     journal.write.begin_steps(order)  # as a resumed run does
-    assert sorted(journal.read.step_tasks(order, "sign_out", POOL, 9), key=lambda leaver: leaver.number) == [
+    assert sorted(journal.read.step_tasks(order, "sign_out", POOL, 9), key=lambda task: task.number) == [
         StepTask(3, "cat", POOL),
         StepTask(5, "eve", POOL),
     ]

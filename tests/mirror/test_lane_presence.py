@@ -7,7 +7,7 @@ from typing import Any, cast
 from bulkreset.log import open_log
 from bulkreset.mirror.lane_presence import FORGOTTEN, SECONDS, S3Presence
 from bulkreset.s3 import Bucket, BucketError, Object
-from bulkreset.send.sharing import LOOK_SECONDS, Neighbours, SharedLanes
+from bulkreset.send.sharing import LOOK_AT_FOLDER_SECONDS, Neighbours, SharedLanes
 from tests.bucket import BUCKET
 from tests.bucket import Storage as BucketOfTests
 
@@ -131,7 +131,7 @@ def test_runs_with_one_prefix_in_s3_split_the_quota_and_never_take_more(
     def rates() -> list[float]:
         """What each run may send after its next look, and the looks of all that are there."""
         nonlocal now
-        now += LOOK_SECONDS
+        now += LOOK_AT_FOLDER_SECONDS
         return [next((limit.rate or 0.0 for limit in shared.limits(LANE, "", 30.0)), 24.0) for _, shared in runs]
 
     runs = [enter("one")]

@@ -126,6 +126,21 @@ def test_every_commit_is_restored_and_only_one_process_continues(tmp_path: Path,
     namesake.close()
 
 
+def test_report_of_an_earlier_execution_does_not_stay_if_there_is_not_a_later_one(tmp_path: Path, s3: Storage) -> None:
+    run = Running(tmp_path / "here")
+    some_commits(run.begin())
+    for name in ("report.csv", "report.html"):
+        (run.home.path / name).write_text("an earlier end")
+    run.mirror.finish()
+    assert {"runs/r/report.csv", "runs/r/report.html"} <= {*s3.keys("runs/r/")}
+    for name in ("report.csv", "report.html"):
+        (run.home.path / name).unlink()
+    run.journal.write.change(reports_stale=True)
+    run.mirror.finish()
+    assert not [key for key in s3.keys("runs/r/") if "/report." in key]
+    run.close()
+
+
 def test_base_in_the_middle_replaces_earlier_objects(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()

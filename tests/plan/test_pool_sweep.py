@@ -22,7 +22,7 @@ from tests.targets import EU
 from tests.user_directory import DENIED, LOST, STALE, Listed, refused, told
 
 RATE = 24.0
-MANY, MILLION = 320_000, 1_000_000  # each has 256 shards
+MANY, MILLION = 250_000, 1_000_000  # each has 256 shards
 
 
 @pytest.fixture

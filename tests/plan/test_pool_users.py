@@ -50,17 +50,19 @@ class Called:
         self.told: list[int] = []
         pools = {directory.facts.user_pool_id: directory for directory in directories}
         pacers = dict.fromkeys(pools, Pacer(rate, self.clock))
-        self.roll = PoolUserSource(SelectConfig.model_validate(select), pools, pacers, listing, self.clock, kind_of)
+        self.listed_users = PoolUserSource(
+            SelectConfig.model_validate(select), pools, pacers, listing, self.clock, kind_of
+        )
 
     def call(self) -> "Called":
-        self.roll.list_all(self.told.append)
+        self.listed_users.list_all(self.told.append)
         return self
 
     @property
     def rows(self) -> list[tuple[str, str]]:
         """Pool and username of each row, and that the chunks number them without a gap."""
         found: list[tuple[str, str]] = []
-        for chunk in self.roll.batches():
+        for chunk in self.listed_users.batches():
             assert chunk.first == len(found) + 1
             assert set(chunk.frame["password"]) | set(chunk.frame["permanent"]) == {""}
             found += zip(chunk.frame["user_pool_id"], chunk.frame["username"], strict=True)
@@ -198,7 +200,7 @@ def test_listing_is_stopped_at_once(listing: UserStore) -> None:
         raise Interrupted("Stopped by SIGINT.")
 
     with pytest.raises(Interrupted):
-        Called(listing, directory).roll.list_all(stop)
+        Called(listing, directory).listed_users.list_all(stop)
     assert len(directory.asked) <= 2
 
 

@@ -11,21 +11,23 @@ import pytest
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, Refused
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.log import open_log
 from bulkreset.run import control_file
-from bulkreset.run.control import LOOK_SECONDS, RunControl
+from bulkreset.run.control import LOOK_AT_ORDERS_SECONDS, RunControl, give_order, orders_of
 from bulkreset.run.control_file import (
     MAX_ORDERS,
     NAME,
+    ControlOrder,
     ControlRefused,
     InForce,
-    Order,
     add_order,
     in_force,
     read_orders,
     row_limit,
 )
 from bulkreset.send.ceiling import Limit
+from tests.report.pages import journal_of, ready
 from tests.send.fakes import FakeClock
 
 AT = "2026-11-30T08:00:00.000Z"
@@ -33,8 +35,8 @@ NOW, LATER = "2026-11-30T07:00:00.000Z", "2026-11-30T09:00:00.000Z"  # execution
 LANE = "123456789012/eu-west-1"
 
 
-def order(**changes: Any) -> Order:  # noqa: ANN401  (any change)
-    return Order(at=AT, by="ann@here", **changes)
+def order(**changes: Any) -> ControlOrder:  # noqa: ANN401  (any change)
+    return ControlOrder(at=AT, by="ann@here", **changes)
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
         ([order(limit=5), order(stop=True)], InForce()),
     ],
 )
-def test_the_latest_order_for_a_lane_counts(orders: list[Order], expected: InForce) -> None:
+def test_the_latest_order_for_a_lane_counts(orders: list[ControlOrder], expected: InForce) -> None:
     assert in_force(orders, LANE) == expected
 
 
@@ -155,6 +157,20 @@ def test_number_of_orders_is_limited(folder: Path, monkeypatch: pytest.MonkeyPat
         add_order(folder, NOW, order(rate=5.0))
 
 
+def test_run_whose_execution_has_ended_takes_no_order(folder: Path) -> None:
+    journal_of(folder, ready(1), state="interrupted", exit_code=143).close()
+    home = RunDir.open(folder)
+    home.lock()
+    try:
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            give_order(folder, order(paused=True))
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            orders_of(folder)
+    finally:
+        home.release()
+    assert not (folder / NAME).exists()
+
+
 class Controlled:
     """A run's control on a clock that stands still."""
 
@@ -164,7 +180,7 @@ class Controlled:
 
     def look(self) -> None:
         """Look when the time for it has come."""
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(LOOK_AT_ORDERS_SECONDS)
         self.it.look()
 
 
@@ -189,7 +205,7 @@ def test_an_order_to_stop_ends_the_run_as_a_signal_does(folder: Path) -> None:
     run = Controlled(folder)
     add_order(folder, NOW, order(stop=True))
     with run.stop.add_check(run.it.look):
-        run.clock.advance(LOOK_SECONDS)
+        run.clock.advance(LOOK_AT_ORDERS_SECONDS)
         run.stop.check()
         with pytest.raises(Interrupted, match=r"by ann@here \(bulkreset control --stop\)") as ended:
             run.stop.check()

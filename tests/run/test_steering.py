@@ -14,7 +14,7 @@ from bulkreset.journal.run_state import LaneFacts
 from bulkreset.log import open_log
 from bulkreset.models import RateChange
 from bulkreset.run.lane_run import LaneRun
-from bulkreset.run.steering import LOOK_SECONDS, Steering
+from bulkreset.run.steering import LOOK_AT_LIMITS_SECONDS, Steering
 from bulkreset.send.ceiling import Limit
 from bulkreset.send.lane import LaneKey
 from tests.send.fakes import FakeClock
@@ -76,7 +76,7 @@ class Steered:
         """Give the lanes "0/r" and "1/r" these limits, as `first` and `second`, and let the time for a look come."""
         names = {"first": "0/r", "second": "1/r"}
         self.source.given = {names[name]: [limit] for name, limit in limits.items()}
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(LOOK_AT_LIMITS_SECONDS)
         self.it.check()
 
 

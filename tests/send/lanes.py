@@ -134,15 +134,15 @@ class Bench:
 
     def lane(self, rate: float | None = None, place: LaneKey | None = None) -> Lane[Row]:
         """One more lane."""
-        errand, pacer = SetPassword({POOL: self.service}), Pacer(rate, self.clock)
-        lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
+        operation, pacer = SetPassword({POOL: self.service}), Pacer(rate, self.clock)
+        lane = Lane(operation, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane
 
     def leaving(self, place: LaneKey) -> Lane[StepTask]:
         """One more lane, of sign-outs."""
-        errand, pacer = TakeStep(SIGN_OUT, {POOL: self.service}), Pacer(None, self.clock)
-        lane = Lane(errand, pacer, self._pace, self.clock, self._results, place)
+        operation, pacer = TakeStep(SIGN_OUT, {POOL: self.service}), Pacer(None, self.clock)
+        lane = Lane(operation, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane
 

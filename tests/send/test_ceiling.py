@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.send.ceiling import Limit, lowest
-from bulkreset.send.pacer import LOOK_SECONDS, Pacer
+from bulkreset.send.pacer import LOOK_AT_CEILING_SECONDS, Pacer
 from tests.send.fakes import FakeClock
 
 
@@ -86,7 +86,7 @@ def test_a_changed_ceiling_holds_for_who_waits_already() -> None:
 
     clock.on_wait = hurry
     assert pacer.wait(stop)
-    assert clock.now() - began <= 1 + 2 * LOOK_SECONDS + 0.1
+    assert clock.now() - began <= 1 + 2 * LOOK_AT_CEILING_SECONDS + 0.1
 
 
 def test_no_call_is_sent_with_a_ceiling_of_0_and_a_stop_ends_the_wait() -> None:

@@ -33,8 +33,8 @@ class Bench:
         self.results: Results = SimpleQueue()
         self.transport = Scripted(self.clock, [SET])
         self.pacer = Pacer(rate, self.clock)
-        errand = SetPassword({POOL: self.transport})
-        self.lane = Lane(errand, self.pacer, PaceConfig(**pace), self.clock, self.results, carries=carries)
+        operation = SetPassword({POOL: self.transport})
+        self.lane = Lane(operation, self.pacer, PaceConfig(**pace), self.clock, self.results, carries=carries)
 
     def back(self, latency: float) -> None:
         """One row comes back."""

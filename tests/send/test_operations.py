@@ -1,4 +1,4 @@
-"""The sign-out operation: the result of every sequence of answers, with the worker that sends passwords, too."""
+"""The operation of signing out: what every sequence of answers makes of it, with the worker that sends passwords, too."""
 
 import threading
 from collections.abc import Mapping
@@ -50,10 +50,10 @@ class Bench:
         self.worker = Worker(TakeStep(SIGN_OUT, {POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
 
     def send(self) -> StepOutcome:
-        leaver = StepTask(1, "user1", POOL)
-        outcome = self.worker.send(leaver).outcome
+        task = StepTask(1, "user1", POOL)
+        outcome = self.worker.send(task).outcome
         assert isinstance(outcome, StepOutcome)
-        assert outcome.row == leaver.number
+        assert outcome.row == task.number
         sent = ("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "user1"})
         assert self.transport.meant == [sent] * outcome.attempts
         return outcome

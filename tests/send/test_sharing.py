@@ -11,7 +11,7 @@ from bulkreset.errors import Busy
 from bulkreset.log import open_log
 from bulkreset.send.ceiling import Limit
 from bulkreset.send.sharing import (
-    LOOK_SECONDS,
+    LOOK_AT_FOLDER_SECONDS,
     LocalPresence,
     Mode,
     Neighbours,
@@ -110,7 +110,7 @@ class RunInALane:
 
     def limits(self) -> list[Limit]:
         """What limits the lane after the next look."""
-        self.now += LOOK_SECONDS
+        self.now += LOOK_AT_FOLDER_SECONDS
         return list(self.it.limits(LANE, "", 30.0))
 
 

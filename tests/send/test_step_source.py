@@ -1,4 +1,4 @@
-"""The step source: only set and committed users, none twice, and none lost."""
+"""The source: only who is set and committed, nobody twice, and nobody forgotten."""
 
 from functools import partial
 from pathlib import Path
@@ -7,13 +7,13 @@ from bulkreset.journal import schema
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import StepCounts
 from bulkreset.models import Outcome, Status, StepOutcome
-from bulkreset.send.step_source import LOOK_SECONDS, StepSource
+from bulkreset.send.step_source import BETWEEN_QUERIES_SECONDS, StepSource
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 from tests.send.fakes import FakeClock
 
 
-def numbers(leavers: StepSource, most: int) -> list[int]:
-    return sorted(leaver.number for leaver in leavers.take(most))
+def numbers(source: StepSource, most: int) -> list[int]:
+    return sorted(task.number for task in source.take(most))
 
 
 def made(folder: Path, count: int) -> tuple[Journal, StepSource, FakeClock]:
@@ -25,38 +25,38 @@ def made(folder: Path, count: int) -> tuple[Journal, StepSource, FakeClock]:
 
 
 def test_only_set_users_are_signed_out_and_each_once(tmp_path: Path) -> None:
-    journal, leavers, clock = made(tmp_path, 9)
-    assert numbers(leavers, 5) == []
-    assert leavers.ended
+    journal, source, clock = made(tmp_path, 9)
+    assert numbers(source, 5) == []
+    assert source.ended
     commit(journal, [1, 2, 3, 4], [])
     failed = Outcome(2, Status.FAILED, "UserNotFoundException")
     commit(journal, [], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
-    assert numbers(leavers, 5) == []
-    assert not leavers.ended  # it has not looked again
-    clock.advance(LOOK_SECONDS)
-    assert numbers(leavers, 5) == [1, 3]
-    clock.advance(LOOK_SECONDS)
-    assert numbers(leavers, 5) == []
-    assert leavers.ended
+    assert numbers(source, 5) == []
+    assert not source.ended  # it has not looked again
+    clock.advance(BETWEEN_QUERIES_SECONDS)
+    assert numbers(source, 5) == [1, 3]
+    clock.advance(BETWEEN_QUERIES_SECONDS)
+    assert numbers(source, 5) == []
+    assert source.ended
 
 
 def test_claimed_user_is_not_claimed_again_until_it_is_settled(tmp_path: Path) -> None:
-    journal, leavers, clock = made(tmp_path, 30)
+    journal, source, clock = made(tmp_path, 30)
     commit(journal, [], [done(number) for number in range(1, 31)])
     seen: list[int] = []
-    while batch := numbers(leavers, 4):
+    while batch := numbers(source, 4):
         seen += batch
         if len(seen) % 3:
             out = StepOutcome("sign_out", batch[0], done=True)
             commit(journal, [], [], [out])
-            leavers.on_settled(out)
-        clock.advance(LOOK_SECONDS)
+            source.on_settled(out)
+        clock.advance(BETWEEN_QUERIES_SECONDS)
     assert sorted(seen) == list(range(1, 31))
-    assert len(leavers._in_hand) < 30
+    assert len(source._in_hand) < 30
 
 
 def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_path: Path) -> None:
-    journal, leavers, _ = made(tmp_path, 5)
+    journal, source, _ = made(tmp_path, 5)
     commit(journal, [], [done(number, message="early") for number in range(1, 5)])
     commit(
         journal,
@@ -77,7 +77,7 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
     assert journal.write.retry_failed() == {}
     assert journal.read.step_counts("signed_out") == {POOL: StepCounts(done=1, failed=0, pending=3)}
     assert journal.read.codes() == {}
-    assert numbers(leavers, 9) == [2, 3, 4]
+    assert numbers(source, 9) == [2, 3, 4]
 
 
 def test_steps_of_a_user_are_taken_in_order_if_the_pool_has_them(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ class Bench:
         self.transport = Scripted(self.clock, answers, seconds)
         self.pacer = Pacer(rate, self.clock)
         pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
-        errand = SetPassword(defaultdict(lambda: self.transport), cast("ListedEvidence | None", evidence))
-        self.worker = Worker(errand, self.pacer, pace, self.clock, self.stop)
+        operation = SetPassword(defaultdict(lambda: self.transport), cast("ListedEvidence | None", evidence))
+        self.worker = Worker(operation, self.pacer, pace, self.clock, self.stop)
 
     def send(self, *, doubted: bool = False, revived: bool = False) -> "Sent":
         """Send one row; its password may be nowhere in what comes of it."""

@@ -52,9 +52,9 @@ if (table) {
   field.autocomplete = "off";
   field.spellcheck = false;
   label.append(field);
-  const told = document.createElement("p");
-  told.setAttribute("role", "status");
-  search.append(label, told);
+  const count = document.createElement("p");
+  count.setAttribute("role", "status");
+  search.append(label, count);
   table.before(search);
   field.addEventListener("input", () => {
     const wanted = field.value.trim().toLowerCase();
@@ -63,7 +63,7 @@ if (table) {
       entry.row.hidden = !entry.text.includes(wanted);
       shown += entry.row.hidden ? 0 : 1;
     }
-    told.textContent = !wanted ? "" : shown ? `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows` : "No row has this text.";
+    count.textContent = !wanted ? "" : shown ? `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows` : "No row has this text.";
     table.classList.toggle("empty", !shown);
   });
 }

@@ -1,0 +1,148 @@
+"""Runs that are steered for a minute, counted by the simulator's clock: no window has more calls than what is in force allows."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bulkreset.journal.journal import Journal
+from tests.bucket import BUCKET
+from tests.e2e.command import SET, Argument, Command, assert_they_agree, finish, people, write_csv, write_job
+from tests.e2e.test_control import command, limited_by
+from tests.lanes import places
+from tests.sim import Simulator
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.soak
+FOLLOWS = 1.0  # seconds within which a run follows an order
+LATE = 1.0  # seconds by which a call may arrive late on a busy machine
+PAUSE = 20.0
+LEASE = 60.0  # seconds of the mirror's lease
+Change = tuple[float, float, float]  # asked and given (monotonic seconds), calls per second
+
+
+def most(changes: Sequence[Change], since: float, until: float) -> float:
+    """The most calls that may leave between two moments: while an order is on its way, the higher rate counts."""
+    total, rate, begin = 0.0, 0.0, float("-inf")
+    pieces: list[tuple[float, float]] = []  # until, rate
+    for asked, given, new in changes:
+        pieces += [(asked, rate), (given + FOLLOWS, max(rate, new))]
+        rate = new
+    for end, at in [*pieces, (float("inf"), rate)]:
+        total += at * max(0.0, min(end, until) - max(begin, since)) if at else 0.0
+        begin = max(begin, end)
+    return total
+
+
+def assert_followed(times: Sequence[float], changes: Sequence[Change]) -> None:
+    """No window has more calls than the rates in force allow, and one."""
+    for number, since in enumerate(times):
+        for calls, until in enumerate(times[number:], start=1):
+            assert calls <= most(changes, since - LATE, until) + 1, (calls, since, until)
+
+
+def test_most_calls_of_a_window() -> None:
+    changes = [(0.0, 0.0, 30.0), (10.0, 11.0, 5.0), (20.0, 21.0, 20.0)]
+    assert most(changes, 2, 4) == 60
+    assert most(changes, 11, 14) == 30 + 2 * 5
+    assert most(changes, 14, 21) == 6 * 5 + 20
+    assert most(changes, 30, 32) == 40
+    assert_followed([1.0, 1.1, 1.2], changes)
+    with pytest.raises(AssertionError):
+        assert_followed([14 + number / 30 for number in range(60)], changes)
+
+
+@pytest.mark.parametrize("where", ["none", "local:2"])
+def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simulator, where: str) -> None:
+    pair = (places.A, places.B)
+    env = places.settle_in(bulkreset, sim, pair)
+    lines = [line for both in zip(*(places.users(place, 400) for place in pair), strict=True) for line in both]
+    source = places.write_input(bulkreset.home, lines)
+    job = places.write_job(bulkreset, sim, pair, source, "[pace]\nrate = 30\n")
+    run_dir = bulkreset.home / "run"
+    changes: list[Change] = []
+
+    def times(place: places.Place) -> list[float]:
+        return sorted(call.time for call in sim.calls(SET) if call.account == place.account)
+
+    def order(rate: float, *flags: str) -> None:
+        asked = time.monotonic()
+        assert command(bulkreset, "control", run_dir, *flags).code == 0
+        changes.append((asked, time.monotonic(), rate))
+
+    def more(calls: int) -> None:
+        """Wait until each lane has sent so many calls that the last order certainly holds for."""
+        since = changes[-1][1] + FOLLOWS
+        wait_until(lambda: all(sum(at > since for at in times(place)) >= calls for place in pair))
+
+    with bulkreset.start("run", job, "--yes", "--cluster", where, "--run-dir", run_dir, env=env) as process:
+        changes.append((0.0, 0.0, 30.0))
+        more(60)
+        order(5, "--rate", "5")
+        more(20)
+        order(20, "--rate", "20")
+        more(60)
+        order(0, "--pause")
+        time.sleep(FOLLOWS + PAUSE)
+        order(20, "--continue")
+        ran = finish(process, run_dir)
+    assert ran.code == 0
+    assert_they_agree(ran, sim)
+    for place in pair:
+        assert_followed(times(place), changes)
+        _, paused, going_on = changes[2:]
+        assert not [at for at in times(place) if paused[1] + FOLLOWS + LATE < at < going_on[0]]
+
+
+@pytest.mark.usefixtures("storage")
+def test_two_runs_that_meet_in_s3_never_take_more_than_one(bulkreset: Command, sim: Simulator, tmp_path: Path) -> None:
+    """The runs are on two machines: they know of each other by the prefix of their mirrors alone."""
+
+    def started(name: str) -> tuple[list[Argument], dict[str, str | None], Path]:
+        folder = tmp_path / name
+        folder.mkdir()
+        source = write_csv(folder / "in.csv", [(f"{name}-{user}", word) for user, word in people(4000)])
+        tables = f'[mirror]\nto = "s3://{BUCKET}/runs/"'
+        job = write_job(folder, sim.url, f'path = "{source}"', tables)
+        return ["run", job, "--yes", "--run-dir", folder / name], {"XDG_STATE_HOME": str(folder)}, folder / name
+
+    def sent(name: str) -> int:
+        return sum(call.username.startswith(name) for call in sim.calls(SET))
+
+    args, env, first = started("first")
+    with bulkreset.start(*args, env=env) as process:
+        wait_until(lambda: sent("first") >= 24)
+        args, env, second = started("second")
+        with bulkreset.start(*args, env=env) as again:
+            wait_until(lambda: sent("second") >= 60)
+            assert limited_by(first, "shared")
+            assert limited_by(second, "shared")
+            assert command(bulkreset, "control", second, "--stop").code == 0
+            assert finish(again, second).code == 143
+        wait_until(lambda: limited_by(first, ""))
+        before = sent("first")
+        wait_until(lambda: sent("first") >= before + 60)
+        assert command(bulkreset, "control", first, "--stop").code == 0
+        assert finish(process, first).code == 143
+    assert Journal.state_in(first / "journal.sqlite").lanes[0].ceiling == 24
+    assert_followed(sorted(call.time for call in sim.calls(SET)), [(0.0, 0.0, 24.0)])
+
+
+@pytest.mark.usefixtures("storage")
+@pytest.mark.parametrize("where", ["none", "local:1"])
+def test_leases_are_renewed_while_a_run_is_paused(bulkreset: Command, sim: Simulator, where: str) -> None:
+    source = write_csv(bulkreset.home / "in.csv", people(60))
+    tables = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n[pace]\nrate = 10'
+    job = write_job(bulkreset.home, sim.url, f'path = "{source}"', tables)
+    run_dir = bulkreset.home / "run"
+    with bulkreset.start("run", job, "--yes", "--cluster", where, "--run-dir", run_dir) as process:
+        wait_until(lambda: sim.calls(SET))
+        assert command(bulkreset, "control", run_dir, "--pause").code == 0
+        wait_until(lambda: limited_by(run_dir, "paused"))
+        time.sleep(LEASE + 5)
+        assert command(bulkreset, "control", run_dir, "--continue").code == 0
+        ran = finish(process, run_dir)
+    assert ran.code == 0
+    assert_they_agree(ran, sim)
+    assert not [event for event in ran.log if event["event"] == "worker_lost"]
