@@ -14,7 +14,7 @@ from bulkreset.cognito.response import Disposition, classify
 from tests.targets import EU, job, sessions
 
 
-def told(
+def listed_user(
     username: str,
     status: str = "CONFIRMED",
     *,
@@ -35,7 +35,7 @@ def told(
 
 def crowd(count: int) -> list[dict[str, Any]]:
     """Users by number."""
-    return [told(f"user{number:05d}") for number in range(count)]
+    return [listed_user(f"user{number:05d}") for number in range(count)]
 
 
 def refused(code: str, status: int = 400) -> ReadCallError:

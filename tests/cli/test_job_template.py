@@ -21,7 +21,7 @@ AGE = "age1kdyps0de7lj9xhq9zwrzdktwz7ag9565wsxmujez9ax9t58sxd7qkxml0h"
 SAID = {"input": "users.csv", "user_pool_id": POOL}
 
 
-def told(kind: str, **more: str) -> dict[str, str]:
+def job_flags(kind: str, **more: str) -> dict[str, str]:
     """What flags say of such a job."""
     asked = {"kind": kind, **SAID, **({"recipient": AGE} if kind == "temporary" else {}), **more}
     if kind == "from-pool":
@@ -54,7 +54,7 @@ def test_each_kind_is_the_job_that_it_says(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "jobs").mkdir()
     path = tmp_path / "jobs" / "x.toml"
-    job = write_job(told(kind), path)
+    job = write_job(job_flags(kind), path)
     assert holds(job)
     assert not re.search(r"\bCHANGE\b", path.read_text())
     assert not job.guards.protected.usernames
@@ -66,14 +66,14 @@ def test_each_kind_is_the_job_that_it_says(
 
 def test_answers_are_read(tmp_path: Path) -> None:
     more = {"name": "autumn", "region": "eu-west-1", "profile": "ops", "permanent": "no", "rate": "12.5"}
-    job = write_job(told("file", **more), tmp_path / "x.toml")
+    job = write_job(job_flags("file", **more), tmp_path / "x.toml")
     assert (job.name, job.permanent, job.pace.rate) == ("autumn", False, 12.5)
     assert (job.targets[0].region, job.targets[0].profile) == ("eu-west-1", "ops")
 
 
 def test_an_address_stays_an_address_and_a_command_can_be_copied(tmp_path: Path) -> None:
     where = tmp_path / "my job.toml"
-    assert write_job(told("file", input="s3://nightly/in/*.csv"), where).input.path == "s3://nightly/in/*.csv"
+    assert write_job(job_flags("file", input="s3://nightly/in/*.csv"), where).input.path == "s3://nightly/in/*.csv"
     assert "bulkreset run 'my job.toml' --dry-run" in where.read_text()
 
 
@@ -96,18 +96,18 @@ def test_all_missing_items_are_named_at_once() -> None:
 )
 def test_wrong_answer_is_refused_by_its_flag(wrong: dict[str, str], said: str) -> None:
     with pytest.raises(JobError) as refused:
-        told("file", **wrong)
+        job_flags("file", **wrong)
     assert said in str(refused.value)
 
 
 def test_only_a_valid_job_is_kept_and_no_file_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"This is not a valid job: pace\.rate"):
-        write_job(told("file", rate="10001"), tmp_path / "x.toml")
+        write_job(job_flags("file", rate="10001"), tmp_path / "x.toml")
     with pytest.raises(RecordError, match="cannot be written: No such file"):
-        write_job(told("file"), tmp_path / "none" / "x.toml")
+        write_job(job_flags("file"), tmp_path / "none" / "x.toml")
     (tmp_path / "old.toml").write_text("mine")
     with pytest.raises(JobError, match="already exists"):
-        write_job(told("file"), tmp_path / "old.toml")
+        write_job(job_flags("file"), tmp_path / "old.toml")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.toml": "mine"}
 
 
@@ -130,7 +130,7 @@ def test_input_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_scheduled_job_is_one_that_the_shipped_schedules_take(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
-    job = write_job(told("scheduled", name="nightly"), path)
+    job = write_job(job_flags("scheduled", name="nightly"), path)
     assert job.schedule.state == tmp_path / "nightly.state.json"
     script = JOBS / "schedule" / "nightly.sh"
     (pattern,) = re.findall(r"grep -Eq '([^']+)'", script.read_text())
@@ -154,7 +154,7 @@ def test_every_answer_is_text_only(examples: int, tmp_path: Path) -> None:
     @settings(deadline=None, max_examples=examples)
     @given(kind=st.sampled_from(JobKind), input_=HOSTILE, profile=HOSTILE)
     def holds(kind: str, input_: str, profile: str) -> None:
-        tables = tomllib.loads(render_job(told(kind, input=f"/{input_}", profile=profile), tmp_path / "x.toml"))
+        tables = tomllib.loads(render_job(job_flags(kind, input=f"/{input_}", profile=profile), tmp_path / "x.toml"))
         assert tables["targets"] == [{"user_pool_id": POOL, "region": "eu-west-1", "profile": profile}]
         expected = {"from_pool": True} if kind == "from-pool" else {"path": f"/{input_}"}
         assert {key: tables["input"].get(key) for key in expected} == expected

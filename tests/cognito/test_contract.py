@@ -17,7 +17,7 @@ from tests.e2e.command import LAX
 from tests.journal.journals import commit, planned
 from tests.sim.handle import Simulator
 
-Told = Callable[[Said], Response]
+OutcomeOf = Callable[[Said], Response]
 
 PASSWORD = 'Pässword "x"\\1-🚀'
 
@@ -111,7 +111,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def told(opened: Opened, endpoint: Endpoint) -> Told:
+def outcome_of(opened: Opened, endpoint: Endpoint) -> OutcomeOf:
     """Give what one attempt makes of an answer."""
 
     def attempt(said: Said) -> Response:
@@ -144,30 +144,30 @@ NAMED = {"x-amzn-requestid": "r-1"}
 )
 @pytest.mark.parametrize("status", [200, 202])
 def test_success_is_an_empty_object_or_an_answer_with_the_services_mark(
-    told: Told, body: bytes, headers: dict[str, str], verdict: Disposition, status: int
+    outcome_of: OutcomeOf, body: bytes, headers: dict[str, str], verdict: Disposition, status: int
 ) -> None:
-    answer = told(Said(body, status, headers))
+    answer = outcome_of(Said(body, status, headers))
     assert answer.disposition is verdict
     assert answer.code == ("" if verdict is Disposition.DONE else "UnreadableResponse")
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_answer_that_is_nested_without_end_is_in_doubt(told: Told, status: int) -> None:
-    assert told(Said(b"[" * 200_000, status)).disposition is Disposition.AMBIGUOUS
+def test_answer_that_is_nested_without_end_is_in_doubt(outcome_of: OutcomeOf, status: int) -> None:
+    assert outcome_of(Said(b"[" * 200_000, status)).disposition is Disposition.AMBIGUOUS
 
 
 @pytest.mark.parametrize("body", [b'{"__type":5,"message":7}', b'{"__type":["x"],"message":["y"]}'])
-def test_error_whose_code_is_not_text_is_in_doubt(told: Told, body: bytes) -> None:
-    assert told(Said(body, 400)).disposition is Disposition.AMBIGUOUS
+def test_error_whose_code_is_not_text_is_in_doubt(outcome_of: OutcomeOf, body: bytes) -> None:
+    assert outcome_of(Said(body, 400)).disposition is Disposition.AMBIGUOUS
 
 
-def test_error_that_says_nothing_has_no_words(told: Told) -> None:
-    answer = told(Said(b'{"__type":null,"message":null}', 400))
+def test_error_that_says_nothing_has_no_words(outcome_of: OutcomeOf) -> None:
+    answer = outcome_of(Said(b'{"__type":null,"message":null}', 400))
     assert (answer.disposition, answer.message) == (Disposition.AMBIGUOUS, "")
 
 
-def test_message_that_is_not_unicode_can_be_recorded(told: Told, tmp_path: Path) -> None:
-    answer = told(Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
+def test_message_that_is_not_unicode_can_be_recorded(outcome_of: OutcomeOf, tmp_path: Path) -> None:
+    answer = outcome_of(Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
     assert (answer.disposition, answer.message) == (Disposition.REFUSED, "half \\ud800")
     journal = planned(tmp_path, "ann")
     commit(journal, [1], [Outcome(1, Status.FAILED, answer.code, answer.message)])

@@ -39,7 +39,7 @@ def session(url: str, region: str = "us-east-1") -> TargetSession:
     )
 
 
-def told(**facts: Any) -> PoolFacts:  # noqa: ANN401  (the API's)
+def pool_facts(**facts: Any) -> PoolFacts:  # noqa: ANN401  (the API's)
     """What is made of an answer."""
     with answering(of_the_service({"UserPool": {"Id": POOL, **facts}})) as endpoint:
         return describe_pool(session(endpoint.url))
@@ -77,28 +77,28 @@ def test_every_deciding_fact_is_reported(sim: Simulator) -> None:
 
 
 def test_pool_without_settings_has_no_rules_and_compares_case() -> None:
-    assert told() == PoolFacts(POOL, recovery=UNSET)
+    assert pool_facts() == PoolFacts(POOL, recovery=UNSET)
 
 
 @pytest.mark.parametrize(("configured", "folds"), [({"CaseSensitive": False}, True), ({"CaseSensitive": True}, False)])
 def test_names_are_folded_only_if_the_pool_says_so(configured: dict[str, bool], *, folds: bool) -> None:
-    facts = told(UsernameConfiguration=configured)
+    facts = pool_facts(UsernameConfiguration=configured)
     assert (facts.case_insensitive, facts.fold("ÄNN@X.example")) == (
         folds,
         "änn@x.example" if folds else "ÄNN@X.example",
     )
-    assert told(UsernameConfiguration={}).case_insensitive is False
+    assert pool_facts(UsernameConfiguration={}).case_insensitive is False
 
 
 @pytest.mark.parametrize(("days", "found"), [(None, 7), (0, 7), (1, 1), (365, 365)])
 def test_temporary_passwords_last_seven_days_by_default(days: int | None, found: int) -> None:
     rules = {"MinimumLength": 8} | ({} if days is None else {"TemporaryPasswordValidityDays": days})
-    assert told(Policies={"PasswordPolicy": rules}).temporary_days == found
+    assert pool_facts(Policies={"PasswordPolicy": rules}).temporary_days == found
 
 
 @pytest.mark.parametrize("shortest", [6, 8, 99, 128])
 def test_pools_minimum_applies_beyond_the_jobs_limits(shortest: int) -> None:
-    policy = told(Policies={"PasswordPolicy": {"MinimumLength": shortest}}).policy
+    policy = pool_facts(Policies={"PasswordPolicy": {"MinimumLength": shortest}}).policy
     assert policy
     assert policy.minimum_length == shortest
 
@@ -117,12 +117,12 @@ def test_factors_show_whether_passwords_are_allowed(
     factors: list[str] | None, *, passwordless: bool, optional: bool
 ) -> None:
     signing = {} if factors is None else {"SignInPolicy": {"AllowedFirstAuthFactors": factors}}
-    found = told(Policies=signing)
+    found = pool_facts(Policies=signing)
     assert (found.passwordless, found.optional) == (passwordless, optional)
 
 
 def test_users_of_a_pool_sign_in_only_by_addresses() -> None:
-    found = told(UsernameAttributes=["email", "phone_number", "nickname"])
+    found = pool_facts(UsernameAttributes=["email", "phone_number", "nickname"])
     assert (found.sign_in_by, found.aliases) == (frozenset({"email", "phone_number"}), frozenset())
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 
 @pytest.fixture
-def asked(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> TargetSession:
+def simulated_session(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> TargetSession:
     """A session whose Cognito and Service Quotas are the simulator's."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", sim.url)
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url))
@@ -37,58 +37,58 @@ def operations(sim: Simulator) -> list[str]:
     return [call.operation for call in sim.calls()]
 
 
-def test_provisioned_limit_comes_first(sim: Simulator, asked: TargetSession) -> None:
+def test_provisioned_limit_comes_first(sim: Simulator, simulated_session: TargetSession) -> None:
     sim.configure(provisioned_limits={"UserAccountRecovery": 55}, service_quotas={CODE: 40})
-    assert find_quota(asked) == AccountQuota(55.0, "provisioned limit")
+    assert find_quota(simulated_session) == AccountQuota(55.0, "provisioned limit")
     assert operations(sim) == ASKED[:1]
 
 
-def test_applied_quota_comes_second(sim: Simulator, asked: TargetSession) -> None:
+def test_applied_quota_comes_second(sim: Simulator, simulated_session: TargetSession) -> None:
     sim.configure(service_quotas={CODE: 40})
-    assert find_quota(asked) == AccountQuota(40.0, "Service Quotas, applied value")
+    assert find_quota(simulated_session) == AccountQuota(40.0, "Service Quotas, applied value")
     assert operations(sim) == ASKED[:2]
 
 
-def test_default_comes_third(sim: Simulator, asked: TargetSession) -> None:
-    assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
+def test_default_comes_third(sim: Simulator, simulated_session: TargetSession) -> None:
+    assert find_quota(simulated_session) == AccountQuota(30.0, "Service Quotas, default value")
     assert operations(sim) == ASKED
 
 
-def test_published_figure_comes_last(sim: Simulator, asked: TargetSession) -> None:
+def test_published_figure_comes_last(sim: Simulator, simulated_session: TargetSession) -> None:
     sim.configure(faults={"every": {"operation": ASKED[2], "error": "NoSuchResourceException"}})
-    assert find_quota(asked) == PUBLISHED == AccountQuota(30.0, "published by AWS")
+    assert find_quota(simulated_session) == PUBLISHED == AccountQuota(30.0, "published by AWS")
     assert operations(sim) == ASKED
 
 
 @pytest.mark.parametrize("failing", range(3), ids=ASKED)
 def test_source_that_is_denied_is_named_and_the_next_one_asked(
-    sim: Simulator, asked: TargetSession, failing: int
+    sim: Simulator, simulated_session: TargetSession, failing: int
 ) -> None:
     sim.configure(faults={"every": {"operation": ASKED[failing], "error": "AccessDeniedException"}})
-    found = find_quota(asked)
+    found = find_quota(simulated_session)
     assert found.unknown == (UnknownFact("the quota", ACTIONS[failing], "AccessDeniedException", denied=True),)
     assert (found.value, operations(sim)) == (30.0, ASKED)
     assert found.source == ("published by AWS" if failing == 2 else "Service Quotas, default value")
 
 
-def test_all_that_are_denied_are_named(sim: Simulator, asked: TargetSession) -> None:
+def test_all_that_are_denied_are_named(sim: Simulator, simulated_session: TargetSession) -> None:
     sim.configure(faults={"every": {"error": "AccessDeniedException"}})
-    found = find_quota(asked)
+    found = find_quota(simulated_session)
     assert [gap.action for gap in found.unknown] == ACTIONS
     assert (found.value, found.source) == (PUBLISHED.value, PUBLISHED.source)
 
 
 @pytest.mark.parametrize("code", ["NoSuchResourceException", "ResourceNotFoundException", "UnknownOperationException"])
-def test_source_without_a_value_is_not_a_gap(sim: Simulator, asked: TargetSession, code: str) -> None:
+def test_source_without_a_value_is_not_a_gap(sim: Simulator, simulated_session: TargetSession, code: str) -> None:
     sim.configure(faults={"every": {"error": code}})
-    assert find_quota(asked) == PUBLISHED
+    assert find_quota(simulated_session) == PUBLISHED
 
 
 def test_service_that_cannot_be_reached_is_named(
-    sim: Simulator, asked: TargetSession, monkeypatch: pytest.MonkeyPatch
+    sim: Simulator, simulated_session: TargetSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", "http://127.0.0.1:9")
-    found = find_quota(asked)
+    found = find_quota(simulated_session)
     assert [(gap.action, gap.code, gap.denied) for gap in found.unknown] == [
         (action, "EndpointConnectionError", False) for action in ACTIONS[1:]
     ]
@@ -96,32 +96,36 @@ def test_service_that_cannot_be_reached_is_named(
 
 
 def test_service_without_an_endpoint_in_the_region_is_named(
-    asked: TargetSession, monkeypatch: pytest.MonkeyPatch
+    simulated_session: TargetSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = asked.side_client
+    made = simulated_session.side_client
 
     def refuse(service: str) -> object:
         if service == "service-quotas":
             raise TargetError("No client can be made.", "Fix it.")
         return made(service)
 
-    monkeypatch.setattr(asked, "side_client", refuse)
-    assert [gap.code for gap in find_quota(asked).unknown] == ["No client can be made."] * 2
+    monkeypatch.setattr(simulated_session, "side_client", refuse)
+    assert [gap.code for gap in find_quota(simulated_session).unknown] == ["No client can be made."] * 2
 
 
 def test_botocore_that_does_not_know_the_call_leaves_it_out(
-    asked: TargetSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    simulated_session: TargetSession, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = asked.side_client
-    monkeypatch.setattr(asked, "side_client", lambda service: object() if service == "cognito-idp" else made(service))
-    assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
+    made = simulated_session.side_client
+    monkeypatch.setattr(
+        simulated_session, "side_client", lambda service: object() if service == "cognito-idp" else made(service)
+    )
+    assert find_quota(simulated_session) == AccountQuota(30.0, "Service Quotas, default value")
     assert operations(sim) == ASKED[1:]
 
 
 @pytest.mark.parametrize("value", [0, -1, None, "many", [30], {"rate": 30}], ids=repr)
-def test_invalid_figure_is_ignored(asked: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
+def test_invalid_figure_is_ignored(
+    simulated_session: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
     monkeypatch.setattr(quota_module, "_provisioned", lambda _session: value)
-    assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
+    assert find_quota(simulated_session) == AccountQuota(30.0, "Service Quotas, default value")
 
 
 @pytest.mark.parametrize(
@@ -132,13 +136,13 @@ def test_answers_without_a_figure_lead_to_the_published_one(
 ) -> None:
     with answering(of_the_service(answer)) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", endpoint.url)
-        asked = open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=endpoint.url))
-        assert find_quota(asked) == PUBLISHED
+        simulated_session = open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=endpoint.url))
+        assert find_quota(simulated_session) == PUBLISHED
         assert len(endpoint.received) == 3
 
 
-def test_failure_marked_as_temporary_is_not_waited_for(sim: Simulator, asked: TargetSession) -> None:
+def test_failure_marked_as_temporary_is_not_waited_for(sim: Simulator, simulated_session: TargetSession) -> None:
     sim.configure(faults={"every": {"operation": ASKED[1], "error": "TooManyRequestsException"}})
-    found = find_quota(asked)
+    found = find_quota(simulated_session)
     assert [gap.code for gap in found.unknown] == ["TooManyRequestsException"]
     assert operations(sim) == ASKED

@@ -26,7 +26,7 @@ FOLDING = PoolFacts(POOL, case_insensitive=True, aliases=frozenset({"email"}))
 pytestmark = pytest.mark.usefixtures("credentials")
 
 
-def told(named: Mapping[str, str], status: str | None = "CONFIRMED", *, enabled: bool = True) -> dict[str, Any]:
+def listed_user(named: Mapping[str, str], status: str | None = "CONFIRMED", *, enabled: bool = True) -> dict[str, Any]:
     """Ann as ListUsers tells of her, with these attributes."""
     attributes = [{"Name": name, "Value": value} for name, value in ({"sub": SUB} | dict(named)).items()]
     user = {"Username": "Ann", "Attributes": attributes, "Enabled": enabled}
@@ -63,7 +63,7 @@ ADDRESSES = {"email": "Ann@X.example", "phone_number": "+4512345678", "preferred
 def test_user_has_the_surest_name_that_the_pool_accepts(
     facts: PoolFacts, attributes: dict[str, str], names: list[str]
 ) -> None:
-    user = parse_user(told(attributes), facts)
+    user = parse_user(listed_user(attributes), facts)
     assert list(user.names) == names
     assert user.username == "Ann", "the canonical name is never folded"
 
@@ -82,12 +82,12 @@ def test_user_has_the_surest_name_that_the_pool_accepts(
 def test_user_is_federated_by_status_or_by_its_identities(
     status: str | None, attributes: dict[str, str], *, federated: bool
 ) -> None:
-    user = parse_user(told(attributes, status), PLAIN)
+    user = parse_user(listed_user(attributes, status), PLAIN)
     assert (user.federated, user.status) == (federated, status or "UNKNOWN")
 
 
 def test_user_is_enabled_by_default() -> None:
-    assert [parse_user(told({}, enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
+    assert [parse_user(listed_user({}, enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
     assert parse_user({"Username": "ann"}, PLAIN).enabled
 
 

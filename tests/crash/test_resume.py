@@ -85,7 +85,7 @@ def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int 
 
 
 @pytest.fixture
-def begun(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+def begun_run(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of ten rows of which two are set, by the test's own process, in which the command line's environment is."""
     for name, value in bulkreset.environment.items():
         if name.startswith("AWS_"):
@@ -209,10 +209,10 @@ def test_closed_pipe_does_not_end_the_run(bulkreset: Command, sim: Simulator) ->
     assert_they_agree(Ran(0, "", "", run_dir), sim)
 
 
-def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begun: Path) -> None:
+def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begun_run: Path) -> None:
     before = len(sim.calls(SET))
     write_csv(bulkreset.home / "users.csv", [*people(9), ("user.010", "Another-Garden.010")])
-    again = resume(bulkreset, begun)
+    again = resume(bulkreset, begun_run)
     assert again.code == 2
     assert "has changed" in again.stderr
     assert len(sim.calls(SET)) == before
@@ -223,32 +223,32 @@ def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begu
     [{"region": "eu-west-1", "replica": True}, {"endpoint_url": "http://127.0.0.1:9"}],
     ids=["region", "endpoint"],
 )
-def test_resume_refuses_a_changed_target(sim: Simulator, begun: Path, change: dict[str, object]) -> None:
+def test_resume_refuses_a_changed_target(sim: Simulator, begun_run: Path, change: dict[str, object]) -> None:
     """The target as the journal has it is edited, as if the settings that it came from had changed since."""
-    with sqlite3.connect(begun / "journal.sqlite") as journal:
+    with sqlite3.connect(begun_run / "journal.sqlite") as journal:
         for key, value in change.items():
             journal.execute(
                 "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, json(?)) WHERE key = 'job'",
                 (key, json.dumps(value)),
             )
-    assert "was begun" in refusal(begun, sim)
+    assert "was begun" in refusal(begun_run, sim)
 
 
 def test_resume_refuses_credentials_of_another_account(
-    sim: Simulator, begun: Path, monkeypatch: pytest.MonkeyPatch
+    sim: Simulator, begun_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sim.configure(accounts={"AKIDOTHER": "210987654321"})
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     before = len(sim.calls(SET))
-    ended = start.resume(begun, RunOptions(None, yes=True), {}, Silent(), CancelToken())
+    ended = start.resume(begun_run, RunOptions(None, yes=True), {}, Silent(), CancelToken())
     assert (ended.summary.exit_code, len(sim.calls(SET))) == (2, before)
     assert "210987654321" in str(ended.error)
 
 
-def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun: Path) -> None:
-    with sqlite3.connect(begun / "journal.sqlite") as journal:
+def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun_run: Path) -> None:
+    with sqlite3.connect(begun_run / "journal.sqlite") as journal:
         journal.execute("PRAGMA user_version = 99")
-    assert "version 99" in refusal(begun, sim)
+    assert "version 99" in refusal(begun_run, sim)
 
 
 @pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal"])

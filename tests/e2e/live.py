@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-def asked(run_dir: Path, question: str) -> list[Any]:
+def query(run_dir: Path, question: str) -> list[Any]:
     """Return the rows that a query finds; none if the run has no journal yet."""
     path = run_dir / "journal.sqlite"
     if not path.exists():
@@ -17,9 +17,9 @@ def asked(run_dir: Path, question: str) -> list[Any]:
 
 def rows_set(run_dir: Path) -> int:
     """Return how many rows are set."""
-    return len(asked(run_dir, "SELECT row FROM rows WHERE status = 'set'"))
+    return len(query(run_dir, "SELECT row FROM rows WHERE status = 'set'"))
 
 
 def signed_out(run_dir: Path) -> set[str]:
     """Return the users whose sign-out is done."""
-    return {name for (name,) in asked(run_dir, "SELECT username FROM rows WHERE signed_out = 1")}
+    return {name for (name,) in query(run_dir, "SELECT username FROM rows WHERE signed_out = 1")}

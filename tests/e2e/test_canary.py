@@ -87,7 +87,7 @@ def secrets(bulkreset: Command) -> Secrets:
     return found
 
 
-def told(ran: Ran) -> bytes:
+def output_of(ran: Ran) -> bytes:
     return (ran.stdout + ran.stderr).encode()
 
 
@@ -127,7 +127,7 @@ def test_no_file_of_a_scheduled_run_has_a_secret(
         def run(*args: Argument) -> Ran:
             with bulkreset.start(*args, env=env) as process:
                 ran = finish(process, tmp_path)
-            assert secrets.found_in(told(ran)) == []
+            assert secrets.found_in(output_of(ran)) == []
             return ran
 
         assert run("run", job, "--yes", "-vv", "--log-format", "json").code == 1
@@ -194,12 +194,12 @@ def test_crash_with_a_password_in_its_frames_reports_only_places(
     assert secrets.found_in((stdout + stderr).encode()) == []
     assert {where for where, content in files(tmp_path, source) if secrets.found_in(content)} == set()
     if how is BESIDE:
-        told = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
-        assert [line.partition(" at ")[0] for line in told if "a bug" in line] == [
+        output_of = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
+        assert [line.partition(" at ")[0] for line in output_of if "a bug" in line] == [
             *["bulkreset: a bug beside the run: ValueError"] * 3,
             "bulkreset: a bug: BaseException",
         ]
-        assert any("UserWarning" in line for line in told)
+        assert any("UserWarning" in line for line in output_of)
     if how is INVALID:
         assert "ParamValidationError" in (run_dir / "report.csv").read_text(encoding="utf-8")
     if how is DUMP:

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 ROWS = 40
 
 
-def begun(bulkreset: Command, sim: Simulator, *args: str, rate: str = "20", rows: int = ROWS) -> tuple[Any, Path]:
+def start_run(bulkreset: Command, sim: Simulator, *args: str, rate: str = "20", rows: int = ROWS) -> tuple[Any, Path]:
     """A run that has sent a few rows."""
     seed(sim, [name for name, _ in people(rows)])
     path = write_csv(bulkreset.home / "in.csv", people(rows))
@@ -46,7 +46,7 @@ def limited_by(run_dir: Path, reason: str) -> bool:
 
 @pytest.mark.parametrize("where", ["none", "local:1"])
 def test_paused_run_sends_nothing_until_it_continues(bulkreset: Command, sim: Simulator, where: str) -> None:
-    process, run_dir = begun(bulkreset, sim, "--cluster", where)
+    process, run_dir = start_run(bulkreset, sim, "--cluster", where)
     with process:
         assert command(bulkreset, "control", run_dir, "--pause").code == 0
         wait_until(lambda: limited_by(run_dir, "paused"))
@@ -80,7 +80,7 @@ def _later(sim: Simulator, calls: int) -> int:
 
 
 def test_signal_pauses_and_continues(bulkreset: Command, sim: Simulator) -> None:
-    process, run_dir = begun(bulkreset, sim)
+    process, run_dir = start_run(bulkreset, sim)
     with process:
         process.send_signal(signal.SIGUSR1)
         wait_until(lambda: limited_by(run_dir, "paused"))
@@ -91,7 +91,7 @@ def test_signal_pauses_and_continues(bulkreset: Command, sim: Simulator) -> None
 
 
 def test_slow_run_is_stopped_at_once_and_resumed_without_the_orders(bulkreset: Command, sim: Simulator) -> None:
-    process, run_dir = begun(bulkreset, sim)
+    process, run_dir = start_run(bulkreset, sim)
     with process:
         assert command(bulkreset, "control", run_dir, "--rate", "0.001", "--lane", "123456789012/us-east-1").code == 0
         wait_until(lambda: limited_by(run_dir, "control"))
@@ -111,7 +111,7 @@ def test_slow_run_is_stopped_at_once_and_resumed_without_the_orders(bulkreset: C
 
 
 def test_row_limit_of_an_order_ends_the_run(bulkreset: Command, sim: Simulator) -> None:
-    process, run_dir = begun(bulkreset, sim, rate="5")
+    process, run_dir = start_run(bulkreset, sim, rate="5")
     with process:
         assert command(bulkreset, "control", run_dir, "--limit", "20").code == 0
         ran = finish(process, run_dir)
@@ -184,7 +184,7 @@ def test_dry_run_follows_nothing_but_a_stop(bulkreset: Command, sim: Simulator) 
 
 
 def test_run_killed_while_paused_is_resumed_without_the_pause(bulkreset: Command, sim: Simulator) -> None:
-    process, run_dir = begun(bulkreset, sim)
+    process, run_dir = start_run(bulkreset, sim)
     with process:
         assert command(bulkreset, "control", run_dir, "--pause").code == 0
         wait_until(lambda: limited_by(run_dir, "paused"))
@@ -210,7 +210,7 @@ def test_run_killed_while_paused_is_resumed_without_the_pause(bulkreset: Command
     ],
 )
 def test_wrong_order_is_refused(bulkreset: Command, sim: Simulator, flags: list[str], said: str) -> None:
-    process, run_dir = begun(bulkreset, sim, rate="1")
+    process, run_dir = start_run(bulkreset, sim, rate="1")
     with process:
         refused = command(bulkreset, "control", run_dir, *flags)
         assert (refused.code, said in refused.stderr) == (2, True), refused.stderr

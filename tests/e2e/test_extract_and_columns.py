@@ -24,7 +24,7 @@ def text_of(ran: Ran) -> str:
     return ran.stdout + ran.stderr
 
 
-def told(bulkreset: Command, *args: Argument) -> int:
+def exit_code_of(bulkreset: Command, *args: Argument) -> int:
     """The exit code of a command that has no run directory of its own."""
     with bulkreset.start(*args) as process:
         return finish(process, Path()).code
@@ -116,11 +116,11 @@ def test_report_comes_back_as_an_input(tmp_path: Path, bulkreset: Command, sim: 
 def test_report_for_excel_begins_with_a_mark(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     seed(sim, ["renée"])
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", [("renée", GOOD)]))
-    assert told(bulkreset, "report", ran.run_dir, "--bom") == 0
+    assert exit_code_of(bulkreset, "report", ran.run_dir, "--bom") == 0
     plain = (ran.run_dir / "report.csv").read_bytes()
     assert (ran.run_dir / "report-excel.csv").read_bytes() == b"\xef\xbb\xbf" + plain
     assert not plain.startswith(b"\xef")
-    assert told(bulkreset, "report", ran.run_dir, "--bom", "--format", "jsonl") == 2
+    assert exit_code_of(bulkreset, "report", ran.run_dir, "--bom", "--format", "jsonl") == 2
 
 
 def test_cause_of_a_near_miss_is_reported_and_counted(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
@@ -272,12 +272,12 @@ def test_columns_of_the_input_are_carried_into_the_report(tmp_path: Path, bulkre
     assert ran.header[-2:] == ["department", "ticket"]
     assert ran.column("department") == ["'=Sales", "by bob", "x"]
     assert ran.column("ticket") == ["T-1", "T-2", ""]
-    assert told(bulkreset, "report", ran.run_dir, "--format", "jsonl", "--only", "rejected") == 0
+    assert exit_code_of(bulkreset, "report", ran.run_dir, "--format", "jsonl", "--only", "rejected") == 0
     (line,) = (ran.run_dir / "report-rejected.jsonl").read_text(encoding="utf-8").splitlines()
     assert {name: json.loads(line)[name] for name in HEADER[2:]} == {"department": "x", "ticket": None}
-    assert told(bulkreset, "report", ran.run_dir, "--format", "parquet") == 0
+    assert exit_code_of(bulkreset, "report", ran.run_dir, "--format", "parquet") == 0
     assert pq.read_table(ran.run_dir / "report.parquet")["department"].to_pylist() == ["=Sales", "by bob", "x"]
-    assert told(bulkreset, "report", ran.run_dir, "--redact", "usernames") == 0
+    assert exit_code_of(bulkreset, "report", ran.run_dir, "--redact", "usernames") == 0
     redacted = rows_of(ran.run_dir / "report-redacted.csv")
     assert [row[-2] for row in redacted[1:]] == ["'=Sales", "(withheld: it named the user)", "x"]
 

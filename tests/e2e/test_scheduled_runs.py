@@ -33,7 +33,7 @@ def export(bulkreset: Command, name: str, rows: Sequence[tuple[str, str]]) -> Pa
     return write_csv(bulkreset.home / "in" / name, rows)
 
 
-def kept(bulkreset: Command) -> dict[str, Any]:
+def stored_state(bulkreset: Command) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((bulkreset.home / "nightly.json").read_text(encoding="utf-8"))
     return found
 
@@ -57,7 +57,7 @@ def test_each_input_is_run_once_and_remaining_rows_come_first(bulkreset: Command
         process.send_signal(signal.SIGKILL)
         process.communicate()
     crashed = set(sent(sim))
-    assert kept(bulkreset)["open_run"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
+    assert stored_state(bulkreset)["open_run"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
     sim.configure(faults={"every": None})
     export(bulkreset, "tue.csv", ROWS[30:])
     ran, runs = night(bulkreset, job)
@@ -67,7 +67,7 @@ def test_each_input_is_run_once_and_remaining_rows_come_first(bulkreset: Command
     assert sim.passwords(POOL) == dict(ROWS)
     assert {user for user in crashed if sent(sim).count(user) > 1} < crashed
     assert sorted(path.name for path in (bulkreset.home / "archive").iterdir()) == ["mon.csv", "tue.csv"]
-    assert kept(bulkreset)["open_run"] is None
+    assert stored_state(bulkreset)["open_run"] is None
     before = len(sent(sim))
     ran, runs = night(bulkreset, job)
     assert (ran.code, ran.stdout, runs) == (0, f"No new input at {bulkreset.home}/in: nothing to do.\n", [])

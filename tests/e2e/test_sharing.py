@@ -3,13 +3,13 @@
 import signal
 
 from tests.e2e.command import LAX, POOL, Command, finish, people, write_csv, write_job
-from tests.e2e.test_control import begun, limited_by
+from tests.e2e.test_control import limited_by, start_run
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
 
 def test_two_runs_split_the_quota_until_one_of_them_ends(bulkreset: Command, sim: Simulator) -> None:
-    process, first = begun(bulkreset, sim, rows=5000)
+    process, first = start_run(bulkreset, sim, rows=5000)
     second = bulkreset.home / "second"
     path = write_csv(bulkreset.home / "more.csv", people(5000))
     again = bulkreset.start(*bulkreset.against(path), "--yes", "--rate", "20", "--run-dir", second)
@@ -28,7 +28,7 @@ def test_two_runs_split_the_quota_until_one_of_them_ends(bulkreset: Command, sim
 
 def test_later_run_is_refused_if_its_job_says_so(bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, [], LAX, auto_users=True)
-    process, first = begun(bulkreset, sim, rate="5")
+    process, first = start_run(bulkreset, sim, rate="5")
     with process:
         path = write_csv(bulkreset.home / "more.csv", people(3))
         job = write_job(bulkreset.home, sim.url, f'path = "{path}"', '[pace]\nshared = "refuse"')

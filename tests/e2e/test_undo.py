@@ -100,7 +100,7 @@ def undone(run_dir: Path, person: Person, after: float = 20 * MINUTE, **request:
     return undo(run_dir, UndoRequest(**request), person, CancelToken(), person)
 
 
-def said(bulkreset: Command, command: str, run_dir: Path, *args: Argument) -> Ran:
+def run_command(bulkreset: Command, command: str, run_dir: Path, *args: Argument) -> Ran:
     """Run a command about a run to its end."""
     with bulkreset.start(command, run_dir, *args) as process:
         return finish(process, run_dir)
@@ -147,12 +147,12 @@ def test_undone_run_says_so_and_sends_nothing_more(ran: Path, bulkreset: Command
     undone(ran, Person("customers", "y"))
     when = Journal.state_in(ran / "journal.sqlite").undone[POOL]
     assert json.loads((ran / "summary.json").read_text())["undone"] == {POOL: when}
-    status = said(bulkreset, "status", ran, "--json")
+    status = run_command(bulkreset, "status", ran, "--json")
     assert json.loads(status.stdout)["undo"].startswith(f"UNDONE: {POOL} was restored on")
-    assert f"UNDONE: {POOL} was restored on" in said(bulkreset, "status", ran).stdout
-    said(bulkreset, "report", ran, "--format", "html")
+    assert f"UNDONE: {POOL} was restored on" in run_command(bulkreset, "status", ran).stdout
+    run_command(bulkreset, "report", ran, "--format", "html")
     assert f"UNDONE: {POOL} was restored on" in (ran / "report.html").read_text()
-    resumed = said(bulkreset, "resume", ran, "--failed", "--yes")
+    resumed = run_command(bulkreset, "resume", ran, "--failed", "--yes")
     assert (resumed.code, "was undone on" in resumed.stderr) == (2, True)
     again = Person()
     undone(ran, again)
@@ -231,9 +231,9 @@ def test_interrupted_undo_is_cancelled(interrupted: Path, sim: Simulator) -> Non
 
 
 def test_run_is_not_resumed_during_an_undo(interrupted: Path, bulkreset: Command) -> None:
-    resumed = said(bulkreset, "resume", interrupted, "--failed", "--yes")
+    resumed = run_command(bulkreset, "resume", interrupted, "--failed", "--yes")
     assert (resumed.code, "An undo of the run" in resumed.stderr) == (2, True)
-    assert "next: bulkreset undo" in said(bulkreset, "status", interrupted).stdout
+    assert "next: bulkreset undo" in run_command(bulkreset, "status", interrupted).stdout
 
 
 def test_interrupted_restore_is_followed_and_not_cancelled(ran: Path, sim: Simulator) -> None:
@@ -311,12 +311,12 @@ def test_another_recovery_is_skipped(ran: Path, sim: Simulator) -> None:
     ],
 )
 def test_undo_is_refused_with_the_time(
-    tmp_path: Path, program: Program, sim: Simulator, tier: str, after: float, said: str
+    tmp_path: Path, program: Program, sim: Simulator, tier: str, after: float, run_command: str
 ) -> None:
     pool(sim, tier)
     end = program.apply(program.tables(write_csv(tmp_path / "in.csv", people(3))), permanent=True)
     person = Person("customers", "y")
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(Refused, match=run_command):
         undone(end.run_dir, person, after)
     assert (person.asked, called(sim)) == ([], [])
 
@@ -424,7 +424,7 @@ def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Progra
 
 
 def test_without_a_terminal_nothing_starts(ran: Path, bulkreset: Command, sim: Simulator) -> None:
-    ended = said(bulkreset, "undo", ran)
+    ended = run_command(bulkreset, "undo", ran)
     assert (ended.code, "There is no terminal" in ended.stderr) == (2, True)
     assert called(sim) == []
 

@@ -3,13 +3,13 @@
 import signal
 
 from tests.e2e.command import SET, Command, finish
-from tests.e2e.test_control import begun, command, limited_by
+from tests.e2e.test_control import command, limited_by, start_run
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
 
 def test_watching_ends_with_the_run_and_its_exit_code(bulkreset: Command, sim: Simulator) -> None:
-    process, run_dir = begun(bulkreset, sim, rate="5")
+    process, run_dir = start_run(bulkreset, sim, rate="5")
     with process, bulkreset.start("watch", run_dir) as watching:
         assert command(bulkreset, "control", run_dir, "--limit", "5").code == 0
         ran, watched = finish(process, run_dir), finish(watching, run_dir)
@@ -20,7 +20,7 @@ def test_watching_ends_with_the_run_and_its_exit_code(bulkreset: Command, sim: S
 
 
 def test_ending_the_watching_does_not_end_the_run(bulkreset: Command, sim: Simulator) -> None:
-    process, run_dir = begun(bulkreset, sim, rate="5")
+    process, run_dir = start_run(bulkreset, sim, rate="5")
     with process:
         with bulkreset.start("watch", run_dir, first=READY) as watching:
             assert watching.stdout

@@ -32,7 +32,7 @@ def campaign(tmp_path: Path, program: Program, sim: Simulator) -> dict[str, Any]
     return program.tables(input_) | {"waves": WAVES, "pace": {"rate": "none", "workers": 8}}
 
 
-def begun(program: Program, campaign: dict[str, Any], **keys: object) -> Path:
+def send_first_wave(program: Program, campaign: dict[str, Any], **keys: object) -> Path:
     """Send the first wave; the run directory."""
     ran = program.apply(campaign, **keys)
     assert ran.code == 5, ran.stderr
@@ -80,7 +80,7 @@ def let_pass(run_dir: Path, seconds: int) -> None:
 
 
 def test_four_waves_of_users_who_come_back(program: Program, campaign: dict[str, Any], sim: Simulator) -> None:
-    run_dir = begun(program, campaign)
+    run_dir = send_first_wave(program, campaign)
     for wave in range(4):
         names = NAMES[wave * WAVE : (wave + 1) * WAVE]
         assert set_by(sim, wave * WAVE) == names
@@ -117,7 +117,7 @@ def test_first_wave_gives_the_condition_of_the_next(program: Program, campaign: 
 def test_next_wave_waits_for_the_recovery_of_the_last(
     program: Program, campaign: dict[str, Any], sim: Simulator, back: int, hours: int, said: str
 ) -> None:
-    run_dir = begun(program, campaign)
+    run_dir = send_first_wave(program, campaign)
     come_back(sim, NAMES[:back])
     let_pass(run_dir, hours * HOUR)
     for _ in range(2):  # whoever asks again gets the same answer
@@ -135,7 +135,7 @@ def test_next_wave_waits_for_the_recovery_of_the_last(
 def test_expired_passwords_stop_the_campaign_until_few_are_left(
     program: Program, campaign: dict[str, Any], sim: Simulator
 ) -> None:
-    run_dir = begun(program, campaign)
+    run_dir = send_first_wave(program, campaign)
     come_back(sim, NAMES[:48])
     let_pass(run_dir, 8 * DAY)  # a temporary password is valid for seven
     stopped = resumed(run_dir)
@@ -151,7 +151,7 @@ def test_expired_passwords_stop_the_campaign_until_few_are_left(
 def test_wave_that_was_interrupted_is_sent_to_its_end_first(
     program: Program, campaign: dict[str, Any], sim: Simulator
 ) -> None:
-    run_dir = begun(program, campaign, guards__limit=20)
+    run_dir = send_first_wave(program, campaign, guards__limit=20)
     assert state(run_dir).waves[0].ended_at is None
     assert isinstance(resumed(run_dir, guards__limit=None), WavePause)  # nobody is back yet: it is the same wave
     assert set_by(sim) == NAMES[:WAVE]
@@ -159,7 +159,7 @@ def test_wave_that_was_interrupted_is_sent_to_its_end_first(
 
 
 def test_limit_of_an_execution_ends_it_within_the_wave(program: Program, campaign: dict[str, Any]) -> None:
-    run_dir = begun(program, campaign, guards__limit=20)
+    run_dir = send_first_wave(program, campaign, guards__limit=20)
     stopped = resumed(run_dir)
     assert isinstance(stopped, RowLimit)
     assert not isinstance(stopped, WavePause)
@@ -170,7 +170,7 @@ def test_failed_rows_count_as_sent_and_are_not_waited_for(
     program: Program, campaign: dict[str, Any], sim: Simulator
 ) -> None:
     sim.configure(faults={"users": {name: [{"error": "NotAuthorizedException"}] for name in NAMES[:10]}})
-    run_dir = begun(program, campaign)
+    run_dir = send_first_wave(program, campaign)
     come_back(sim, NAMES[10 : 10 + 24])  # 60 % of the 40 that were set
     let_pass(run_dir, 24 * HOUR)
     assert isinstance(resumed(run_dir), WavePause)
@@ -178,7 +178,7 @@ def test_failed_rows_count_as_sent_and_are_not_waited_for(
 
 
 def test_deleted_users_are_not_waited_for(program: Program, campaign: dict[str, Any], sim: Simulator) -> None:
-    run_dir = begun(program, campaign)
+    run_dir = send_first_wave(program, campaign)
     sim.add_pool(POOL, NAMES[:40] + NAMES[WAVE:], LAX)
     come_back(sim, NAMES[:24])
     let_pass(run_dir, 24 * HOUR)
@@ -190,7 +190,7 @@ def test_command_line_shows_the_waves(
     tmp_path: Path, bulkreset: Command, program: Program, campaign: dict[str, Any]
 ) -> None:
     del tmp_path
-    run_dir = begun(program, campaign)
+    run_dir = send_first_wave(program, campaign)
     with bulkreset.start("resume", run_dir, "--yes") as process:
         ran = finish(process, run_dir)
     assert ran.code == 5

@@ -48,7 +48,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
-def asked(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, RowBatch]]:
+def pages_in_order(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, RowBatch]]:
     """The pieces in this order, each asked for until it comes."""
     with closing(PageReader(rows)) as pieces:
         for number in numbers:
@@ -67,7 +67,7 @@ def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: 
     if planned:
         list(rows.batches())
     last = (len(expected) + 2) // 3
-    for number, piece in asked(rows, [number % last for number in numbers if last]):
+    for number, piece in pages_in_order(rows, [number % last for number in numbers if last]):
         assert piece.first == number * 3 + 1
         assert piece.last == min(number * 3 + 3, len(expected))
         assert (

@@ -145,7 +145,7 @@ MEETS_NOTHING = st.sampled_from("éÄßΩжЖ王٣½€§°ⅷＡａ１")
 
 
 @st.composite
-def judged(draw: st.DrawFn) -> tuple[PasswordPolicy, str, list[str]]:
+def policy_and_password(draw: st.DrawFn) -> tuple[PasswordPolicy, str, list[str]]:
     """A policy, a password, and which of the policy's rules it was made not to meet."""
     asked = {rule: draw(st.booleans()) for rule in MEETS}
     met = {rule: draw(st.booleans()) for rule in MEETS}
@@ -159,7 +159,7 @@ def judged(draw: st.DrawFn) -> tuple[PasswordPolicy, str, list[str]]:
     return PasswordPolicy.model_validate({"minimum_length": shortest, **asked}), password, missing
 
 
-@given(case=judged())
+@given(case=policy_and_password())
 def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(
     case: tuple[PasswordPolicy, str, list[str]],
 ) -> None:
@@ -168,7 +168,7 @@ def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(
     assert violation_mask(policy, pd.Series([password], dtype="str")).tolist() == [bool(missing)]
 
 
-@given(case=judged(), salt=st.uuids())
+@given(case=policy_and_password(), salt=st.uuids())
 def test_message_about_a_password_never_contains_it(case: tuple[PasswordPolicy, str, list[str]], salt: UUID) -> None:
     policy, password, _ = case
     core = f"{password}{salt.hex[:4]}"

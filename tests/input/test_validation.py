@@ -195,7 +195,7 @@ HASHES = [
 NO_POLICY: dict[str, Any] = {"password": {}}
 
 
-def asked(mode: str) -> dict[str, Any]:
+def suspect_job(mode: str) -> dict[str, Any]:
     """Job keys: what happens to a suspect password, and no policy."""
     return NO_POLICY | {"input": {"path": "users.csv", "on_suspect_password": mode}}
 
@@ -204,9 +204,9 @@ def asked(mode: str) -> dict[str, Any]:
 def test_altered_password_is_sent_with_a_warning_rejected_or_not_looked_at(password: str, why: str) -> None:
     said = f"check the password: {why}"
     assert screen_one("ann", password, **NO_POLICY)[4:] == ("ready", "", said)
-    assert screen_one("ann", password, **asked("warn"))[4:] == ("ready", "", said)
-    assert screen_one("ann", password, **asked("reject"))[4:] == ("rejected", "suspect_password", said)
-    assert screen_one("ann", password, **asked("send"))[4:] == ("ready", "", "")
+    assert screen_one("ann", password, **suspect_job("warn"))[4:] == ("ready", "", said)
+    assert screen_one("ann", password, **suspect_job("reject"))[4:] == ("rejected", "suspect_password", said)
+    assert screen_one("ann", password, **suspect_job("send"))[4:] == ("ready", "", "")
 
 
 @pytest.mark.parametrize(
@@ -408,11 +408,11 @@ def test_unknown_policy_leaves_the_jobs() -> None:
 
 def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
     """What becomes of one row whose password is generated."""
-    asked: dict[str, Any] = {
+    suspect_job: dict[str, Any] = {
         "permanent": True,
         "password": {"source": "generate", "policy": STRICT, "recipients": recipients},
     }
-    (found,) = RowValidator(job(**asked | keys)).validate(chunk(row))
+    (found,) = RowValidator(job(**suspect_job | keys)).validate(chunk(row))
     return found
 
 

@@ -19,7 +19,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def said(path: str) -> str:
+def message_for(path: str) -> str:
     with pytest.raises(RunDirError) as caught:
         RunDir.open(Path(path))
     assert caught.value.exit_code == 2
@@ -27,7 +27,7 @@ def said(path: str) -> str:
 
 
 def test_missing_path_is_reported() -> None:
-    assert said("runs/reset-9").startswith("runs/reset-9 does not exist. Name a run directory.")
+    assert message_for("runs/reset-9").startswith("runs/reset-9 does not exist. Name a run directory.")
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,21 @@ def test_missing_path_is_reported() -> None:
 )
 def test_job_file_is_reported_with_its_last_run(name: str, text: str) -> None:
     Path(name).write_text(text, encoding="utf-8", errors="surrogateescape")
-    assert said(name) == f"{name} is a job file, not a run directory. Its last run is runs/reset-1."
+    assert message_for(name) == f"{name} is a job file, not a run directory. Its last run is runs/reset-1."
 
 
 def test_job_file_without_a_run_is_reported() -> None:
     Path("new.toml").touch()
-    assert said("new.toml") == "new.toml is a job file, not a run directory. To list the runs: bulkreset status."
+    assert message_for("new.toml") == "new.toml is a job file, not a run directory. To list the runs: bulkreset status."
 
 
 def test_other_file_is_named() -> None:
     Path("users.csv").touch()
-    assert said("users.csv").startswith("users.csv is a file, not a run directory.")
+    assert message_for("users.csv").startswith("users.csv is a file, not a run directory.")
 
 
 def test_folder_of_runs_is_reported_with_its_runs() -> None:
-    assert said("runs") == (
+    assert message_for("runs") == (
         "runs contains runs; it is not a run directory itself."
         " Choose one, such as runs/other-3, runs/reset-1, runs/reset-2."
     )
@@ -58,4 +58,4 @@ def test_folder_of_runs_is_reported_with_its_runs() -> None:
 
 def test_directory_without_a_journal_is_reported() -> None:
     Path("empty").mkdir()
-    assert said("empty").startswith("empty is not a run directory: it has no journal.sqlite.")
+    assert message_for("empty").startswith("empty is not a run directory: it has no journal.sqlite.")

@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from tests.e2e.command import WITHOUT_PAGE, Command, Ran, finish, write_csv
-from tests.e2e.live import asked, rows_set
+from tests.e2e.live import query, rows_set
 from tests.peers.conftest import Tried
 from tests.peers.parts import run
 from tests.peers.user_pools import OLD, SIGNED_IN, Pool, make_pool, ministack
@@ -152,7 +152,7 @@ def test_lanes_of_a_host_that_is_cut_off_move(two_hosts: tuple[str, str], tmp_pa
             assert {worker.split(":")[1].strip("/") for worker in joined} == {HERE, THERE}
             (lost,) = {event["worker"] for event in ran.log if event["event"] == "worker_lost"}
             assert f"//{THERE}:" in lost
-            assert asked(run_dir, "SELECT count(*) FROM rows WHERE status = 'set'") == [(120,)]
+            assert query(run_dir, "SELECT count(*) FROM rows WHERE status = 'set'") == [(120,)]
             by_id = {pool.id: pool for pool in pools}
             assert {by_id[pool].boto3(user, password) for user, password, pool in rows} == {SIGNED_IN}
             assert pools[0].boto3(pools[0].users[0], OLD) != SIGNED_IN

@@ -11,7 +11,7 @@ from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import JobError
 from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.preflight import PlanFacts
-from tests.plan.test_preflight_text import lines, said
+from tests.plan.test_preflight_text import lines, lines_under
 from tests.targets import EU, US, job, pools
 
 SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate"}}
@@ -85,11 +85,11 @@ def test_pool_that_is_not_known_is_not_refused() -> None:
 def test_recovery_is_counted_with_skipped_and_unknown_users() -> None:
     found = PlannedRecovery({EU: {"email": 40, "phone": 7, "unknown": 3}}, skipped=1200)
     shown = lines(job(EU, **SCRAMBLE), PoolFacts(EU, recovery=OWN), planned=planned(50, found))
-    assert said(shown, "Recovery") == [
+    assert lines_under(shown, "Recovery") == [
         "40 by e-mail, 7 by SMS, 3 unknown",
         "1,200 users are skipped: the pool cannot send them a code (code unrecoverable in the report)",
     ]
-    assert said(shown, "WARNING") == [
+    assert lines_under(shown, "WARNING") == [
         "whether 3 users can come back is unknown: it depends on their MFA, which ListUsers does not show"
     ]
 
@@ -97,8 +97,8 @@ def test_recovery_is_counted_with_skipped_and_unknown_users() -> None:
 def test_users_who_are_locked_out_are_counted_as_a_warning() -> None:
     found = PlannedRecovery({EU: {"email": 1, "none": 2400}})
     shown = lines(job(EU, **SCRAMBLE, **ACCEPTED), planned=planned(2401, found))
-    assert said(shown, "Recovery") == ["1 by e-mail, 2,400 NOT at all"]
-    (text,) = said(shown, "WARNING")
+    assert lines_under(shown, "Recovery") == ["1 by e-mail, 2,400 NOT at all"]
+    (text,) = lines_under(shown, "WARNING")
     assert text.startswith("2,400 users cannot come back without an administrator")
 
 
@@ -110,7 +110,7 @@ def test_cognitos_own_mail_account_is_compared_with_the_users(
 ) -> None:
     found = PlannedRecovery({EU: {"email": users}})
     shown = lines(job(EU, **SCRAMBLE), PoolFacts(EU, recovery=settings), planned=planned(users, found))
-    assert said(shown, "WARNING") == (
+    assert lines_under(shown, "WARNING") == (
         [
             "51 users need an e-mail, and Cognito's own mail account sends about 50 a day: 2 days. Configure Amazon SES for the pool first"
         ]
@@ -125,17 +125,19 @@ def test_sms_limits_are_reported_if_a_user_needs_one() -> None:
         shown = lines(
             job(EU, **SCRAMBLE), PoolFacts(EU, recovery=settings), planned=planned(1, PlannedRecovery({EU: users}))
         )
-        assert [text.endswith("SNSSandbox") for text in said(shown, "WARNING")] == [True] * warned
+        assert [text.endswith("SNSSandbox") for text in lines_under(shown, "WARNING")] == [True] * warned
 
 
 def test_users_who_were_not_looked_up_are_not_known() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(9, unchecked={EU: "the job asks for no check"}))
-    assert said(shown, "WARNING") == [f"whether the users of {EU} can come back is unknown: they were not looked up"]
+    assert lines_under(shown, "WARNING") == [
+        f"whether the users of {EU} can come back is unknown: they were not looked up"
+    ]
 
 
 def test_hundred_thousand_are_back_after_two_calls_each() -> None:
     shown = lines(job(EU, pace={"share": 0.5}, **SCRAMBLE), planned=planned(100_000))
-    assert said(shown, "Coming back") == [
+    assert lines_under(shown, "Coming back") == [
         (
             "2 calls of the same quota for each user: the last user can be back after about 1 h 51 min "
             "if users need all of the quota (30/s)"
@@ -146,32 +148,32 @@ def test_hundred_thousand_are_back_after_two_calls_each() -> None:
 
 def test_temporary_passwords_cost_one_call_each_and_known_ones_none() -> None:
     shown = lines(job(EU), planned=planned(ready=[(EU, 0, 27_000), (EU, 1, 500)]))
-    assert said(shown, "Coming back")[0].startswith(
+    assert lines_under(shown, "Coming back")[0].startswith(
         "1 call of the same quota for each user: the last user can be back after about 15 min"
     )
-    assert said(lines(job(EU, permanent=True), planned=planned(500)), "Coming back") == []
-    assert said(lines(job(EU), planned=planned(0)), "Coming back") == []
+    assert lines_under(lines(job(EU, permanent=True), planned=planned(500)), "Coming back") == []
+    assert lines_under(lines(job(EU), planned=planned(0)), "Coming back") == []
 
 
 def test_slowest_lane_decides_when_the_last_user_is_back() -> None:
     plan = planned(ready=[(EU, 1, 6000), (US, 1, 3000)])
     asked = job(EU, US, **SCRAMBLE)
     shown = lines(asked, planned=plan, quotas={EU: AccountQuota(100.0, "told"), US: AccountQuota(10.0, "told")})
-    assert "10 min if users need all of the quota (10/s)" in said(shown, "Coming back")[0]
-    assert said(shown, "Coming back")[1] == "while the run sends, users have 2 calls/s"
+    assert "10 min if users need all of the quota (10/s)" in lines_under(shown, "Coming back")[0]
+    assert lines_under(shown, "Coming back")[1] == "while the run sends, users have 2 calls/s"
 
 
 def test_unlimited_rate_or_one_above_the_quota_leaves_nothing_for_users() -> None:
     over = lines(job(EU, pace={"rate": 60.0}, **SCRAMBLE), planned=planned(9))
-    assert said(over, "Coming back")[1] == "while the run sends, users have 0 calls/s"
+    assert lines_under(over, "Coming back")[1] == "while the run sends, users have 0 calls/s"
     unpaced = lines(job(EU, pace={"rate": "none"}, **SCRAMBLE), planned=planned(9))
-    assert said(unpaced, "Coming back")[1] == "an unpaced run leaves users nothing"
+    assert lines_under(unpaced, "Coming back")[1] == "an unpaced run leaves users nothing"
 
 
 @pytest.mark.parametrize(("absent", "told"), [(6, True), (5, False), (0, False)])
 def test_import_is_suggested_if_most_rows_name_no_user(absent: int, *, told: bool) -> None:
     plan = planned(10 - absent, PlannedRecovery(absent=absent), counts={"ready": 10 - absent, "rejected": absent})
-    shown = said(lines(job(EU), planned=plan), "New users")
+    shown = lines_under(lines(job(EU), planned=plan), "New users")
     assert [text.startswith(f"{absent} of 10 rows name nobody in the pool.") for text in shown] == [True] * told
 
 
@@ -179,20 +181,20 @@ def test_recovery_under_way_and_replicas_are_reported_with_their_pool() -> None:
     replicas = (Replica("eu-west-1", "PRIMARY", "ACTIVE"), Replica("us-east-1", "SECONDARY", "CREATING"))
     facts = PoolFacts(EU, name="customers", restoring="RESTORING", replicas=replicas)
     alone = lines(job(EU), facts)
-    assert said(alone, "WARNING") == [
+    assert lines_under(alone, "WARNING") == [
         "a point-in-time recovery is under way (RESTORING): the pool takes no writes until it ends"
     ]
-    assert said(alone, "Replicas") == [
+    assert lines_under(alone, "Replicas") == [
         "eu-west-1 (primary, active), us-east-1 (secondary, creating): passwords are set in the primary Region only"
     ]
-    assert said(lines(job(EU, US), facts), "WARNING")[0].startswith("customers: a point-in-time")
+    assert lines_under(lines(job(EU, US), facts), "WARNING")[0].startswith("customers: a point-in-time")
 
 
 def test_calls_that_failed_are_gaps_of_the_preflight() -> None:
     gap = UnknownFact("whether", "cognito-idp:ListUserPoolReplicas", "AccessDenied", "arn:pool", denied=True)
     shown = lines(job(EU), PoolFacts(EU, gaps=(gap,)))
-    assert said(shown, "Not known") == ["whether: cognito-idp:ListUserPoolReplicas was denied (AccessDenied)"]
-    assert "cognito-idp:ListUserPoolReplicas" in said(shown, "Allow")[0]
+    assert lines_under(shown, "Not known") == ["whether: cognito-idp:ListUserPoolReplicas was denied (AccessDenied)"]
+    assert "cognito-idp:ListUserPoolReplicas" in lines_under(shown, "Allow")[0]
 
 
 HELD: dict[str, dict[str, Any]] = {
@@ -206,24 +208,26 @@ HELD: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", HELD)
 def test_scramble_names_remaining_items_that_the_pool_can_have(what: str) -> None:
     facts = HELD[what]
-    (text,) = said(lines(job(EU, **SCRAMBLE), PoolFacts(EU, **facts), planned=planned(9)), "Remains")
+    (text,) = lines_under(lines(job(EU, **SCRAMBLE), PoolFacts(EU, **facts), planned=planned(9)), "Remains")
     assert text.startswith(f"this run does not remove {what}")
     assert [other for other in HELD if other in text] == [what]
 
 
 def test_remaining_items_are_named_only_if_possible_and_only_for_a_scramble() -> None:
     every: dict[str, Any] = {key: value for facts in HELD.values() for key, value in facts.items()}
-    shown = said(lines(job(EU, US, **SCRAMBLE), PoolFacts(US, name="shop", **every), planned=planned(9)), "Remains")
+    shown = lines_under(
+        lines(job(EU, US, **SCRAMBLE), PoolFacts(US, name="shop", **every), planned=planned(9)), "Remains"
+    )
     assert [text.startswith("shop: ") for text in shown] == [True]
     assert all(what in shown[0] for what in HELD)
-    assert said(lines(job(EU, permanent=True), PoolFacts(EU, **every), planned=planned(9)), "Remains") == []
-    assert said(lines(job(EU, **SCRAMBLE), PoolFacts(EU), planned=planned(9)), "Remains") == []
+    assert lines_under(lines(job(EU, permanent=True), PoolFacts(EU, **every), planned=planned(9)), "Remains") == []
+    assert lines_under(lines(job(EU, **SCRAMBLE), PoolFacts(EU), planned=planned(9)), "Remains") == []
 
 
 @pytest.mark.parametrize("step", ["revoke_sessions", "forget_devices", "delete_totp"])
 def test_items_removed_by_a_step_do_not_remain(step: str) -> None:
     every: dict[str, Any] = {key: value for facts in HELD.values() for key, value in facts.items()}
     made = job(EU, **SCRAMBLE, after={step: True})
-    (text,) = said(lines(made, PoolFacts(EU, **every), planned=planned(9)), "Remains")
+    (text,) = lines_under(lines(made, PoolFacts(EU, **every), planned=planned(9)), "Remains")
     assert step not in text
     assert sum(what in text for what in HELD) == len(HELD) - 1

@@ -19,7 +19,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import PagedReader
 from tests.send.fakes import FakeClock
 from tests.targets import EU
-from tests.user_directory import DENIED, LOST, STALE, Listed, refused, told
+from tests.user_directory import DENIED, LOST, STALE, Listed, listed_user, refused
 
 RATE = 24.0
 MANY, MILLION = 250_000, 1_000_000  # each has 256 shards
@@ -107,7 +107,7 @@ class Crowded(Listed):
 
 def people(count: int, start: int = 0) -> list[dict[str, object]]:
     """Users whose subs have every first digit in turn."""
-    return [told(f"user{n:06d}", sub=f"{n:08x}"[::-1] + "-0000") for n in range(start, start + count)]
+    return [listed_user(f"user{n:06d}", sub=f"{n:08x}"[::-1] + "-0000") for n in range(start, start + count)]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_shards_that_cannot_be_trusted_lead_to_one_sweep(store: UserStore, kind:
 
 
 def test_user_without_a_hexadecimal_sub_leads_to_one_sweep(store: UserStore) -> None:
-    swept = Sweeping(store, Listed([told("odd", sub="x"), *people(6000)])).run()
+    swept = Sweeping(store, Listed([listed_user("odd", sub="x"), *people(6000)])).run()
     assert len(swept.users) == 6001
     assert swept.filters == {""}
 

@@ -24,15 +24,15 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
-from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, listed_user, refused
 
 OLD, NEW = datetime(2024, 5, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
 PEOPLE = [
-    told("zoe", created=OLD),
-    told("ann", created=NEW),
-    told("bob", "RESET_REQUIRED", created=OLD),
-    told("cat", "FORCE_CHANGE_PASSWORD", created=NEW),
-    told("dan", "UNCONFIRMED"),
+    listed_user("zoe", created=OLD),
+    listed_user("ann", created=NEW),
+    listed_user("bob", "RESET_REQUIRED", created=OLD),
+    listed_user("cat", "FORCE_CHANGE_PASSWORD", created=NEW),
+    listed_user("dan", "UNCONFIRMED"),
 ]
 
 
@@ -85,7 +85,7 @@ def write(path: Path, names: Sequence[Sequence[str]], header: Sequence[str] = ("
 
 
 def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore) -> None:
-    other = Listed([told("bea"), told("abe")], PoolFacts(EU2, users=2))
+    other = Listed([listed_user("bea"), listed_user("abe")], PoolFacts(EU2, users=2))
     called = Called(listing, other, Listed(PEOPLE)).call()
     here = [(EU, name) for name in ("ann", "bob", "cat", "dan", "zoe")]
     assert called.rows == [(EU2, "abe"), (EU2, "bea"), *here]
@@ -133,7 +133,7 @@ def test_all_pages_are_read_and_paced(listing: UserStore) -> None:
 def test_rows_come_in_chunks(listing: UserStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chunk_module.BATCH_ROWS == 20_000
     monkeypatch.setattr("bulkreset.plan.pool_users.BATCH_ROWS", 70)
-    other = Listed([told("ann")], PoolFacts(EU2, users=1))
+    other = Listed([listed_user("ann")], PoolFacts(EU2, users=1))
     rows = Called(listing, Listed(crowd(150)), other).call().rows
     assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]
 
@@ -205,9 +205,15 @@ def test_listing_is_stopped_at_once(listing: UserStore) -> None:
 
 
 def test_users_of_a_file_are_excluded_as_the_pool_compares_names(listing: UserStore, tmp_path: Path) -> None:
-    people = [told("Ann"), told("bob", email="Bob@x.example"), told("cat"), told("sub-x"), told("+45123")]
+    people = [
+        listed_user("Ann"),
+        listed_user("bob", email="Bob@x.example"),
+        listed_user("cat"),
+        listed_user("sub-x"),
+        listed_user("+45123"),
+    ]
     facts = PoolFacts(EU, users=5, case_insensitive=True, sign_in_by=frozenset({"email"}))
-    exact = Listed([told("Ann"), told("ann"), told("cat")], PoolFacts(EU2, users=3))
+    exact = Listed([listed_user("Ann"), listed_user("ann"), listed_user("cat")], PoolFacts(EU2, users=3))
     rows = [("ANN", ""), ("bob@X.example", ""), ("'+45123", EU), ("cat", EU2), ("nobody", "eu-west-1_Elsewhere1")]
     path = write(tmp_path / "report.csv", rows, ("username", "user_pool_id"))
     called = Called(listing, Listed(people, facts), exact, not_in=str(path)).call()
@@ -216,7 +222,7 @@ def test_users_of_a_file_are_excluded_as_the_pool_compares_names(listing: UserSt
 
 def test_apostrophe_before_other_text_than_a_formula_is_part_of_the_name(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "names.csv", [("'bob",), ("'=x",)])
-    directory = Listed([told("bob"), told("'bob"), told("=x"), told("ann")])
+    directory = Listed([listed_user("bob"), listed_user("'bob"), listed_user("=x"), listed_user("ann")])
     assert Called(listing, directory, not_in=str(path)).call().names == ["ann", "bob"]
 
 
@@ -255,7 +261,7 @@ def test_names_are_not_compared_if_the_rule_is_unknown(listing: UserStore, tmp_p
 
 
 def test_listed_users_are_findings_without_another_call(listing: UserStore) -> None:
-    people = [told("Out", enabled=False), told("zoe", email="z@x.example", email_verified="true")]
+    people = [listed_user("Out", enabled=False), listed_user("zoe", email="z@x.example", email_verified="true")]
     called = Called(listing, Listed(people, PoolFacts(EU, users=2, case_insensitive=True))).call()
     listing.fill(((row, pool, name) for row, (pool, name) in enumerate(called.rows, 1)), lambda _, name: name.lower())
     listing.match_listed()
@@ -304,7 +310,8 @@ def test_many_users_of_one_status_are_listed_in_shards(listing: UserStore, monke
     monkeypatch.setattr(pool_users, "FILTERED_PAGES", 2)
     statuses = ("CONFIRMED", "RESET_REQUIRED")
     people = [
-        told(f"user{number:05d}", statuses[number % 2], sub=f"{number:05x}"[::-1] + "000") for number in range(4800)
+        listed_user(f"user{number:05d}", statuses[number % 2], sub=f"{number:05x}"[::-1] + "000")
+        for number in range(4800)
     ]
     directory = Listed(people)
     assert Called(listing, directory, statuses=["RESET_REQUIRED"]).call().names == [

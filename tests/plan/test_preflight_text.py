@@ -47,7 +47,7 @@ def lines(
     return [(line[:12].strip(), line[12:]) for line in preflight_lines(found).splitlines()]
 
 
-def said(shown: list[tuple[str, str]], label: str) -> list[str]:
+def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
     """What is said under a label, and on the lines that continue it."""
     found: list[str] = []
     under = ""
@@ -65,7 +65,7 @@ def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned
 
 def test_remarks_on_the_input() -> None:
     told = [f"users{number}.csv: the last line has no line break: is the file whole?" for number in range(7)]
-    assert said(lines(job(EU), planned=planned(remarks=told)), "Input") == told[:5]
+    assert lines_under(lines(job(EU), planned=planned(remarks=told)), "Input") == told[:5]
 
 
 def test_all_output_of_a_plain_run() -> None:
@@ -74,15 +74,15 @@ def test_all_output_of_a_plain_run() -> None:
         *("Job", "User pool", "Caller", "Rows", "Temporary", "Permanent", "Coming back", ""),
         *("Billing", "Sign-out", "Undo", "Pace", "Duration", "Guards"),
     ]
-    assert said(shown, "Job") == ["test"]
-    assert said(shown, "User pool") == [f"customers ({EU}), eu-west-1, account {ACCOUNT}"]
-    assert said(shown, "Caller") == [f"arn:aws:iam::{ACCOUNT}:user/ann"]
-    assert said(shown, "Rows") == ["264 ready, 1 rejected"]
-    assert said(shown, "Permanent") == ["240"]
-    assert said(shown, "Billing") == ["Up to 264 users will count as monthly active users (billed)"]
-    assert said(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
-    assert said(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: told)"]
-    assert said(shown, "Guards") == ["Stops if 100 rows in a row fail"]
+    assert lines_under(shown, "Job") == ["test"]
+    assert lines_under(shown, "User pool") == [f"customers ({EU}), eu-west-1, account {ACCOUNT}"]
+    assert lines_under(shown, "Caller") == [f"arn:aws:iam::{ACCOUNT}:user/ann"]
+    assert lines_under(shown, "Rows") == ["264 ready, 1 rejected"]
+    assert lines_under(shown, "Permanent") == ["240"]
+    assert lines_under(shown, "Billing") == ["Up to 264 users will count as monthly active users (billed)"]
+    assert lines_under(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
+    assert lines_under(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: told)"]
+    assert lines_under(shown, "Guards") == ["Stops if 100 rows in a row fail"]
 
 
 def test_suspect_passwords_are_named_by_row_and_the_key_that_rejects_them() -> None:
@@ -90,7 +90,7 @@ def test_suspect_passwords_are_named_by_row_and_the_key_that_rejects_them() -> N
         PlanMessage("check the password: looks like a hash", 12, tuple(range(1, 11))),
         PlanMessage("check the password: wrapped in quotes", 1, (3,)),
     )
-    assert said(lines(job(EU), PoolFacts(EU), planned=planned(suspects=found)), "WARNING") == [
+    assert lines_under(lines(job(EU), PoolFacts(EU), planned=planned(suspects=found)), "WARNING") == [
         "12 passwords to check: looks like a hash (rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more)",
         "1 password to check: wrapped in quotes (row 3)",
         'They are sent as they are; input.on_suspect_password = "reject" rejects these rows',
@@ -108,14 +108,14 @@ def test_every_line_begins_with_its_label_in_a_column() -> None:
 
 def test_pool_without_a_name_is_shown_by_its_id() -> None:
     for name in ("", EU):
-        (text,) = said(lines(job(EU), PoolFacts(EU, name=name)), "User pool")
+        (text,) = lines_under(lines(job(EU), PoolFacts(EU, name=name)), "User pool")
         assert text.startswith(f"{EU}, eu-west-1")
 
 
 def test_unknown_account_has_a_reason() -> None:
     shown = lines(job(EU), callers={EU: Caller(problem="STS could not be reached")})
-    assert said(shown, "User pool") == [f"{EU}, eu-west-1, account unknown: STS could not be reached"]
-    assert said(shown, "Caller") == []
+    assert lines_under(shown, "User pool") == [f"{EU}, eu-west-1, account unknown: STS could not be reached"]
+    assert lines_under(shown, "Caller") == []
 
 
 @pytest.mark.parametrize(
@@ -140,45 +140,45 @@ def test_unknown_account_has_a_reason() -> None:
 )
 def test_endpoint_is_shown_if_it_is_unusual(target: dict[str, Any], text: str | None) -> None:
     asked = job(EU, targets=[{"user_pool_id": EU, **target}])
-    shown = said(lines(asked), "Endpoint")
+    shown = lines_under(lines(asked), "Endpoint")
     assert [one[-len(text or "") :] for one in shown] == ([text] if text else [])
 
 
 def test_emulated_run_says_so_and_has_no_endpoint_to_warn_of() -> None:
     asked = job(EU, targets=[{"user_pool_id": EU, "endpoint_url": "http://127.0.0.1:1"}])
     shown = lines(asked, emulated=True)
-    assert said(shown, "Job") == ["test (EMULATED: nothing real is touched)"]
-    assert said(shown, "Endpoint") == []
+    assert lines_under(shown, "Job") == ["test (EMULATED: nothing real is touched)"]
+    assert lines_under(shown, "Endpoint") == []
 
 
 def test_approval_is_named() -> None:
     approved = ApprovalFacts(run_dir="/runs/dry", run_id="r", finished_at="2024-01-31T00:01:00.000Z")
-    assert said(lines(job(EU), approved=approved), "Approved") == ["/runs/dry, planned 2024-01-31T00:01:00.000Z"]
+    assert lines_under(lines(job(EU), approved=approved), "Approved") == ["/runs/dry, planned 2024-01-31T00:01:00.000Z"]
 
 
 def test_history_is_reported() -> None:
-    assert said(lines(job(EU), PoolFacts(EU, history=5)), "History") == [
+    assert lines_under(lines(job(EU), PoolFacts(EU, history=5)), "History") == [
         "The pool refuses the last 5 passwords of a user. That is known only when they are sent"
     ]
-    assert said(lines(job(EU)), "History") == []
+    assert lines_under(lines(job(EU)), "History") == []
 
 
 def test_users_to_set_are_reported_by_status_with_the_largest_first() -> None:
     before = {"FORCE_CHANGE_PASSWORD": 10, "CONFIRMED": 1250, "UNCONFIRMED": 4}
-    assert said(lines(job(EU), planned=planned(status_before=before)), "Users") == [
+    assert lines_under(lines(job(EU), planned=planned(status_before=before)), "Users") == [
         "1,264 found in the pool: 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
         "A permanent password confirms UNCONFIRMED users",
     ]
     temporary = planned(status_before=before, ready=[(EU, 0, 24)])
-    assert len(said(lines(job(EU), planned=temporary), "Users")) == 1
+    assert len(lines_under(lines(job(EU), planned=temporary), "Users")) == 1
 
 
 def test_users_that_were_not_looked_up_are_reported_with_the_reason() -> None:
-    assert said(lines(job(EU), planned=planned(unchecked={EU: "the job asks for no check"})), "Users") == [
+    assert lines_under(lines(job(EU), planned=planned(unchecked={EU: "the job asks for no check"})), "Users") == [
         "NOT checked: the job asks for no check"
     ]
     apart = planned(unchecked={EU: "because", US: "because", EU2: "otherwise"})
-    assert said(lines(job(EU, US, EU2), planned=apart), "Users") == [
+    assert lines_under(lines(job(EU, US, EU2), planned=apart), "Users") == [
         f"NOT checked in {EU}, {US}: because",
         f"NOT checked in {EU2}: otherwise",
     ]
@@ -187,15 +187,15 @@ def test_users_that_were_not_looked_up_are_reported_with_the_reason() -> None:
 def test_temporary_passwords_show_their_effect_and_expiry() -> None:
     shown = lines(job(EU, US), PoolFacts(EU, temporary_days=7), PoolFacts(US, temporary_days=3))
     must = "each user must choose a new password at the next sign-in, and cannot use forgot-password"
-    assert said(shown, "Temporary") == [f"24: {must} until then; they expire after 3 days"]
+    assert lines_under(shown, "Temporary") == [f"24: {must} until then; they expire after 3 days"]
     unknown = lines(job(EU), PoolFacts(EU, unknown=UNREAD))
-    (text,) = said(unknown, "Temporary")
+    (text,) = lines_under(unknown, "Temporary")
     assert text.endswith("cannot use forgot-password until then")
 
 
 def test_pool_that_lets_users_in_without_a_password_is_named() -> None:
     shown = lines(job(EU, US), PoolFacts(EU, optional=True), PoolFacts(US, optional=True, passwordless=True))
-    assert said(shown, "Passwordless") == [
+    assert lines_under(shown, "Passwordless") == [
         f"{EU}: users may sign in without a password. A user without one gets one, and cannot lose it again"
     ]
 
@@ -215,15 +215,15 @@ def test_run_that_sends_nothing_says_nothing_of_sending() -> None:
 )
 def test_pace_names_the_quota_and_its_source(pace: dict[str, Any], text: str) -> None:
     shown = lines(job(EU, pace=pace), quotas={EU: AccountQuota(60.0, "Service Quotas, applied value")})
-    assert said(shown, "Pace") == [f"eu-west-1: {text}"]
-    assert bool(said(shown, "Duration")) is (text != "no limit")
+    assert lines_under(shown, "Pace") == [f"eu-west-1: {text}"]
+    assert bool(lines_under(shown, "Duration")) is (text != "no limit")
 
 
 def test_end_is_shown_with_its_day_if_that_is_another() -> None:
-    (soon,) = said(lines(job(EU, pace={"rate": 30})), "Duration")
+    (soon,) = lines_under(lines(job(EU, pace={"rate": 30})), "Duration")
     assert re.fullmatch(r"about 9 s \(done at (?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d \S+ at the earliest\)", soon)
     before = datetime.now().astimezone()
-    (late,) = said(lines(job(EU), planned=planned(ready=[(EU, 1, 24 * 3600 * 30)])), "Duration")
+    (late,) = lines_under(lines(job(EU), planned=planned(ready=[(EU, 1, 24 * 3600 * 30)])), "Duration")
     assert re.fullmatch(r"about 30 h 0 min \(done at \d{4}-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest\)", late), (
         "with its zone"
     )
@@ -241,17 +241,17 @@ def test_end_is_shown_with_its_day_if_that_is_another() -> None:
     ],
 )
 def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -> None:
-    (told,) = said(lines(job(EU), PoolFacts(EU, tier=tier)), "Undo")
+    (told,) = lines_under(lines(job(EU), PoolFacts(EU, tier=tier)), "Undo")
     assert re.fullmatch(text, told)
 
 
 def test_pools_of_several_plans_are_reported_one_by_one() -> None:
-    found = said(lines(job(EU, US), PoolFacts(EU, tier="PLUS"), PoolFacts(US, tier="LITE")), "Undo")
+    found = lines_under(lines(job(EU, US), PoolFacts(EU, tier="PLUS"), PoolFacts(US, tier="LITE")), "Undo")
     assert [text.partition(":")[0] for text in found] == [EU, US]
 
 
 def test_emulated_run_needs_no_undo() -> None:
-    assert said(lines(job(EU), PoolFacts(EU, tier="PLUS"), emulated=True), "Undo") == []
+    assert lines_under(lines(job(EU), PoolFacts(EU, tier="PLUS"), emulated=True), "Undo") == []
 
 
 @pytest.mark.parametrize(
@@ -271,13 +271,13 @@ def test_every_guard_is_reported() -> None:
         "limit": 2500,
         "protected": {"usernames": ["ann", "bob"], "groups": ["admins", "staff"]},
     }
-    (text,) = said(lines(job(EU, guards=guards)), "Guards")
+    (text,) = lines_under(lines(job(EU, guards=guards)), "Guards")
     assert text == (
         f"Stops if more than 5 % of rows fail, or 10 in a row; after 1 h 30 min; at 06:00 {datetime.now().astimezone():%Z};"
         " after 2,500 rows. At most 5,000 rows. 2 protected users. Protected groups: admins, staff"
     )
-    assert said(lines(job(EU, guards={"max_refused_in_a_row": 0})), "Guards") == ["none"]
-    (one,) = said(lines(job(EU, guards={"protected": {"usernames": ["ann"]}})), "Guards")
+    assert lines_under(lines(job(EU, guards={"max_refused_in_a_row": 0})), "Guards") == ["none"]
+    (one,) = lines_under(lines(job(EU, guards={"protected": {"usernames": ["ann"]}})), "Guards")
     assert one.endswith("1 protected user")
 
 
@@ -288,12 +288,12 @@ def test_gaps_are_named_with_a_statement_that_allows_denied_calls() -> None:
         quotas={EU: AccountQuota(30.0, "published", (UNTOLD,))},
         planned=planned(unknown=[UNLISTED]),
     )
-    assert said(shown, "Not known") == [
+    assert lines_under(shown, "Not known") == [
         "its policy: cognito-idp:DescribeUserPool was denied (AccessDeniedException)",
         "the quota: servicequotas:GetServiceQuota was denied (AccessDeniedException)",
         "who is in the pool: cognito-idp:ListUsers was denied (AccessDenied)",
     ]
-    assert [json.loads(text) for text in said(shown, "Allow")] == [
+    assert [json.loads(text) for text in lines_under(shown, "Allow")] == [
         {
             "Effect": "Allow",
             "Action": ["cognito-idp:DescribeUserPool", "cognito-idp:ListUsers"],
@@ -305,8 +305,10 @@ def test_gaps_are_named_with_a_statement_that_allows_denied_calls() -> None:
 
 def test_service_that_was_not_reached_needs_no_permission() -> None:
     shown = lines(job(EU), quotas={EU: AccountQuota(30.0, "published", (UNREACHED,))})
-    assert said(shown, "Not known") == ["the quota: servicequotas:GetServiceQuota failed (EndpointConnectionError)"]
-    assert said(shown, "Allow") == []
+    assert lines_under(shown, "Not known") == [
+        "the quota: servicequotas:GetServiceQuota failed (EndpointConnectionError)"
+    ]
+    assert lines_under(shown, "Allow") == []
 
 
 def test_many_pools_and_lanes_are_counted() -> None:
@@ -315,27 +317,29 @@ def test_many_pools_and_lanes_are_counted() -> None:
     facts = [PoolFacts(name, optional=True) for name in names]
     shown = lines(job(*names), *facts, planned=planned(ready=[(names[0], 1, 9)]), callers=accounts)
     assert len([label for label, _ in shown if label == "User pool"]) == SHOWN
-    assert said(shown, "Caller")[-1] == f"and {9 - SHOWN} more user pools"
-    assert len(said(shown, "Pace")) == SHOWN + 1
-    assert said(shown, "Pace")[-1] == f"and {9 - SHOWN} more account Regions"
-    assert said(shown, "Passwordless")[0].startswith(", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more: users may")
+    assert lines_under(shown, "Caller")[-1] == f"and {9 - SHOWN} more user pools"
+    assert len(lines_under(shown, "Pace")) == SHOWN + 1
+    assert lines_under(shown, "Pace")[-1] == f"and {9 - SHOWN} more account Regions"
+    assert lines_under(shown, "Passwordless")[0].startswith(
+        ", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more: users may"
+    )
 
 
 def test_endpoint_of_a_pool_that_is_only_counted_is_also_shown() -> None:
     names = [f"eu-west-1_Pool0000{number}" for number in range(SHOWN + 2)]
     targets = [{"user_pool_id": name} for name in names[:-1]]
     asked = job(*names, targets=[*targets, {"user_pool_id": names[-1], "endpoint_url": "http://there.example"}])
-    assert said(lines(asked), "Endpoint") == ["http://there.example: not AWS's own, NOT ENCRYPTED"]
+    assert lines_under(lines(asked), "Endpoint") == ["http://there.example: not AWS's own, NOT ENCRYPTED"]
 
 
 def test_count_of_one_is_singular() -> None:
     one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], recovery=PlannedRecovery({EU: {"none": 1}}))
     guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
-    assert said(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
-    assert said(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
-    assert said(shown, "WARNING")[0].startswith("1 user cannot come back")
-    (text,) = said(shown, "Guards")
+    assert lines_under(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
+    assert lines_under(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
+    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot come back")
+    (text,) = lines_under(shown, "Guards")
     assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
 
@@ -362,9 +366,11 @@ def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
 
 def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
-    assert said(shown, "Passwords") == ["generated, 32 characters, kept NOWHERE: users come back with forgot-password"]
-    assert said(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
-    assert said(shown, "WARNING") == []
+    assert lines_under(shown, "Passwords") == [
+        "generated, 32 characters, kept NOWHERE: users come back with forgot-password"
+    ]
+    assert lines_under(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
+    assert lines_under(shown, "WARNING") == []
 
 
 @pytest.mark.parametrize(
@@ -383,10 +389,10 @@ def test_preflight_gives_number_of_recipients_and_folder_of_encrypted_passwords(
 ) -> None:
     asked = job(EU, permanent=permanent, password={"source": "generate"} | passwords)
     shown = lines(asked)
-    assert said(shown, "Passwords") == [text]
-    assert said(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
+    assert lines_under(shown, "Passwords") == [text]
+    assert lines_under(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
     assert "age1one" not in str(shown)
 
 
 def test_passwords_of_the_input_need_no_line() -> None:
-    assert said(lines(job(EU)), "Passwords") == []
+    assert lines_under(lines(job(EU)), "Passwords") == []

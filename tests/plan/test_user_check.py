@@ -17,16 +17,16 @@ from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import run_state
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
-from tests.user_directory import DENIED, LOST, Listed, crowd, told
+from tests.user_directory import DENIED, LOST, Listed, crowd, listed_user
 
 FOUND = [
-    told("ann"),
-    told("fed", "EXTERNAL_PROVIDER"),
-    told("linked", identities='[{"providerName":"Google"}]'),
-    told("out", enabled=False),
-    told("fedout", "EXTERNAL_PROVIDER", enabled=False),
-    told("new", "UNCONFIRMED"),
-    told("temp", "FORCE_CHANGE_PASSWORD"),
+    listed_user("ann"),
+    listed_user("fed", "EXTERNAL_PROVIDER"),
+    listed_user("linked", identities='[{"providerName":"Google"}]'),
+    listed_user("out", enabled=False),
+    listed_user("fedout", "EXTERNAL_PROVIDER", enabled=False),
+    listed_user("new", "UNCONFIRMED"),
+    listed_user("temp", "FORCE_CHANGE_PASSWORD"),
 ]
 NAMES = ["ann", "fed", "linked", "out", "fedout", "new", "temp", "nobody"]
 
@@ -129,11 +129,11 @@ def test_pool_without_password_sign_in_is_skipped(
 def test_protected_user_is_skipped_under_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protected: str
 ) -> None:
-    ann = told("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie", sub="sub-ann")
+    ann = listed_user("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie", sub="sub-ann")
     facts = PoolFacts(EU, users=1, aliases=frozenset({"email", "preferred_username"}))
     names = ["Ann", "annie", "Ann@X.example", "sub-ann", "bob"]
     checked = Checked(
-        tmp_path, monkeypatch, {EU: Listed([ann, told("bob")], facts)}, here(*names), protected=[protected]
+        tmp_path, monkeypatch, {EU: Listed([ann, listed_user("bob")], facts)}, here(*names), protected=[protected]
     )
     checked.run()
     assert checked.codes == [*["protected"] * 4, "unprocessed"]
@@ -186,8 +186,8 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
 
 def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folding, exact = (
-        Listed([told("Ann")], PoolFacts(EU, users=1, case_insensitive=True)),
-        Listed([told("Ann")], PoolFacts(EU2, users=1)),
+        Listed([listed_user("Ann")], PoolFacts(EU, users=1, case_insensitive=True)),
+        Listed([listed_user("Ann")], PoolFacts(EU2, users=1)),
     )
     rows = [(EU, "ANN"), (EU2, "ANN"), (EU2, "Ann")]
     checked = Checked(tmp_path, monkeypatch, {EU: folding, EU2: exact}, rows)
@@ -239,7 +239,7 @@ ACCEPTED: dict[str, Any] = {"campaign": {"accept_lockout": True}}
 
 
 def reached() -> Listed:
-    return Listed([told(name, **attributes) for name, attributes in REACHED.items()])
+    return Listed([listed_user(name, **attributes) for name, attributes in REACHED.items()])
 
 
 def test_scramble_skips_users_who_could_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +286,12 @@ def test_users_without_recovery_are_skipped_if_the_job_says_so(
 def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = [told("out", enabled=False), told("fed", "EXTERNAL_PROVIDER"), told("new", "UNCONFIRMED"), told("ann")]
+    users = [
+        listed_user("out", enabled=False),
+        listed_user("fed", "EXTERNAL_PROVIDER"),
+        listed_user("new", "UNCONFIRMED"),
+        listed_user("ann"),
+    ]
     plan = {"skip": ["federated", "disabled", "unconfirmed", "unrecoverable"]}
     names = here("out", "fed", "new", "ann")
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(users)}, names, plan=plan, **SCRAMBLES)

@@ -18,7 +18,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
-from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, listed_user, refused
 
 PATIENCE = 90.0  # seconds after which a test gives up
 DIRECTIONS = {"sweep": 0, "look-ups": 10**6}
@@ -66,7 +66,7 @@ class Searched:
         return self.search.run(lambda made, calls: self.told.append((made, calls)))
 
 
-def known(lookup: UserStore) -> Known:
+def known_users(lookup: UserStore) -> Known:
     """What is known of each row."""
     return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
@@ -95,11 +95,11 @@ def test_pool_of_unknown_size_counts_as_sixty_pages(lookup: UserStore, names: in
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_both_ways_find_the_same_and_say_who_is_absent(lookup: UserStore, users: int) -> None:
-    people = [*crowd(130), told("out", enabled=False), told("new", "UNCONFIRMED")]
+    people = [*crowd(130), listed_user("out", enabled=False), listed_user("new", "UNCONFIRMED")]
     directory = Listed(people, facts(users))
     names = ["user00129", "nobody", "out", "new", "User00000", "user00129"]
     assert Searched(sought(lookup, *names), directory).run() == {}
-    assert known(lookup) == {
+    assert known_users(lookup) == {
         1: ("user00129", "CONFIRMED", ""),
         2: ("", "", ABSENT),
         3: ("out", "CONFIRMED", "disabled"),
@@ -112,8 +112,8 @@ def test_both_ways_find_the_same_and_say_who_is_absent(lookup: UserStore, users:
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: UserStore, users: int) -> None:
     people = [
-        told("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie"),
-        told("bob", email="bob@x.example"),
+        listed_user("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie"),
+        listed_user("bob", email="bob@x.example"),
     ]
     told_of = PoolFacts(EU, users=users, case_insensitive=True, aliases=frozenset({"email", "preferred_username"}))
     directory = Listed(people, told_of)
@@ -122,21 +122,21 @@ def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: UserSto
     missing = ABSENT if users < SURE_PAGES * PAGE else UNKNOWN.kind
     Searched(sought(lookup, *names, folds=True), directory).run()
     ann = ("Ann", "CONFIRMED", "")
-    assert known(lookup) == {1: ann, 2: ann, 3: ann, 4: ("", "", missing)}
+    assert known_users(lookup) == {1: ann, 2: ann, 3: ann, 4: ("", "", missing)}
 
 
 def test_pool_that_folds_names_is_listed_if_that_is_fast(lookup: UserStore) -> None:
     told_of = PoolFacts(EU, users=SURE_PAGES * PAGE - 1, case_insensitive=True)
-    directory = Listed([told("Ann")], told_of)
+    directory = Listed([listed_user("Ann")], told_of)
     Searched(sought(lookup, "ANN", "aNn", folds=True), directory).run()
-    assert {found[0] for found in known(lookup).values()} == {"Ann"}
+    assert {found[0] for found in known_users(lookup).values()} == {"Ann"}
 
 
 def test_name_that_fits_no_filter_concerns_only_its_own_row(lookup: UserStore) -> None:
     directory = Listed(crowd(3), facts(10**6))
     directory.refuses = {'username = "a\\"b"'}
     assert Searched(sought(lookup, "user00001", 'a"b'), directory).run() == {}
-    assert known(lookup) == {1: ("user00001", "CONFIRMED", ""), 2: ("", "", UNKNOWN.kind)}
+    assert known_users(lookup) == {1: ("user00001", "CONFIRMED", ""), 2: ("", "", UNKNOWN.kind)}
 
 
 def test_no_request_is_made_without_names(lookup: UserStore) -> None:
@@ -154,10 +154,10 @@ def test_each_name_is_looked_up_once_for_any_number_of_names(lookup: UserStore) 
 
 
 def test_look_up_reads_every_page_of_its_answer(lookup: UserStore) -> None:
-    people = [told("USER", email="x") for _ in range(70)]  # a filter may let through who is not meant
-    directory = Listed([*people, told("user")], facts(10**6))
+    people = [listed_user("USER", email="x") for _ in range(70)]  # a filter may let through who is not meant
+    directory = Listed([*people, listed_user("user")], facts(10**6))
     Searched(sought(lookup, "user"), directory).run()
-    assert known(lookup) == {1: ("user", "CONFIRMED", "")}
+    assert known_users(lookup) == {1: ("user", "CONFIRMED", "")}
     assert directory.asked == [(None, 'username = "user"'), ("60", 'username = "user"')]
 
 
@@ -192,7 +192,7 @@ def test_failed_call_is_repeated_and_no_user_is_lost(lookup: UserStore, users: i
 
 
 def test_throttled_call_slows_the_lane(lookup: UserStore) -> None:
-    searched = Searched(sought(lookup, "ann"), Listed([told("ann")], faults=[THROTTLED, THROTTLED]))
+    searched = Searched(sought(lookup, "ann"), Listed([listed_user("ann")], faults=[THROTTLED, THROTTLED]))
     searched.run()
     assert searched.pacer.rate() != 24.0
 
@@ -226,7 +226,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_sear
 ) -> None:
     shut = Listed(crowd(200), facts(users))
     shut.always = error
-    open_ = Listed([told("ann")], PoolFacts(EU2, users=1))
+    open_ = Listed([listed_user("ann")], PoolFacts(EU2, users=1))
     lookup.fill([*((row, EU, f"user{row:05d}") for row in range(1, 30)), (30, EU2, "ann")], lambda _pool, name: name)
     gaps = Searched(lookup, shut, open_).run()
     assert gaps.keys() == {EU}
@@ -235,7 +235,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_sear
     assert gap.resource == f"arn:aws:cognito-idp:eu-west-1:*:userpool/{EU}"
     assert gap.denied is (error is not GONE)
     assert gap.fatal is (error is GONE)
-    assert known(lookup) == {30: ("ann", "CONFIRMED", "")}
+    assert known_users(lookup) == {30: ("ann", "CONFIRMED", "")}
     assert len(shut.asked) <= 8
 
 
@@ -267,7 +267,7 @@ def test_lasting_failure_stops_look_ups_and_found_users_are_not_requested_again(
     Searched(lookup, directory).run()
     assert len(directory.asked) == 200 - found
     assert {found.kind for found in lookup.findings()} == {""}
-    assert len(known(lookup)) == 200
+    assert len(known_users(lookup)) == 200
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
@@ -302,25 +302,25 @@ def test_stopped_search_ends_at_once_and_continues_where_it_was(lookup: UserStor
     Searched(lookup, directory).run()
     assert len(directory.asked) <= (10 if users == 0 else 100) + 9
     assert {found.kind for found in lookup.findings()} == {""}
-    assert len(known(lookup)) == 100
+    assert len(known_users(lookup)) == 100
 
 
 def test_swept_pool_is_not_swept_again(lookup: UserStore) -> None:
     directory = Listed(crowd(100), facts(0))
     sought(lookup, "user00000", "nobody")
     Searched(lookup, directory).run()
-    before = known(lookup)
+    before = known_users(lookup)
     Searched(lookup, directory).run()
     assert len(directory.asked) == 2 + 1  # who is not listed is looked up, once
-    assert known(lookup) == before
+    assert known_users(lookup) == before
 
 
 @pytest.mark.parametrize("folds", [False, True])
 def test_user_missing_in_a_list_is_looked_up(lookup: UserStore, *, folds: bool) -> None:
-    directory = Stale([told("ann"), told("new")], PoolFacts(EU, users=2, case_insensitive=folds))
+    directory = Stale([listed_user("ann"), listed_user("new")], PoolFacts(EU, users=2, case_insensitive=folds))
     Searched(sought(lookup, "ann", "new", "nobody", folds=folds), directory).run()
     assert directory.names == ["new", "nobody"]
-    assert known(lookup) == {1: ("ann", "CONFIRMED", ""), 2: ("new", "CONFIRMED", ""), 3: ("", "", ABSENT)}
+    assert known_users(lookup) == {1: ("ann", "CONFIRMED", ""), 2: ("new", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
 
 def test_look_ups_after_a_listing_are_limited_and_the_others_are_distinguished(
@@ -328,7 +328,7 @@ def test_look_ups_after_a_listing_are_limited_and_the_others_are_distinguished(
 ) -> None:
     assert user_search.CONFIRMED == 1000
     monkeypatch.setattr(user_search, "CONFIRMED", 3)
-    directory = Listed([told("ann")], facts(1))
+    directory = Listed([listed_user("ann")], facts(1))
     names = [f"gone{number}" for number in range(5)]
     Searched(sought(lookup, "ann", *names), directory, rate=None).run()
     assert sorted(directory.names) == names[:3]
@@ -336,20 +336,20 @@ def test_look_ups_after_a_listing_are_limited_and_the_others_are_distinguished(
 
 
 def test_name_that_fits_no_filter_is_absent_if_the_list_lacks_it(lookup: UserStore) -> None:
-    directory = Listed([told("ann")], facts(1))
+    directory = Listed([listed_user("ann")], facts(1))
     directory.refuses = {'username = "a\\"b"'}
     assert Searched(sought(lookup, "ann", 'a"b'), directory).run() == {}
     assert [found.kind for found in lookup.findings()] == ["", UNLISTED]
 
 
 def test_large_pool_is_searched_in_shards(lookup: UserStore) -> None:
-    people = [told(f"user{number:05d}", sub=f"{number:05x}"[::-1] + "000-0000") for number in range(4800)]
+    people = [listed_user(f"user{number:05d}", sub=f"{number:05x}"[::-1] + "000-0000") for number in range(4800)]
     directory = Listed(people, facts(4800))
     names = [f"user{number:05d}" for number in range(0, 4800, 40)]
     Searched(sought(lookup, *names, "nobody"), directory, rate=None).run()
     expressions = {expression for _, expression in directory.asked}
     assert expressions == {"", 'username = "nobody"', *(f'sub ^= "{digit:x}"' for digit in range(16))}
-    assert len(known(lookup)) == 121
+    assert len(known_users(lookup)) == 121
     assert [found.kind for found in lookup.findings()] == [""] * 120 + [ABSENT]
 
 

@@ -131,7 +131,7 @@ def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
     )
 
 
-def drawn(journal: Journal, **how: Any) -> str:  # noqa: ANN401
+def page_text(journal: Journal, **how: Any) -> str:  # noqa: ANN401
     """The page."""
     home = journal.path.parent
     write_page(journal, home / "report.html", home, **how)

@@ -30,10 +30,10 @@ from tests.report.pages import (
     ARN,
     BEGUN,
     EXECUTION,
-    drawn,
     journal_of,
     lane,
     of_all_kinds,
+    page_text,
     parsed,
     ready,
     sent,
@@ -81,7 +81,7 @@ class Drawn:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     """The page of a run that met with everything."""
     folder = tmp_path_factory.mktemp("full")
-    page = drawn(of_all_kinds(folder))
+    page = page_text(of_all_kinds(folder))
     return Drawn(folder, page, parsed(page))
 
 
@@ -104,7 +104,7 @@ def test_page_shows_the_outcome_of_the_run_and_how_to_continue(full: Drawn) -> N
 def test_rows_that_need_attention_are_sorted_and_limited(tmp_path: Path) -> None:
     journal = of_all_kinds(tmp_path)
     journal.plan.add_rows([(row, OTHER, f"late{row}", True, "skipped", "disabled", "") for row in range(1701, 2501)])
-    tree = parsed(drawn(journal))
+    tree = parsed(page_text(journal))
     shown = rows_of(tree, "rows")
     assert len(shown) == ROWS
     assert [row[3] for row in shown[:3]] == ["in doubt", "in doubt", "failed"]
@@ -149,7 +149,7 @@ def test_rows_that_need_attention_are_sorted_and_limited(tmp_path: Path) -> None
     ],
 )
 def test_every_kind_of_run_can_be_written(tmp_path: Path, facts: dict[str, Any], words: str) -> None:
-    text = text_of(parsed(drawn(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
+    text = text_of(parsed(page_text(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
     assert words in text
 
 
@@ -191,18 +191,20 @@ PREFLIGHT = [
     ],
 )
 def test_page_is_evidence_of_what_was_confirmed(tmp_path: Path, facts: dict[str, Any], words: str) -> None:
-    assert words in text_of(parsed(drawn(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
+    assert words in text_of(parsed(page_text(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
 
 
 def test_page_names_the_command_that_comes_next(tmp_path: Path) -> None:
     (tmp_path / "dry").mkdir()
     (tmp_path / "run").mkdir()
-    dry = parsed(drawn(journal_of(tmp_path / "dry", ready(3), rows=3, mode="dry_run", command="bulkreset run a.toml")))
+    dry = parsed(
+        page_text(journal_of(tmp_path / "dry", ready(3), rows=3, mode="dry_run", command="bulkreset run a.toml"))
+    )
     assert ["".join(it.itertext()) for it in dry.iter("pre")] == [
         f"bulkreset run a.toml --approved {tmp_path / 'dry'}",
     ]
     job = {"name": "t", "permanent": False, "password": {"source": "generate", "recipients": ["age1x"]}}
-    ended = parsed(drawn(journal_of(tmp_path / "run", ready(1), [sent(1)], job=job)))
+    ended = parsed(page_text(journal_of(tmp_path / "run", ready(1), [sent(1)], job=job)))
     assert ["".join(it.itertext()) for it in ended.iter("pre")] == [
         f"bulkreset passwords {tmp_path / 'run'} --identity KEY_FILE",
     ]
@@ -213,16 +215,16 @@ def test_page_names_the_command_that_comes_next(tmp_path: Path) -> None:
     [(Status.SET, "good"), (Status.FAILED, "bad"), (Status.IN_DOUBT, "doubt")],
 )
 def test_finished_is_only_green_if_every_row_is_done(tmp_path: Path, status: Status, tone: str) -> None:
-    tree = parsed(drawn(journal_of(tmp_path, ready(2), [sent(1), sent(2, status)], rows=2)))
+    tree = parsed(page_text(journal_of(tmp_path, ready(2), [sent(1), sent(2, status)], rows=2)))
     (state,) = (it for it in tree.iter("span") if "state" in it.get("class", "").split())
     assert (state.text, state.get("class")) == ("finished", f"state {tone}")
 
 
 def test_run_without_rows_and_run_of_one(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    nothing = text_of(parsed(drawn(journal_of(tmp_path, rows=0))))
+    nothing = text_of(parsed(page_text(journal_of(tmp_path, rows=0))))
     assert "The input has no rows, so nothing was sent." in nothing
-    one = text_of(parsed(drawn(journal_of(tmp_path / "one", ready(1), [sent(1)]))))
+    one = text_of(parsed(page_text(journal_of(tmp_path / "one", ready(1), [sent(1)]))))
     assert "1 of 1 password was set in 10 min." in one
     assert "None: no row is in doubt, failed, rejected or skipped." in one
 
@@ -230,7 +232,7 @@ def test_run_without_rows_and_run_of_one(tmp_path: Path) -> None:
 def test_live_run_is_reported_as_live(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(4), [sent(1)], rows=4, state="applying")
     commit(journal, [2], [])
-    tree = parsed(drawn(journal, alive=True))
+    tree = parsed(page_text(journal, alive=True))
     assert "1 of 4 passwords have been set so far; 1 in progress and 2 not sent." in text_of(tree)
     assert not list(tree.iter("pre"))
 
@@ -238,7 +240,7 @@ def test_live_run_is_reported_as_live(tmp_path: Path) -> None:
 def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(3), [sent(1), sent(2), sent(3)], rows=3, steps={"sign_out": (POOL,)})
     journal._db.execute("UPDATE rows SET signed_out = row <> 2, code = iif(row = 2, 'AccessDenied', '') WHERE row < 3")
-    tree = parsed(drawn(journal))
+    tree = parsed(page_text(journal))
     assert [row[:5] for row in rows_of(tree, "rows")] == [
         ["2", "user0002", POOL, "set, but a step after it failed", "AccessDenied"]
     ]
@@ -249,7 +251,7 @@ def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
 
 def test_dry_run_signs_no_user_out_and_does_not_mention_it(tmp_path: Path) -> None:
     text = text_of(
-        parsed(drawn(journal_of(tmp_path, ready(3), [], rows=3, steps={"sign_out": (POOL,)}, mode="dry_run")))
+        parsed(page_text(journal_of(tmp_path, ready(3), [], rows=3, steps={"sign_out": (POOL,)}, mode="dry_run")))
     )
     assert "signed out" not in text
     assert "every user whose password is set" in text  # the job, as it would be run
@@ -269,14 +271,14 @@ def test_lane_has_the_limit_in_force_and_why(
     tmp_path: Path, limited: dict[str, Any], shown: str, *, alive: bool
 ) -> None:
     journal = journal_of(tmp_path, ready(1), [sent(1)], lanes=[lane(**limited)])
-    tree = parsed(drawn(journal, alive=alive))
+    tree = parsed(page_text(journal, alive=alive))
     (cell,) = (cell for cell in tree.iter("td") if cell.get("data-label") == "Limit")
     assert "".join(cell.itertext()) == shown
 
 
 def test_forty_lanes(tmp_path: Path) -> None:
     lanes = [lane(account=f"{number:012d}", pools=[]) for number in range(40)]
-    text = text_of(parsed(drawn(journal_of(tmp_path, ready(1), [sent(1)], lanes=lanes))))
+    text = text_of(parsed(page_text(journal_of(tmp_path, ready(1), [sent(1)], lanes=lanes))))
     assert all(f"{number:012d} eu-west-1" in text for number in range(40))
     assert "960.00" in text  # what all of them are allowed together
 
@@ -288,7 +290,7 @@ def test_usernames_can_be_redacted(tmp_path: Path) -> None:
         [sent(1, Status.FAILED, code="X", message="user0001 is not there"), sent(2)],
     )
     redaction = Redaction(b"k" * 32)
-    page = drawn(journal, redaction=redaction)
+    page = page_text(journal, redaction=redaction)
     assert "user000" not in page
     text = text_of(parsed(page))
     assert WITHHELD in text
@@ -343,7 +345,7 @@ def _page_of(folder: Path, texts: list[str]) -> str:
     journal.close()
     reader = Journal.open(folder / "journal.sqlite", read_only=True)
     try:
-        return drawn(reader)
+        return page_text(reader)
     finally:
         reader.close()
 
@@ -390,7 +392,7 @@ def test_full_disk_leaves_the_old_page(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(1))
     (tmp_path / "report.html").write_text("old")
     with pytest.raises(RecordError, match=rf"report\.html cannot be written: {os.strerror(errno.ENOSPC)}"):
-        drawn(journal)
+        page_text(journal)
     assert (tmp_path / "report.html").read_text() == "old"
     assert not list(tmp_path.glob(".*.partial"))
 
@@ -399,8 +401,8 @@ def test_page_is_private_and_reading_changes_nothing(tmp_path: Path) -> None:
     of_all_kinds(tmp_path, 300).close()
     before = (tmp_path / "journal.sqlite").read_bytes()
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
-    first = drawn(journal)
-    assert first == drawn(journal)
+    first = page_text(journal)
+    assert first == page_text(journal)
     journal.close()
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == 0o600
     assert (tmp_path / "journal.sqlite").read_bytes() == before
@@ -418,7 +420,7 @@ def test_page_of_a_million_rows_takes_little_memory(tmp_path: Path) -> None:
         (BEGUN, BEGUN),
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    text = text_of(parsed(drawn(journal)))
+    text = text_of(parsed(page_text(journal)))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150 * 1024
     assert "998,000 of 1,000,000 passwords were set" in text
 
@@ -429,10 +431,10 @@ def test_users_are_counted_by_how_they_can_come_back(tmp_path: Path) -> None:
     journal.plan.store_findings((row, "ready", "", "", "CONFIRMED", way, "") for row, way in enumerate(ways, 1))
     journal.plan.store_findings([(4, "skipped", "unrecoverable", "why", "CONFIRMED", "none", "")])
     commit(journal, [], [sent(1), sent(2)])
-    text = text_of(parsed(drawn(journal)))
+    text = text_of(parsed(page_text(journal)))
     assert "Coming back" in text
     assert re.search(r"email\s*2 set, 1 not sent\s*none\s*1 skipped", text)
 
 
 def test_page_without_looked_up_users_has_no_recovery_figures(tmp_path: Path) -> None:
-    assert "Coming back" not in text_of(parsed(drawn(journal_of(tmp_path, ready(1)))))
+    assert "Coming back" not in text_of(parsed(page_text(journal_of(tmp_path, ready(1)))))

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.journal.journals import POOL
 from tests.report.browser import CHROMIUM, SIZES, chromium, opened
-from tests.report.pages import Planned, drawn, journal_of, of_all_kinds
+from tests.report.pages import Planned, journal_of, of_all_kinds, page_text
 
 pytestmark = [
     pytest.mark.process,
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run that met with everything."""
     folder = tmp_path_factory.mktemp("full")
-    drawn(of_all_kinds(folder, 600))
+    page_text(of_all_kinds(folder, 600))
     return folder / "report.html"
 
 
@@ -111,7 +111,7 @@ def test_hostile_names_do_not_run_connect_or_widen_the_page(browser: Browser, tm
     names = [EVIL, "E" * 128, "\U0001f468\u200d\U0001f469" * 30, "\u0639\u0631\u0628\u064a \u202e abc", "\x1b[31m\x00"]
     rows: list[Planned] = [(row, POOL, name, None, "rejected", "c" * 256, name) for row, name in enumerate(names, 1)]
     path = tmp_path / "report.html"
-    drawn(journal_of(tmp_path, rows, rows=5, lanes=[]))
+    page_text(journal_of(tmp_path, rows, rows=5, lanes=[]))
     with opened(browser, path) as page:
         assert page.title().startswith("nightly")
         assert EVIL in usernames(page)

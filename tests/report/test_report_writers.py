@@ -38,7 +38,7 @@ def journal(tmp_path: Path) -> Journal:
     return made
 
 
-def drawn(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
+def report_rows(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
     """A report as a program reads it."""
     out = io.BytesIO()
     stream_report(journal, out, "unprocessed", ReportSpec(form, only))
@@ -50,7 +50,7 @@ def drawn(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[
 
 
 def test_typed_forms_agree_with_the_journal(journal: Journal) -> None:
-    lines, table = drawn(journal, "jsonl"), drawn(journal, "parquet")
+    lines, table = report_rows(journal, "jsonl"), report_rows(journal, "parquet")
     assert [tuple(line) for line in (lines[0], table[0])] == [REPORT_COLUMNS, REPORT_COLUMNS]
     assert lines[0] == {
         "row": 1,
@@ -102,9 +102,9 @@ def test_parquet_says_its_types(journal: Journal, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_only_some_statuses(journal: Journal, form: str) -> None:
-    assert [str(row["row"]) for row in drawn(journal, form, ("failed", "in_doubt"))] == ["2", "3"]
-    assert [str(row["row"]) for row in drawn(journal, form, ("unprocessed",))] == ["4"]
-    assert drawn(journal, form, ("ready",)) == []
+    assert [str(row["row"]) for row in report_rows(journal, form, ("failed", "in_doubt"))] == ["2", "3"]
+    assert [str(row["row"]) for row in report_rows(journal, form, ("unprocessed",))] == ["4"]
+    assert report_rows(journal, form, ("ready",)) == []
 
 
 def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +120,8 @@ def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: 
 def test_times_are_shown_to_the_millisecond(times: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("times"), *map(str, times))
     commit(journal, [], [done(row, finished_at=time) for row, time in enumerate(times, 1)])
-    shown = [row["finished_at"] for row in drawn(journal, "csv")]
-    assert [row["finished_at"] for row in drawn(journal, "jsonl")] == shown
+    shown = [row["finished_at"] for row in report_rows(journal, "csv")]
+    assert [row["finished_at"] for row in report_rows(journal, "jsonl")] == shown
     journal.close()
     assert [round(datetime.fromisoformat(text).timestamp() * 1000) for text in shown] == times
     assert all(len(text) == len("1970-01-01T00:00:00.000Z") for text in shown)

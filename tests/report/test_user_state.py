@@ -12,7 +12,7 @@ SET = 1_000 * DAY  # when the row was set
 MINUTE = 60_000
 
 
-def judged(
+def state_of(
     status: str, *, permanent: int = 0, modified: int | None = SET, now: int = SET + DAY, kind: str = ""
 ) -> VerifiedUser:
     """A row that was set at SET, of a pool whose temporary passwords are good for seven days."""
@@ -42,7 +42,7 @@ def judged(
     ],
 )
 def test_temporary_password(status: str, modified: int | None, now: int, state: UserState) -> None:
-    found = judged(status, modified=modified, now=now)
+    found = state_of(status, modified=modified, now=now)
     assert found.state is state
     begun = SET if modified is None or state is UserState.UNTOUCHED else min(SET, modified)
     assert (found.set_at, found.expires_at) == (begun, begun + 7 * DAY)
@@ -69,14 +69,14 @@ def test_days_of_a_password_that_an_earlier_call_has_set_do_not_count_from_the_r
     ],
 )
 def test_permanent_password(status: str, modified: int | None, state: UserState) -> None:
-    found = judged(status, permanent=1, modified=modified, now=SET + 100 * DAY)
+    found = state_of(status, permanent=1, modified=modified, now=SET + 100 * DAY)
     assert found.state is state
     assert found.expires_at is None
 
 
 @pytest.mark.parametrize("permanent", [0, 1])
 def test_missing_user_is_gone(permanent: int) -> None:
-    assert judged("", permanent=permanent, modified=None, kind=ABSENT).state is UserState.GONE
+    assert state_of("", permanent=permanent, modified=None, kind=ABSENT).state is UserState.GONE
 
 
 def test_some_days_may_be_none() -> None:

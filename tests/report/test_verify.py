@@ -106,14 +106,14 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", UserState)
 def test_exit_code_is_zero_if_all_are_done(state: UserState) -> None:
-    found = told({UserState.CHANGED: 3, state: 2})
+    found = verify_result({UserState.CHANGED: 3, state: 2})
     assert found.exit_code == (0 if state in DONE else 1)
     assert found.unfinished == (0 if state in DONE else 2)
     assert ("No action needed." in describe_verified(found)) is (state in DONE)
 
 
 def test_every_state_has_a_word_and_unfinished_ones_have_advice() -> None:
-    words = describe_verified(told(dict.fromkeys(UserState, 1000), alive=True))
+    words = describe_verified(verify_result(dict.fromkeys(UserState, 1000), alive=True))
     assert words.splitlines() == [
         "Verified: 8,000 rows: "
         + ", ".join(
@@ -129,5 +129,5 @@ def test_every_state_has_a_word_and_unfinished_ones_have_advice() -> None:
     ]
 
 
-def told(counts: Mapping[UserState, int], *, alive: bool = False) -> VerifyResult:
+def verify_result(counts: Mapping[UserState, int], *, alive: bool = False) -> VerifyResult:
     return VerifyResult("r", "2024-01-31T00:00:00.000Z", alive, counts, Path("verify.csv"))

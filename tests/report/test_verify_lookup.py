@@ -19,7 +19,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 from tests.send.fakes import FakeClock
-from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, listed_user
 
 SET = 1_700_000_000_000
 DAY = 86_400_000
@@ -52,7 +52,7 @@ def look(journal: Journal, lookup: UserStore, *directories: Listed, rate: float 
     return clock
 
 
-def judged(journal: Journal, lookup: UserStore, *directories: Listed) -> list[tuple[int, str, str]]:
+def states_of(journal: Journal, lookup: UserStore, *directories: Listed) -> list[tuple[int, str, str]]:
     pools = {directory.facts.user_pool_id: directory.facts for directory in directories}
     return [(fate.row, fate.username, fate.state.value) for fate in found(journal, lookup, pools)]
 
@@ -65,9 +65,9 @@ def found(journal: Journal, lookup: UserStore, pools: dict[str, PoolFacts]) -> l
 def test_each_row_has_its_own_user(tmp_path: Path, lookup: UserStore, size: int) -> None:
     journal = ended(tmp_path, "dan", "bob", "cat", "ann")
     late = {"UserLastModifiedDate": datetime.fromtimestamp((SET + DAY) / 1000, UTC)}
-    pool = listed(told("ann"), told("bob") | late, told("cat", "RESET_REQUIRED"), size=size)
+    pool = listed(listed_user("ann"), listed_user("bob") | late, listed_user("cat", "RESET_REQUIRED"), size=size)
     look(journal, lookup, pool)
-    assert judged(journal, lookup, pool) == [
+    assert states_of(journal, lookup, pool) == [
         (1, "dan", "gone"),
         (2, "bob", "changed"),
         (3, "cat", "differs"),
@@ -81,41 +81,41 @@ def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: UserSt
     pool = listed(*crowd(3), size=10**6)
     look(journal, lookup, pool)
     assert set(pool.names) == {"bob"}
-    assert judged(journal, lookup, pool) == [(2, "bob", "gone")]
+    assert states_of(journal, lookup, pool) == [(2, "bob", "gone")]
 
 
 def test_run_that_continues_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     commit(journal, [], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
-    pool = listed(told("ann"), told("bob"), told("cat"), told("dan"))
+    pool = listed(listed_user("ann"), listed_user("bob"), listed_user("cat"), listed_user("dan"))
     look(journal, lookup, pool)
     commit(journal, [], [done(row, started_at=SET, finished_at=SET) for row in (1, 3)])
-    assert judged(journal, lookup, pool) == [(2, "bob", "agrees"), (4, "dan", "agrees")]
+    assert states_of(journal, lookup, pool) == [(2, "bob", "agrees"), (4, "dan", "agrees")]
 
 
 def test_pool_without_set_rows_at_the_beginning_is_ignored(tmp_path: Path, lookup: UserStore) -> None:
     journal = ended(tmp_path, "ann")
     journal.plan.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
     commit(journal, [], [done(2, started_at=SET, finished_at=SET)])
-    pool = listed(told("ann"))
+    pool = listed(listed_user("ann"))
     look(journal, lookup, pool)
-    assert judged(journal, lookup, pool) == [(1, "ann", "agrees")]
+    assert states_of(journal, lookup, pool) == [(1, "ann", "agrees")]
 
 
 def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann@old.example")
     journal.plan.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "", "u-1")])
     commit(journal, [], [done(1, started_at=SET, finished_at=SET)])
-    pool = listed(told("u-1", email="ann@new.example", email_verified="true"), aliases=frozenset({"email"}))
+    pool = listed(listed_user("u-1", email="ann@new.example", email_verified="true"), aliases=frozenset({"email"}))
     look(journal, lookup, pool)
-    assert judged(journal, lookup, pool) == [(1, "ann@old.example", "agrees")]
+    assert states_of(journal, lookup, pool) == [(1, "ann@old.example", "agrees")]
 
 
 def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: UserStore) -> None:
     journal = ended(tmp_path, "ANN")
-    pool = listed(told("ann"), case_insensitive=True)
+    pool = listed(listed_user("ann"), case_insensitive=True)
     look(journal, lookup, pool)
-    assert judged(journal, lookup, pool) == [(1, "ANN", "agrees")]
+    assert states_of(journal, lookup, pool) == [(1, "ANN", "agrees")]
 
 
 def test_calls_are_paced(tmp_path: Path, lookup: UserStore) -> None:
@@ -126,7 +126,7 @@ def test_calls_are_paced(tmp_path: Path, lookup: UserStore) -> None:
 
 
 def test_denied_list_names_the_action(tmp_path: Path, lookup: UserStore) -> None:
-    pool = listed(told("ann"))
+    pool = listed(listed_user("ann"))
     pool.always = DENIED
     with pytest.raises(TargetError, match=r"ListUsers|listed: AccessDenied") as caught:
         look(ended(tmp_path, "ann"), lookup, pool)
@@ -136,7 +136,7 @@ def test_denied_list_names_the_action(tmp_path: Path, lookup: UserStore) -> None
 
 @pytest.mark.parametrize("fault", [GONE, LOST, STALE, THROTTLED, EXPIRED], ids=lambda fault: fault.code)
 def test_interrupted_listing_is_not_a_gap(tmp_path: Path, lookup: UserStore, fault: Any) -> None:  # noqa: ANN401
-    pool = listed(told("ann"))
+    pool = listed(listed_user("ann"))
     pool.always = fault
     with pytest.raises(ServiceError, match=fault.code) as caught:
         look(ended(tmp_path, "ann"), lookup, pool)
@@ -146,10 +146,10 @@ def test_interrupted_listing_is_not_a_gap(tmp_path: Path, lookup: UserStore, fau
 
 
 def test_page_is_requested_again(tmp_path: Path, lookup: UserStore) -> None:
-    pool = listed(told("ann"))
+    pool = listed(listed_user("ann"))
     pool.faults.extend([LOST, THROTTLED] * (ATTEMPTS // 2 - 1))
     look(ended(tmp_path, "ann"), lookup, pool)
-    assert judged(ended_again(tmp_path), lookup, pool) == [(1, "ann", "agrees")]
+    assert states_of(ended_again(tmp_path), lookup, pool) == [(1, "ann", "agrees")]
 
 
 def ended_again(folder: Path) -> Journal:
@@ -160,7 +160,7 @@ def test_stop_is_let_through(tmp_path: Path, lookup: UserStore) -> None:
     def stop(_made: int, _calls: int) -> None:
         raise Interrupted("Stopped by SIGINT.")
 
-    pool = listed(told("ann"))
+    pool = listed(listed_user("ann"))
     pacers = {POOL: Pacer(None, FakeClock())}
     with pytest.raises(Interrupted):
         look_up_set_users(ended(tmp_path, "ann"), {POOL: pool}, pacers, lookup, FakeClock(), stop)
@@ -169,7 +169,7 @@ def test_stop_is_let_through(tmp_path: Path, lookup: UserStore) -> None:
 def test_unwritable_lookup_gives_the_next_step(tmp_path: Path, lookup: UserStore) -> None:
     lookup._db.close()
     with pytest.raises(RecordError, match="verify again"):
-        look(ended(tmp_path, "ann"), lookup, listed(told("ann")))
+        look(ended(tmp_path, "ann"), lookup, listed(listed_user("ann")))
 
 
 def gap(code: str, *, denied: bool = False) -> dict[str, PoolFacts]:

@@ -100,7 +100,7 @@ def source(
     assert pieces.closed or made._thread is None
 
 
-def taken(supply: LaneRowSource, most: int) -> list[Row]:
+def take_rows(supply: LaneRowSource, most: int) -> list[Row]:
     """Rows of a lane, waited for."""
     read_one = pieces_of(supply).read_one
     read_one.clear()
@@ -142,7 +142,7 @@ def test_every_lane_gets_its_rows_once_and_in_order(
         assert [supply.rows for supply in made.lane_sources] == [len(rows) for rows in expected.values()]
         found: dict[int, list[Row]] = {number: [] for number in range(4)}
         for number, most in [*order, *((number, 7) for number in range(4) for _ in range(20))]:
-            more = taken(made.lane_sources[number], most)
+            more = take_rows(made.lane_sources[number], most)
             assert len(more) <= most
             found[number] += more
         assert all(supply.ended for supply in made.lane_sources)
@@ -156,13 +156,13 @@ def test_lanes_in_step_share_every_reading(tmp_path: Path) -> None:
     with source(tmp_path, "ABCD" * 20) as (made, pieces, _):
         for _ in range(20):
             for supply in made.lane_sources:
-                assert len(taken(supply, 1)) == 1
+                assert len(take_rows(supply, 1)) == 1
         assert sorted(pieces.read_pieces) == list(range(16))
 
 
 def test_no_lane_waits_for_rows_of_a_full_lane(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10) as (made, pieces, _):
-        assert [row.number for row in taken(made.lane_sources[1], 10)] == list(range(501, 506))
+        assert [row.number for row in take_rows(made.lane_sources[1], 10)] == list(range(501, 506))
         assert len(pieces.read_pieces) < 5
 
 
@@ -172,10 +172,10 @@ def test_a_search_does_not_delay_lanes_that_need_none(tmp_path: Path) -> None:
         last.take(1)
         got = 0
         while pieces._seen < 80:
-            got += len(taken(first, 3))
+            got += len(take_rows(first, 3))
             last.take(0)
         assert got > 30
-        assert taken(last, 1)[0].number == 501
+        assert take_rows(last, 1)[0].number == 501
 
 
 def test_search_finishes_if_it_would_be_lost(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_search_finishes_if_it_would_be_lost(tmp_path: Path) -> None:
 def test_buffers_are_bounded(tmp_path: Path) -> None:
     with source(tmp_path, "ABCD" * 100) as (made, _, _):
         for _ in range(90):
-            taken(made.lane_sources[0], 1)
+            take_rows(made.lane_sources[0], 1)
             assert all(len(supply._buffer) <= 8 for supply in made.lane_sources)
 
 
@@ -212,11 +212,11 @@ def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.
 
 def test_dropped_lane_is_read_for_no_more(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 50 + "B" * 50) as (made, pieces, _):
-        taken(made.lane_sources[0], 1)
+        take_rows(made.lane_sources[0], 1)
         made.lane_sources[0].discard_rest()
         assert made.lane_sources[0].ended
         before = len(pieces.read_pieces)
-        while taken(made.lane_sources[1], 5):
+        while take_rows(made.lane_sources[1], 5):
             pass
         assert all(piece >= 10 for piece in pieces.read_pieces[before + 1 :])
 
@@ -226,7 +226,7 @@ def test_file_is_checked_before_use_and_at_the_end(tmp_path: Path) -> None:
         supply = made.lane_sources[0]
         supply.take(1)
         assert asked == []
-        taken(supply, 1)
+        take_rows(supply, 1)
         assert len(asked) >= 2
         before = len(asked)
         supply.take(2)
@@ -248,14 +248,14 @@ def test_input_that_differs_from_the_plan_stops_it(tmp_path: Path, change: Calla
     with source(tmp_path, "AAA") as (made, pieces, _):
         change(pieces)
         with pytest.raises(GuardTripped, match="was changed while it was read"):
-            taken(made.lane_sources[0], 1)
+            take_rows(made.lane_sources[0], 1)
 
 
 def test_bug_in_the_reader_is_raised(tmp_path: Path) -> None:
     with source(tmp_path, "AAA") as (made, pieces, _):
         pieces.failing = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):
-            taken(made.lane_sources[0], 1)
+            take_rows(made.lane_sources[0], 1)
 
 
 def test_without_a_thread_nothing_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
