@@ -219,18 +219,6 @@ def test_undo_that_was_cancelled_keeps_nothing_from_running(nights: Nights, sim:
     assert sent(sim) == ["ann", "tom"]
 
 
-def test_finished_run_whose_journal_cannot_be_read_stops_no_later_one(nights: Nights, sim: Simulator) -> None:
-    """Nothing of it is needed any more, and a later version of the program may not know the journal."""
-    nights.put("mon.csv", "ann")
-    nights.night()
-    (nights.folder / "run-1" / "journal.sqlite").write_bytes(b"damaged")
-    nights.put("tue.csv", "tom")
-    ended, _, remarks = nights.night()
-    assert [summary.counts for summary in ended] == [{"set": 1}]
-    assert any("run-1 was undone is not known: " in remark for remark in remarks), remarks
-    assert sent(sim) == ["ann", "tom"]
-
-
 def test_unfinished_run_that_was_undone_is_neither_resumed_nor_forgotten(nights: Nights, sim: Simulator) -> None:
     before = stopped_after_some(nights, sim)
     note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
