@@ -1,4 +1,4 @@
-"""Whether a call may leave now: deadlines that count sleep, and a check right before the request is written."""
+"""Whether a call may be sent now: deadlines that count sleep, and a check right before the request is written."""
 
 import time
 from collections.abc import Callable, Iterator

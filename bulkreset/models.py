@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Never
+from typing import Any, NamedTuple, Never
 
 from bulkreset.errors import StoppedBy
 from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
@@ -252,3 +252,36 @@ class Summary:
     def steps(self) -> Counted:
         """Return the users of each step after the password by its state, by the step's column."""
         return {column: counts for column in COLUMNS if (counts := getattr(self, column))}
+
+
+class ReportRow(NamedTuple):
+    """A row as the reports and the page show it. Times are Unix milliseconds; flags are 1, 0, or None if unknown.
+
+    `canonical` is the user's own name if it is known, else the username.
+    """
+
+    row: int
+    user_pool_id: str
+    username: str
+    status: str
+    code: str
+    message: str
+    attempts: int
+    throttled: int
+    in_doubt: int
+    permanent: int | None
+    signed_out: int | None
+    sessions_revoked: int | None
+    devices_forgotten: int | None
+    totp_deleted: int | None
+    latency_ms: int | None
+    request_id: str
+    started_at: int | None
+    finished_at: int | None
+    status_before: str
+    recovery: str
+    file: str
+    canonical: str
+
+
+REPORT_COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`

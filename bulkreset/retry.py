@@ -1,4 +1,4 @@
-"""Retries with random waits that grow. Every retry of our own is set up here; boto3 retries on its own where it may."""
+"""Retries with random waits that grow. All retries of our own are set up here; some clients also have boto3's retries."""
 
 import math
 import threading

@@ -1,4 +1,4 @@
-"""The statuses of a row: one table with everything that files, screens and decisions need to know about them."""
+"""The statuses of a row: one table with everything that files, screens and decisions need."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace

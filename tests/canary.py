@@ -1,4 +1,4 @@
-"""The canary: a password like no other, and the one search for it in whatever a run shows or leaves, in every spelling."""
+"""The canary: a unique password, and one search for it in all output and files of a run, in every spelling."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""A clock that a test puts forward, for what runs on threads of its own and waits on it."""
+"""A clock that a test puts forward, for code that waits in its own threads."""
 
 import threading
 from collections.abc import Callable

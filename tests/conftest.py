@@ -1,4 +1,4 @@
-"""What every run of the tests says at its beginning; which tests start processes; one S3 and one simulator for a worker's tests."""
+"""Settings for all tests: the header, marks for tests that start processes, one S3 and simulator for a worker."""
 
 import gc
 import os
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from bulkreset import files
 from bulkreset.run import apply
-from tests import left_open, shared_botocore, unhurried
+from tests import long_time_limits, open_journals, shared_botocore
 from tests.bucket import Storage
 from tests.sim import Simulator
 
@@ -31,13 +31,13 @@ settings.register_profile(
 settings.load_profile("quick")  # `--hypothesis-profile` is read later, and wins
 
 # A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
-STARTING: Final = {"running", "stored", "dasked"}
+STARTING: Final = {"running", "stored", "dask_processes"}
 FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
 # Audit events: how Python says that it is about to start a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 shared_botocore.share()
-unhurried.wait_long()
-left_open.note_journals()
+long_time_limits.wait_long()
+open_journals.note_journals()
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -108,7 +108,7 @@ class _Watch:
             return (yield)
         finally:
             self.watched = ""
-            left_open.close_journals()
+            open_journals.close_journals()
 
     def _audit(self, event: str, _given: tuple[object, ...]) -> None:
         if event in STARTS and self.watched:

@@ -1,4 +1,4 @@
-"""The pictures in the README: a real run against the simulator, with everything that can happen, and its page in a browser."""
+"""The pictures in the README: a real run against the simulator with all kinds of results, and its page in a browser."""
 
 import csv
 import sys

@@ -1,4 +1,4 @@
-"""The pictures of a terminal in the README: the command, typed into a shell of 80 by 24 against the simulator."""
+"""The terminal pictures in the README: the command, typed into a shell of 80 by 24 against the simulator."""
 
 import io
 import os

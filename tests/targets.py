@@ -1,4 +1,4 @@
-"""Jobs, sessions and what the enquiry brought, for tests that ask nobody."""
+"""Jobs, sessions and account facts for tests without a service."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""Encryption: an encrypted file is read as a stream, to its end or to what is wrong with it."""
+"""Encryption: an encrypted file is read as a stream, to its end or to its fault."""
 
 import contextlib
 import gc
@@ -41,7 +41,7 @@ def test_stream_has_the_whole_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.linux("/proc/self/fd, to count open files")
-def test_stream_that_is_not_read_to_its_end_is_let_go(tmp_path: Path) -> None:
+def test_partly_read_stream_is_released(tmp_path: Path) -> None:
     by = encrypted(tmp_path / "x.age")
     for _ in range(20):
         with open_encrypted(opened(tmp_path / "x.age"), by) as stream:
@@ -57,7 +57,7 @@ def _open_files() -> Iterator[str]:
             yield str(number.readlink())
 
 
-def test_content_that_breaks_off_is_no_end(tmp_path: Path) -> None:
+def test_truncated_content_is_not_an_end(tmp_path: Path) -> None:
     by = encrypted(tmp_path / "x.age")
     whole = (tmp_path / "x.age").read_bytes()
     (tmp_path / "x.age").write_bytes(whole[:-100])

@@ -1,4 +1,4 @@
-"""The search for a canary finds it however it is told, and nothing where it is not."""
+"""The search for a canary finds every encoding of it, and nothing else."""
 
 import base64
 import gzip
@@ -55,14 +55,14 @@ TOLD: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.mark.parametrize("how", TOLD)
-def test_canary_is_found_however_it_is_told(how: str, tmp_path: Path) -> None:
+def test_canary_is_found_in_any_encoding(how: str, tmp_path: Path) -> None:
     canary = Canary()
     (tmp_path / "told").write_bytes(TOLD[how](canary.password))
     assert canary.among(files(tmp_path)) == {str(tmp_path / "told")}
     assert canary.among(files(tmp_path, tmp_path / "told")) == set()
 
 
-def test_nothing_is_found_where_it_is_not() -> None:
+def test_search_finds_nothing_in_other_places() -> None:
     canary, other = Canary(), Canary()
     for told in TOLD.values():
         assert not canary.is_in(told(other.password))

@@ -1,4 +1,4 @@
-"""The permit to send: it ends on the first of two clocks, and a call asks for it right before it leaves."""
+"""The permit to send: it ends on the first of two clocks, and each call checks it right before it is sent."""
 
 import threading
 
@@ -36,7 +36,7 @@ def test_deadline_is_over_on_the_first_of_its_clocks(seconds: float, boot: float
     assert deadline.has_passed_since_boot() is (since_boot.now() > 50.0 + seconds)
 
 
-def test_deadline_counts_from_the_moment_that_it_is_given() -> None:
+def test_deadline_counts_from_its_creation() -> None:
     clock = FakeClock()
     deadline = Deadline(clock, clock.now)
     asked = deadline.now()
@@ -45,7 +45,7 @@ def test_deadline_counts_from_the_moment_that_it_is_given() -> None:
     assert deadline.seconds_left() == 3
 
 
-def test_permits_together_allow_what_each_allows() -> None:
+def test_joined_permits_allow_only_the_common_part() -> None:
     both = AllPermits(Left(5))
     assert FOREVER.seconds_left() == float("inf")
     both.add(Left(3))

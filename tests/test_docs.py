@@ -28,11 +28,11 @@ from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
-from bulkreset.models import LaneSummary, RejectCode, SkipReason, Status, Summary
+from bulkreset.models import REPORT_COLUMNS, LaneSummary, RejectCode, SkipReason, Status, Summary
 from bulkreset.notify import emf, textfile
 from bulkreset.notify.metrics import metrics_finished
 from bulkreset.plan import passkeys
-from bulkreset.report import report, user_state
+from bulkreset.report import user_state
 from bulkreset.steps import CALLS
 from tests import house_map
 from tests.e2e.command import LAX, POOL, REGION, Command
@@ -157,7 +157,7 @@ def test_policy_is_json_and_names_the_calls() -> None:
     ]
 
 
-def test_example_in_python_names_what_there_is() -> None:
+def test_example_in_python_uses_existing_names() -> None:
     tree = ast.parse(block("python"))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -251,7 +251,7 @@ def command_lines() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if re.match(r"(\S*/)?bulkreset ", line)]
 
 
-def test_command_lines_are_taken_by_the_program() -> None:
+def test_command_lines_are_accepted_by_the_program() -> None:
     given = command_lines()
     assert {name for _, name, *_ in given} == set(COMMANDS)
     for _, name, *rest in given:
@@ -330,7 +330,7 @@ def _below(kind: type[errors.BulkresetError]) -> Iterator[type[errors.BulkresetE
 
 
 def test_report_columns() -> None:
-    assert tuple(first(table("column | meaning"), "column")) == report.COLUMNS
+    assert tuple(first(table("column | meaning"), "column")) == REPORT_COLUMNS
 
 
 def test_summary_keys() -> None:
@@ -426,7 +426,7 @@ def test_map_of_the_house() -> None:
     assert house_map.HEAD + rows + "\n" in page, "python -m tests.house_map writes the map anew"
 
 
-def test_layers_are_told_as_the_contract_has_them() -> None:
+def test_documented_layers_agree_with_the_contract() -> None:
     (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]
@@ -483,7 +483,7 @@ def _is_a_variant(path: Path, linked: set[Path]) -> bool:
     return path.suffix == ".png" and any(one.name.startswith(f"{name}-") for one in linked)
 
 
-def test_pictures_are_small_and_tell_nothing_of_the_machine_they_were_taken_on() -> None:
+def test_pictures_are_small_and_do_not_show_their_machine() -> None:
     for path in (ROOT / "samples" / "pictures").iterdir():
         assert path.stat().st_size <= LARGEST, path
         if path.suffix == ".svg":

@@ -42,7 +42,7 @@ def test_table_has_every_class() -> None:
 
 
 @pytest.mark.parametrize("name", EXIT_CODES)
-def test_class_has_its_exit_code_and_its_place_in_the_tree(name: str) -> None:
+def test_class_has_its_exit_code_and_its_base_class(name: str) -> None:
     kind = CLASSES[name]
     assert issubclass(kind, BulkresetError)
     error = ServiceError("X", "why") if kind is ServiceError else kind("why")
@@ -55,7 +55,7 @@ def test_signal_is_in_the_exit_code(number: int, code: int) -> None:
     assert Interrupted("x", signal_number=number).exit_code == code
 
 
-def test_sentence_is_what_happened_and_what_to_do() -> None:
+def test_sentence_gives_the_cause_and_the_next_step() -> None:
     error = BulkresetError("It broke.", "Fix it.")
     assert (str(error), error.message, error.advice) == ("It broke. Fix it.", "It broke.", "Fix it.")
     assert str(BulkresetError("It broke.")) == "It broke."

@@ -1,4 +1,4 @@
-"""What an extra brings is missed by the extra's name, before anything is read or sent."""
+"""A missing extra is named before anything is read or sent."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The fair copy: whole or not there, whatever ends the writing, and nothing of a dead process beside it."""
+"""Atomic writing: a complete file or none after any failure, and no file of a dead process left."""
 
 import signal
 import subprocess
@@ -40,7 +40,7 @@ def test_file_has_its_name_when_it_is_whole_and_until_then_the_old_one_has(tmp_p
 
 
 @pytest.mark.process
-def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_are_deleted(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     ended = subprocess.run([sys.executable, "-c", DIE, str(path)], check=False)
     assert ended.returncode == -signal.SIGKILL
@@ -49,7 +49,7 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) -> None:
+def test_failed_write_is_reported_with_its_advice(tmp_path: Path) -> None:
     with (
         pytest.raises(RecordError, match=r"new\.csv cannot be written.*Do this\."),
         atomic_writer(tmp_path / "nowhere" / "new.csv", "Do this."),
@@ -57,7 +57,7 @@ def test_what_cannot_be_written_is_told_with_the_advice_given(tmp_path: Path) ->
         pass
 
 
-def test_new_file_does_not_take_the_place_of_another_and_an_error_leaves_nothing(tmp_path: Path) -> None:
+def test_new_file_replaces_no_other_and_an_error_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "old.csv"
 
     def half() -> None:

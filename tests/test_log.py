@@ -1,4 +1,4 @@
-"""The log: one vocabulary, one line for each event, and a mask over whatever is secret."""
+"""The log: a fixed set of events, one line for each, and masks for all secrets."""
 
 import ast
 import inspect
@@ -122,7 +122,7 @@ def test_sentence_cannot_control_the_terminal() -> None:
     assert opened.console.getvalue() == "warning: \u241b[2J{problem}\n"
 
 
-def test_stop_that_was_asked_for_is_no_warning_at_a_terminal() -> None:
+def test_requested_stop_is_not_a_warning_on_a_terminal() -> None:
     opened = Opened()
     opened.log.warning("stopping", calls=3, message="stopping: waiting for 3 calls")
     assert opened.console.getvalue() == "stopping: waiting for 3 calls\n"
@@ -164,7 +164,7 @@ def test_secret_is_masked_at_any_depth(value: object) -> None:
     assert opened.events()[0]["event"] == "stopped"
 
 
-def test_masked_event_keeps_what_is_not_secret() -> None:
+def test_masked_event_keeps_public_values() -> None:
     event = {"row": 1, "found": {"username": "ann", "password": PASSWORD}, "list": ["a", Secret(PASSWORD)]}
     assert hide_secrets(None, "info", event) == {
         "row": 1,
@@ -193,7 +193,7 @@ def test_quieter_library_is_left_quiet() -> None:
     assert logging.getLogger("urllib3").level == logging.ERROR
 
 
-def test_what_a_library_warns_of_is_an_event_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warning_of_a_library_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warnings, "formatwarning", where_warned)
     opened = Opened(verbosity=0)
     logging.getLogger("botocore.retries").warning("Retry %s", "Quiet-Garden.1")
@@ -208,7 +208,7 @@ def test_what_a_library_warns_of_is_an_event_of_ours(monkeypatch: pytest.MonkeyP
     assert opened.console.getvalue() == ""
 
 
-def test_events_of_the_package_are_the_vocabulary() -> None:
+def test_events_of_the_package_are_documented() -> None:
     home = Path(inspect.getfile(bulkreset)).parent
     emitted: dict[str, str] = {}
     for path in home.rglob("*.py"):
@@ -229,7 +229,7 @@ def _writes_an_event(called: ast.expr) -> bool:
     return isinstance(called, ast.Name) and called.id == "write"
 
 
-def test_run_in_a_process_of_somebody_else_leaves_its_logging_alone() -> None:
+def test_run_in_another_program_does_not_change_its_logging() -> None:
     told: list[str] = []
 
     class Theirs(logging.Handler):

@@ -1,4 +1,4 @@
-"""The values that travel: a Secret shows itself to nobody, and a message that repeats it is withheld."""
+"""The shared values: a Secret is never shown, and a message that repeats it is withheld."""
 
 import copy
 import dataclasses
@@ -51,7 +51,7 @@ def test_secret_is_never_pickled(protocol: int) -> None:
             pickle.dumps(value, protocol)
 
 
-def test_secret_is_never_copied_nor_taken_apart() -> None:
+def test_secret_is_never_copied_or_iterated() -> None:
     secret = Secret(PASSWORD)
     for take in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="never serialised"):
@@ -62,7 +62,7 @@ def test_secret_is_never_copied_nor_taken_apart() -> None:
         vars(secret)
 
 
-def test_secret_is_no_json() -> None:
+def test_secret_is_not_json() -> None:
     with pytest.raises(TypeError) as caught:
         json.dumps({"password": Secret(PASSWORD)})
     assert "Hunter" not in str(caught.value)

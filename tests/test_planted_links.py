@@ -1,4 +1,4 @@
-"""Links that another user has put into a folder: no writer follows one, neither under a file's name nor under that of a partial file."""
+"""Links that another user has put into a folder: no writer follows one, for a file or for a partial file."""
 
 import ast
 import os
@@ -168,7 +168,7 @@ def test_link_under_the_name_of_the_extracts_is_not_followed(tmp_path: Path) -> 
             origin.record_extract(folder, origin.Extract("0" * 64, "again.csv", ("failed",), 1, "2026-11-30T00:00:00Z"))
 
 
-def test_partial_that_is_a_pipe_or_a_link_is_left_alone(tmp_path: Path) -> None:
+def test_partial_that_is_a_pipe_or_a_link_is_skipped(tmp_path: Path) -> None:
     with untouched(tmp_path) as (folder, victim):
         (folder / ".x.1.partial").symlink_to(victim)
         (folder / ".x.3.partial").symlink_to("nowhere")
@@ -176,7 +176,7 @@ def test_partial_that_is_a_pipe_or_a_link_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", sorted(files._NO_LINKS))
-def test_new_file_where_there_are_no_hard_links(tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_file_without_hard_links(tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def link(*_paths: object) -> None:
         raise OSError(error, os.strerror(error))
 
@@ -190,9 +190,7 @@ def test_new_file_where_there_are_no_hard_links(tmp_path: Path, error: int, monk
             file.write(b"new")
 
 
-def test_partial_that_is_swept_before_it_is_locked_is_begun_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partial_file_deleted_before_its_lock_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
 
     def create(path: str) -> int:

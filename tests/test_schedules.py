@@ -30,7 +30,7 @@ LEFT = {1, 2, 4, 70}
 PATIENCE = Target.model_fields["connect_timeout"].default + Target.model_fields["read_timeout"].default
 
 
-def test_every_exit_code_is_retried_or_left() -> None:
+def test_every_exit_code_is_retried_or_not() -> None:
     known = {errors.EXIT_ROWS, errors.EXIT_BUG, 130, 143} | {
         kind.exit_code
         for kind in (errors.Refused, errors.Stopped, errors.Busy, errors.TimeLimit)  # the others are kinds of them
@@ -90,7 +90,7 @@ def stack() -> dict[str, Any]:
     return resources
 
 
-def test_commands_exist_and_ask_nobody() -> None:
+def test_commands_exist_and_ask_no_question() -> None:
     command: Any = typer.main.get_command(app)
     for where, (name, *args) in commands():
         params = command.commands[name].make_context(name, args).params

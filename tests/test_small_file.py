@@ -1,4 +1,4 @@
-"""What is small by its nature and is not: each refused in one sentence, in bounded memory, before anything is sent."""
+"""Small files that are too large: each is refused in one sentence, in limited memory, before anything is sent."""
 
 import io
 import os
@@ -51,7 +51,7 @@ def bounded() -> Iterator[None]:
     ],
     ids=["job", "key", "redaction", "state"],
 )
-def test_what_never_ends_is_read_no_further(read: Callable[[], object]) -> None:
+def test_endless_answer_is_cut_off(read: Callable[[], object]) -> None:
     with (
         bounded(),
         pytest.raises(BulkresetError, match=r"/dev/zero cannot be .*it has more than [\d,]+ bytes\. \w") as it,
@@ -60,7 +60,7 @@ def test_what_never_ends_is_read_no_further(read: Callable[[], object]) -> None:
     assert it.value.exit_code in {2, 3}  # 3: a redacted report that cannot be drawn, of a run that has ended
 
 
-def test_urls_that_never_end_are_a_problem_that_is_told() -> None:
+def test_endless_list_of_urls_is_a_problem() -> None:
     with bounded():
         (problem,) = check(NotifyConfig(urls_from="file:/dev/zero"))
     assert "that file cannot be read" in problem
@@ -96,7 +96,7 @@ def test_job_file_deeper_than_can_be_followed_is_refused(text: str, tmp_path: Pa
         '{"lanes": [], "targets": [], "x": 1}',
     ],
 )
-def test_state_and_summary_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
+def test_invalid_state_and_summary_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(text, encoding="utf-8")
     with pytest.raises(BulkresetError, match="is not the state of a job"):
         StateStore(tmp_path / "summary.json", Bucket()).read()
@@ -105,7 +105,7 @@ def test_state_and_summary_that_are_none_are_refused(text: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("header", [STANZA * 200_000, b"-> " + b"A" * (20 << 20)], ids=["recipients", "line"])
-def test_encrypted_input_for_everybody_is_refused_before_anybody_is_tried(header: bytes, tmp_path: Path) -> None:
+def test_encrypted_input_for_every_recipient_is_refused_before_decryption(header: bytes, tmp_path: Path) -> None:
     pyrage = pytest.importorskip("pyrage")
     key = tmp_path / "key"
     key.write_text(str(pyrage.x25519.Identity.generate()), encoding="ascii")

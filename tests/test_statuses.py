@@ -94,7 +94,7 @@ def test_the_groups_are_the_ones_that_the_run_needs() -> None:
     assert set(Status) - set(statuses.REPORTED) == {Status.CLAIMED}
 
 
-def test_counts_are_told_in_words_the_most_serious_first_behind_what_is_set() -> None:
+def test_counts_are_words_with_set_rows_first_then_the_most_serious() -> None:
     counts = {"failed": 1, "ready": 2, "set": 1200, "in_doubt": 3, "skipped": 0}
     assert list(sorted_counts(counts)) == ["set", "in_doubt", "failed", "ready"]
     assert describe_counts(counts) == "1,200 set, 3 in doubt, 1 failed, 2 not sent"

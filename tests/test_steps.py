@@ -1,4 +1,4 @@
-"""The table of the steps, against the API's own model and against everything that has a field for each step."""
+"""The table of the steps, compared with the API's own model and with all code that has a field for each step."""
 
 from dataclasses import fields
 from typing import Any
@@ -7,8 +7,7 @@ import pytest
 
 from bulkreset.cognito.emulator import STEP_ANSWERS
 from bulkreset.job.job import AfterConfig
-from bulkreset.journal.records import ReportRow
-from bulkreset.models import Summary
+from bulkreset.models import ReportRow, Summary
 from bulkreset.plan.preflight_text import LABEL
 from bulkreset.send.operations import TakeStep
 from bulkreset.steps import BY_COLUMN, CALLS, COLUMNS, STEPS, Step
@@ -42,14 +41,14 @@ def test_requests_have_the_fields_of_the_model(step: Step) -> None:
 
 
 @each_step
-def test_code_for_what_is_gone_is_one_of_the_model(step: Step) -> None:
+def test_code_for_missing_items_is_in_the_model(step: Step) -> None:
     model = operation_model(step.call)
     assert model is not None
     assert step.gone <= {shape.name for shape in model.error_shapes}
 
 
 @each_step
-def test_everything_that_tells_of_a_step_knows_it(step: Step) -> None:
+def test_every_output_that_shows_steps_has_each_step(step: Step) -> None:
     assert step.column in ReportRow._fields
     assert step.column in {field.name for field in fields(Summary)}
     assert step.name in AfterConfig.model_fields

@@ -1,4 +1,4 @@
-"""The words: sizes and lists, and every character that cannot be seen."""
+"""Text: sizes and lists, and every invisible character."""
 
 import json
 import unicodedata
@@ -50,7 +50,7 @@ def test_durations_in_tables_are_short(seconds: float, words: str) -> None:
 
 @given(st.text())
 @settings(max_examples=50)
-def test_nothing_unseen_is_left(text: str) -> None:
+def test_no_invisible_character_remains(text: str) -> None:
     seen = show_invisible(text)
     kinds = {unicodedata.category(letter) for letter in seen if letter != "\u200d"}
     assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
@@ -60,7 +60,7 @@ def test_nothing_unseen_is_left(text: str) -> None:
     )
 
 
-def test_signs_for_what_is_unseen() -> None:
+def test_signs_for_invisible_characters() -> None:
     assert show_invisible("a\x1b[31m\x00\n\x7f") == "a␛[31m␀␊␡"
     assert show_invisible("x\u202ey\u200bz\x85") == "x[U+202E]y[U+200B]z[U+0085]"
     family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -69,7 +69,7 @@ def test_signs_for_what_is_unseen() -> None:
 
 @given(st.text())
 @settings(max_examples=50)
-def test_json_keeps_what_it_says(text: str) -> None:
+def test_json_has_the_same_values(text: str) -> None:
     spelt = json_safe(json.dumps({"is": text}, ensure_ascii=False))
     assert json.loads(spelt) == {"is": text}
     assert show_invisible(spelt) == spelt

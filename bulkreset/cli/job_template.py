@@ -1,4 +1,4 @@
-"""The questions for a new job file, and the shipped job files that it is made of. The file is kept only if it loads."""
+"""The questions for a new job file, and the shipped job files that it is built from. The file is kept only if it loads."""
 
 import glob
 import json

@@ -1,4 +1,4 @@
-"""Access to Dask's scheduler and workers, which is plain data: nothing that they answer is unpickled."""
+"""Access to Dask's scheduler and workers with plain data: their answers are never unpickled."""
 
 import asyncio
 import logging

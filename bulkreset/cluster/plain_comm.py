@@ -1,4 +1,4 @@
-"""Connections to Dask's scheduler and workers on which nothing that arrives is unpickled.
+"""Connections to Dask's scheduler and workers that never unpickle what arrives.
 
 Dask's own client unpickles whatever a worker or a scheduler marks as pickled, the first message included. Here the
 first frame of a message is read as msgpack without hooks, and all other frames are ignored.

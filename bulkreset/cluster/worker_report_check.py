@@ -1,4 +1,4 @@
-"""The check of a worker's report before anything of it is used: a report that cannot be true is refused as a whole."""
+"""The check of a worker's report before it is used: a report that cannot be true is refused as a whole."""
 
 import math
 from collections.abc import Mapping, Sequence

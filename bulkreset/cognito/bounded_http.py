@@ -226,7 +226,7 @@ def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a bo
     """Let a new client wait no longer than its read time-out for a whole answer, and keep each within its limit.
 
     Only calls of Cognito need a permit to leave: while one is prepared, its credentials may be renewed with another.
-    botocore has no public way to choose its connections; tests/cognito/test_nasty_answers.py keeps watch over this one.
+    botocore has no public way to choose its connections; tests/cognito/test_hostile_answers.py keeps watch over this one.
     """
     ask = client.meta.service_model.service_name == "cognito-idp"
     client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers, ask=ask))  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Asks for the facts about a pool that DescribeUserPool does not tell: MFA, replicas, recoveries, sessions."""
+"""Asks for the facts about a pool that DescribeUserPool does not return: MFA, replicas, recoveries, sessions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Finds how many calls per second an account may make in a Region, and from which source this is known."""
+"""Finds how many calls per second an account may make in a Region, and the source of this figure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

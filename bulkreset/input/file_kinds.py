@@ -1,4 +1,4 @@
-"""Tell inputs from other files in a folder: by their names, and by their first bytes if the name does not say it."""
+"""Tell inputs from other files in a folder: by their names, or else by their first bytes."""
 
 import codecs
 import csv

@@ -1,4 +1,4 @@
-"""Recognise reports of this program that come back as an input, and read the names that their cells stand for."""
+"""Recognise reports of this program that are used as an input, and read the original names from their cells."""
 
 from collections.abc import Collection, Iterable
 

@@ -1,4 +1,4 @@
-"""Bound the memory of a Parquet file before any of its pages is decoded: read its footer and its page headers."""
+"""Limit the memory of a Parquet file before any of its pages is decoded: read its footer and its page headers."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Read the lines of an input of text, each of bounded length, and note what is wrong with them."""
+"""Read the lines of a text input, each of limited length, and note their faults."""
 
 import re
 from collections.abc import Iterator

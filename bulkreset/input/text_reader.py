@@ -1,4 +1,4 @@
-"""Read an input of text, CSV or JSON Lines, in batches, and continue at any page that was read once."""
+"""Read a text input, CSV or JSON Lines, in batches, and continue at any page that was read before."""
 
 import codecs
 import io

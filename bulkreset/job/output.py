@@ -8,30 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bulkreset.job.base import ConfigTable, Duration, matches
-from bulkreset.steps import COLUMNS
-
-# The report's own columns: a column of the input with such a name would be taken for one of them.
-RESERVED = frozenset(
-    [
-        "row",
-        "user_pool_id",
-        "username",
-        "status",
-        "code",
-        "message",
-        "attempts",
-        "throttled",
-        "in_doubt",
-        "permanent",
-        *COLUMNS,
-        "latency_ms",
-        "request_id",
-        "started_at",
-        "finished_at",
-        "status_before",
-        "file",
-    ]
-)
+from bulkreset.models import REPORT_COLUMNS
 
 
 class ReportConfig(ConfigTable):
@@ -59,7 +36,7 @@ class ReportConfig(ConfigTable):
     def _other_columns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) < len(value) or not all(name and name == name.strip() for name in value):
             raise ValueError("must be different names of columns")
-        if own := sorted(RESERVED & set(value)):
+        if own := [name for name in value if name in REPORT_COLUMNS]:
             raise ValueError(f"names {own[0]}, which is a column of the report itself")
         return value
 

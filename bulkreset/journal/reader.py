@@ -8,8 +8,8 @@ from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
-from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, ReportRow, SetRow, StepCounts
-from bulkreset.models import RateChange, Row, Secret, Status, StepTask
+from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, SetRow, StepCounts
+from bulkreset.models import RateChange, ReportRow, Row, Secret, Status, StepTask
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
 PasswordOf = Callable[[int, str, str, bool], Secret]

@@ -36,36 +36,6 @@ class SetRow(NamedTuple):
     finished_at: int
 
 
-class ReportRow(NamedTuple):
-    """A row as the reports and the page show it. Times are Unix milliseconds; flags are 1, 0, or None if unknown.
-
-    `canonical` is the user's own name if it is known, else the username.
-    """
-
-    row: int
-    user_pool_id: str
-    username: str
-    status: str
-    code: str
-    message: str
-    attempts: int
-    throttled: int
-    in_doubt: int
-    permanent: int | None
-    signed_out: int | None
-    sessions_revoked: int | None
-    devices_forgotten: int | None
-    totp_deleted: int | None
-    latency_ms: int | None
-    request_id: str
-    started_at: int | None
-    finished_at: int | None
-    status_before: str
-    recovery: str
-    file: str
-    canonical: str
-
-
 class AttemptTotals(NamedTuple):
     """Attempts and throttled attempts over all rows."""
 

@@ -1,4 +1,4 @@
-"""What a journal knows about its run as a whole: how far it is, its executions, and how the last one ended."""
+"""The state of a run as a whole, in its journal: its phase, its executions, and how the last one ended."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Explains why a path that should be a run directory is none, and names the run that may be meant."""
+"""Explains why a path is not a run directory, and names the run that may be meant."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Checks that S3 keeps to the conditions of a write, because a lease is worth nothing if it ignores them."""
+"""Checks that S3 obeys the conditions of a write: a lease needs them."""
 
 import json
 import secrets

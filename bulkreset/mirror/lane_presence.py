@@ -1,4 +1,4 @@
-"""Makes a run known, by an object in S3, to other runs that have the same mirror prefix and send in the same lane."""
+"""Announces a run, by an object in S3, to other runs with the same mirror prefix that send in the same lane."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Finds runs that have set passwords of the same input in the same pools: to run it again would set them again."""
+"""Finds runs that have set passwords of the same input in the same pools: running it again would set them again."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence

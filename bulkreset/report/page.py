@@ -13,9 +13,8 @@ from markupsafe import Markup
 from bulkreset.files import atomic_writer
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import ReportRow
 from bulkreset.journal.run_state import RunState, TargetFacts
-from bulkreset.models import EndState, Recovery
+from bulkreset.models import EndState, Recovery, ReportRow
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.advice import next_step

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import atomic_file, read_small_file
-from bulkreset.journal.records import ReportRow
+from bulkreset.models import ReportRow
 
 KEY_BYTES = 32
 HASH_BYTES = 16

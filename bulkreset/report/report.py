@@ -1,4 +1,4 @@
-"""The reports' columns, and the writer of summary.json."""
+"""The writer of summary.json."""
 
 import json
 import shlex
@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bulkreset.files import atomic_writer
-from bulkreset.journal.records import ReportRow
 from bulkreset.models import Summary
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import json_safe
 
-COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
 _WHERE_KNOWN = {
     "resent",
     "unchecked",

@@ -15,9 +15,9 @@ from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import ReportRow
+from bulkreset.models import REPORT_COLUMNS, ReportRow
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import COLUMNS, redraw_advice
+from bulkreset.report.report import redraw_advice
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
@@ -108,7 +108,7 @@ def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE
     lines: Iterator[tuple[Any, ...]] = map(_csv_cells, rows)
     if carried.names:
         lines = ((*cells, *map(spreadsheet_safe, carried.cells)) for cells in lines)
-    lines = chain([(*COLUMNS, *map(spreadsheet_safe, carried.names))], lines)
+    lines = chain([(*REPORT_COLUMNS, *map(spreadsheet_safe, carried.names))], lines)
     while some := list(islice(lines, LINES_AT_ONCE)):
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(some)  # no cell has a CR, which this line end would not quote
@@ -119,7 +119,7 @@ def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NO
     """Write one JSON object per row, with unchanged values. A missing value is null."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     for row in rows:
-        line = dict(zip(COLUMNS, _typed_values(row), strict=True))
+        line = dict(zip(REPORT_COLUMNS, _typed_values(row), strict=True))
         line |= {"started_at": _iso(row.started_at) or None, "finished_at": _iso(row.finished_at) or None}
         line |= {name: cell or None for name, cell in zip(carried.names, carried.cells, strict=True)}
         out.write(json_safe(encode(line)).encode() + b"\n")
@@ -131,13 +131,14 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
     import pyarrow.parquet as pq  # noqa: PLC0415  (as above)
 
     types: dict[str, pa.DataType] = {
-        **dict.fromkeys(COLUMNS, pa.string()),
+        **dict.fromkeys(REPORT_COLUMNS, pa.string()),
         **dict.fromkeys(("row", "attempts", "throttled", "latency_ms"), pa.int64()),
         **dict.fromkeys(("in_doubt", "permanent", *STEP_COLUMNS), pa.bool_()),
         **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
     }
     columns = pa.schema(
-        [pa.field(name, types[name]) for name in COLUMNS] + [pa.field(name, pa.string()) for name in carried.names]
+        [pa.field(name, types[name]) for name in REPORT_COLUMNS]
+        + [pa.field(name, pa.string()) for name in carried.names]
     )
     with pq.ParquetWriter(pa.PythonFile(_CountingStream(out), mode="w"), columns, compression="zstd") as writer:
         some = iter(rows)
@@ -179,7 +180,7 @@ def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
 
 
 def _typed_values(row: ReportRow) -> tuple[Any, ...]:
-    """Return a row's values in the order of COLUMNS. A missing value is None; times are Unix milliseconds."""
+    """Return a row's values in the order of REPORT_COLUMNS. A missing value is None; times are Unix milliseconds."""
     return (
         row.row,
         row.user_pool_id or None,

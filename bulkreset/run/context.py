@@ -1,4 +1,4 @@
-"""What every phase of a run uses: the job, the journal and all that was opened for them."""
+"""What every phase of a run uses: the job, the journal and all resources opened for them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The file by which `bulkreset control` steers a run: a list of orders in the run directory, for one execution only."""
+"""The file with which `bulkreset control` steers a run: a list of orders in the run directory, for one execution only."""
 
 import fcntl
 import json

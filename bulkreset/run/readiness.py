@@ -1,4 +1,4 @@
-"""Which inputs of a scheduled job may be read now: those that have settled, in folders that have their marker."""
+"""Which inputs of a scheduled job may be read now: those that no longer change, in folders with their marker."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

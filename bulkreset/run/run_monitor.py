@@ -1,4 +1,4 @@
-"""Watches a run that sends: shows, logs and counts results, and says when it must stop."""
+"""Watches a sending run: shows, logs and counts results, and says when it must stop."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The mirror of a run that is undone: it learns of the undo before it begins, and when it ends."""
+"""The mirror during an undo: records the undo before it begins, and when it ends."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

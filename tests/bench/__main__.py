@@ -21,11 +21,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tests.bench.answers import bench_answers
+from tests.bench.bench_setup import measured, run, say, stage, timed, unpaced, users
 from tests.bench.callers import CALLERS, Missing
 from tests.bench.cluster import bench_cluster
 from tests.bench.listing import bench_listing
 from tests.bench.scale import bench_scale
-from tests.bench.stage import measured, run, say, stage, timed, unpaced, users
 from tests.bench.yielding import bench_yielding
 from tests.e2e.command import LAX, POOL, REGION, SET
 from tests.sim import Simulator
@@ -231,7 +231,7 @@ def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
 
 def bench_machinery() -> None:
     """The same lanes where a call is a wait: what is bulkreset's own, without boto3 and the simulator."""
-    command = [sys.executable, "-m", "tests.bench.machinery", str(LANES), str(LANE_ROWS)]
+    command = [sys.executable, "-m", "tests.bench.lanes_only", str(LANES), str(LANE_ROWS)]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     shown = {"slowest": f"{figures['slowest']:.1%}", "mean": f"{figures['mean']:.1%}"}
     say(f"{LANES} lanes, calls that wait", **shown, cpu_per_1000=round(figures["cpu_per_1000"], 2))

@@ -11,9 +11,9 @@ from pathlib import Path
 from bulkreset.cognito.session import open_session
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
-from tests.cognito.nasty import ANSWERS
-from tests.cognito.peers import peer, read_request
-from tests.cognito.test_nasty_answers import list_users, set_with_boto3, set_with_crt
+from tests.cognito.hostile_answers import ANSWERS
+from tests.cognito.tcp_peers import peer, read_request
+from tests.cognito.test_hostile_answers import list_users, set_with_boto3, set_with_crt
 
 DEADLINE = 1.0  # seconds: the read time-out
 KINDS = ("boto3", "crt", "list")

@@ -1,4 +1,4 @@
-"""What else people set passwords with: how each is got, and its command line for the same rows."""
+"""Other programs that set passwords: how to get each one, and its command line for the same rows."""
 
 import shutil
 import subprocess

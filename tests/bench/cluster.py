@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlite3 import connect
 from typing import Final
 
-from tests.cluster.dasked import PATIENCE, ClusterCommand, Dasked
+from tests.cluster.dask_processes import PATIENCE, ClusterCommand, DaskProcesses
 from tests.e2e.command import LAX, REGION
 from tests.sim import Simulator
 
@@ -52,18 +52,18 @@ def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int
     with Simulator() as sim, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         env = write_job(sim, folder, lanes, rows)
-        with Dasked(folder / "cluster", sim, workers=0) as dasked:
+        with DaskProcesses(folder / "cluster", sim, workers=0) as dask_processes:
             preload = {"DASK_DISTRIBUTED__WORKER__PRELOAD": str(_PRELOAD), "BENCH_WAIT": str(wait)}
-            hands = [dasked.join(preload | {"PYTHONPATH": str(Path.cwd())}) for _ in range(workers)]
-            dasked.joined(workers)
-            bulkreset = ClusterCommand(folder, sim, dasked.url, dasked.environment)
+            hands = [dask_processes.join(preload | {"PYTHONPATH": str(Path.cwd())}) for _ in range(workers)]
+            dask_processes.joined(workers)
+            bulkreset = ClusterCommand(folder, sim, dask_processes.url, dask_processes.environment)
             argv = ("run", folder / "job.toml", "--yes", "--no-progress", "--rate", rate, "--run-dir", folder / "run")
             with bulkreset.start(*argv, env=env) as process:
                 while process.poll() is None and not _is_sending(folder / "run"):
                     time.sleep(0.05)  # a look at the run, which is another process
-                before = after = _figures(process, dasked, hands)
+                before = after = _figures(process, dask_processes, hands)
                 while process.poll() is None:
-                    after = _figures(process, dasked, hands) or after
+                    after = _figures(process, dask_processes, hands) or after
                     time.sleep(0.1)  # as often as figures are wanted, and not so often that looking costs
                 if process.returncode:
                     raise RuntimeError((process.communicate(timeout=PATIENCE)[1] or "")[-600:])
@@ -81,9 +81,11 @@ def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int
         )
 
 
-def _figures(process: "subprocess.Popen[str]", dasked: Dasked, hands: "list[subprocess.Popen[bytes]]") -> list[float]:
+def _figures(
+    process: "subprocess.Popen[str]", dask_processes: DaskProcesses, hands: "list[subprocess.Popen[bytes]]"
+) -> list[float]:
     try:
-        return [cpu_of(process.pid), cpu_of(dasked.scheduler.pid), sum(cpu_of(hand.pid) for hand in hands)]
+        return [cpu_of(process.pid), cpu_of(dask_processes.scheduler.pid), sum(cpu_of(hand.pid) for hand in hands)]
     except (OSError, ValueError, IndexError):
         return []
 

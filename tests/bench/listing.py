@@ -1,11 +1,11 @@
-"""A pool listed at the pace of its quota, whatever one page takes: users per second beside what the pace allows."""
+"""List a pool at the pace of its quota with pages of any duration: users per second, compared with the pace."""
 
 import os
 import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.bench.stage import measured, say, users
+from tests.bench.bench_setup import measured, say, users
 from tests.e2e.command import POOL, REGION
 from tests.sim import Simulator
 

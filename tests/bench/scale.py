@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tests.bench.stage import measured, say, stage, timed, unpaced, users
+from tests.bench.bench_setup import measured, say, stage, timed, unpaced, users
 from tests.e2e.command import SET
 from tests.sim import Simulator
 

@@ -1,4 +1,4 @@
-"""Three days of users with morning peaks, and a run beside them: how many users are throttled, how long the run takes."""
+"""Three days of users with morning peaks, and a run at the same time: throttled users, and the duration of the run."""
 
 import math
 import random
@@ -10,7 +10,7 @@ from bulkreset.cognito.usage import PERIOD, UsagePoint
 from bulkreset.send.ceiling import JOB, Limit, lowest
 from bulkreset.send.rate_control import CubicRate
 from bulkreset.send.user_demand import DAY_SECONDS, USERS, left_by_users, users_peak
-from tests.bench.stage import say
+from tests.bench.bench_setup import say
 
 QUOTA: Final = 30.0
 DAYS: Final = 3

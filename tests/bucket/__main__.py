@@ -1,4 +1,4 @@
-"""The process: moto's S3 behind latency and faults; it says where it listens and ends with its standard input."""
+"""The process: moto's S3 with latency and faults. It prints its address and ends with its standard input."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The handle by which a test starts, fills, configures, reads and ends an S3 process."""
+"""The handle with which a test starts, fills, configures, reads and ends an S3 process."""
 
 import http.client
 import json

@@ -1,1 +1,1 @@
-"""Tests of what a person types, reads and answers."""
+"""Tests of the terminal: input, output and questions."""

@@ -1,4 +1,4 @@
-"""The question before a run: what confirms it, and what does not."""
+"""The question before a run: which answers confirm it."""
 
 import os
 import termios
@@ -89,14 +89,14 @@ MANY = {"permanent": preflight(permanent=TYPED_BEYOND + 1), "temporary": preflig
     ],
 )
 @pytest.mark.parametrize("kind", [*MANY])
-def test_many_passwords_are_confirmed_by_the_pools_name_alone(
+def test_many_passwords_are_confirmed_only_by_the_pools_name(
     person: Person, kind: str, typed: str, wrong: int, *, yes: bool
 ) -> None:
     assert person.confirms(typed, MANY[kind]) is yes
     assert person.was_asked == f'To set 101 {kind} passwords, type the pool\'s name ("customers"): ' + WRONG * wrong
 
 
-def test_what_was_typed_before_the_question_is_no_answer(person: Person) -> None:
+def test_earlier_keystrokes_are_not_an_answer(person: Person) -> None:
     assert not person.confirms("n\n", preflight(permanent=1), before="y\n")
     assert not person.confirms("\n", preflight(permanent=TYPED_BEYOND + 1), before="customers\n")
 
@@ -122,7 +122,7 @@ def test_permanent_and_temporary_passwords_count_together(person: Person) -> Non
     assert person.was_asked.startswith("To set 101 passwords, type the pool's name")
 
 
-def test_nobody_is_asked_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_question_is_asked_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123  (a device)
         monkeypatch.setattr("sys.stdin", nothing)
         with pytest.raises(Refused, match="There is no terminal"):

@@ -1,4 +1,4 @@
-"""The first module of the command line: how a process ends before its command does anything, and when a library gives up."""
+"""The first module of the command line: how a process ends before its command begins, and when a library fails."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_library_that_ends_the_process_is_an_abort(status: int) -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_signal_before_the_command_handles_it_is_told_in_one_line(name: str, code: int) -> None:
+def test_signal_before_the_command_handles_it_is_reported_in_one_line(name: str, code: int) -> None:
     for body in (
         f"os.kill(os.getpid(), signal.{name})",
         f"try: os.kill(os.getpid(), signal.{name})\nexcept Exception: pass",
@@ -43,7 +43,7 @@ def test_signal_before_the_command_handles_it_is_told_in_one_line(name: str, cod
         assert (ended.returncode, ended.stderr) == (code, "bulkreset: Interrupted. Nothing was sent.\n")
 
 
-def test_signal_is_an_event_if_events_are_asked_for() -> None:
+def test_signal_is_an_event_if_events_are_requested() -> None:
     ended = ran("os.kill(os.getpid(), signal.SIGINT)", "--log-format", "json")
     (line,) = ended.stderr.splitlines()
     event = json.loads(line)

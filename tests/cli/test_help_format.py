@@ -1,4 +1,4 @@
-"""The help: in groups, with examples that are right, plain and narrow enough for any terminal; and what the shell completes."""
+"""The help: groups, correct examples, plain text for narrow terminals, and shell completion."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A drafted job file is a job, says what was answered, and takes nobody's place."""
+"""A created job file is valid, has the answers, and overwrites no file."""
 
 import re
 import stat
@@ -64,7 +64,7 @@ def test_each_kind_is_the_job_that_it_says(
     assert [found.name for found in path.parent.iterdir()] == ["x.toml"]
 
 
-def test_answers_are_heard(tmp_path: Path) -> None:
+def test_answers_are_read(tmp_path: Path) -> None:
     more = {"name": "autumn", "region": "eu-west-1", "profile": "ops", "permanent": "no", "rate": "12.5"}
     job = write_job(told("file", **more), tmp_path / "x.toml")
     assert (job.name, job.permanent, job.pace.rate) == ("autumn", False, 12.5)
@@ -77,7 +77,7 @@ def test_an_address_stays_an_address_and_a_command_can_be_copied(tmp_path: Path)
     assert "bulkreset run 'my job.toml' --dry-run" in where.read_text()
 
 
-def test_what_is_missing_is_named_all_at_once() -> None:
+def test_all_missing_items_are_named_at_once() -> None:
     with pytest.raises(JobError, match="--kind and --input and --user-pool-id are missing"):
         fill_defaults({})
     with pytest.raises(JobError, match="--recipient is missing"):
@@ -100,7 +100,7 @@ def test_wrong_answer_is_refused_by_its_flag(wrong: dict[str, str], said: str) -
     assert said in str(refused.value)
 
 
-def test_nothing_is_kept_that_is_no_job_or_takes_a_place(tmp_path: Path) -> None:
+def test_only_a_valid_job_is_kept_and_no_file_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"This is not a valid job: pace\.rate"):
         write_job(told("file", rate="10001"), tmp_path / "x.toml")
     with pytest.raises(RecordError, match="cannot be written: No such file"):
@@ -150,7 +150,7 @@ HOSTILE = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_s
 
 
 @pytest.mark.parametrize("examples", [12, pytest.param(2000, marks=pytest.mark.soak)])
-def test_whatever_is_answered_is_text_and_nothing_else(examples: int, tmp_path: Path) -> None:
+def test_every_answer_is_text_only(examples: int, tmp_path: Path) -> None:
     @settings(deadline=None, max_examples=examples)
     @given(kind=st.sampled_from(JobKind), input_=HOSTILE, profile=HOSTILE)
     def holds(kind: str, input_: str, profile: str) -> None:

@@ -1,4 +1,4 @@
-"""What is shown of a run's progress: drawn in the room there is, told in lines where nothing can be drawn."""
+"""The progress of a run: drawn within the terminal's size, or printed in lines without a terminal."""
 
 import io
 import re
@@ -54,7 +54,7 @@ def test_one_lane_is_a_bar_and_its_figures() -> None:
     assert "account Region" not in said
 
 
-def test_each_lane_has_a_line_and_the_slowest_says_how_long_it_takes() -> None:
+def test_each_lane_has_a_line_and_the_slowest_gives_the_duration() -> None:
     shown, of = Shown(120), progress(3)
     shown.later(0, of)
     settle(of, 0, 1000)
@@ -105,7 +105,7 @@ def millions(lanes: int) -> SendProgress:
         ),
     ],
 )
-def test_of_millions_what_failed_and_how_long_it_takes_is_never_cut(
+def test_failures_and_time_of_millions_of_rows_are_never_cut_off(
     width: int, figures: str, heads: list[str], first: list[str]
 ) -> None:
     shown, of = Shown(width), millions(4)
@@ -136,7 +136,7 @@ def test_many_lanes_fit_into_any_terminal(width: int, height: int) -> None:
     assert int(re.findall(r"\d+", rest)[0]) + shown_lanes == 40
 
 
-def test_terminal_that_becomes_narrower_leaves_nothing_of_what_was_drawn() -> None:
+def test_narrower_terminal_leaves_no_old_output() -> None:
     shown, of = Shown(100), progress(3)
     settle(of, 0, 10)
     shown.later(0, of)
@@ -150,7 +150,7 @@ def test_terminal_that_becomes_narrower_leaves_nothing_of_what_was_drawn() -> No
 
 
 @pytest.mark.parametrize(("width", "term"), [(0, "xterm"), (80, "dumb")])
-def test_where_nothing_can_be_drawn_a_line_is_told_every_half_minute(width: int, term: str) -> None:
+def test_without_a_terminal_a_line_is_printed_every_half_minute(width: int, term: str) -> None:
     shown, of = Shown(width, TERM=term), progress(2)
     assert shown.later(1, of) == ""
     settle(of, 0, 300)
@@ -163,7 +163,7 @@ def test_where_nothing_can_be_drawn_a_line_is_told_every_half_minute(width: int,
     assert "\x1b" not in shown.out.getvalue()
 
 
-def test_events_take_the_figures_in_place_of_the_line() -> None:
+def test_events_have_the_figures_of_the_line() -> None:
     told: list[Mapping[str, object]] = []
     shown, of = Shown(0), progress(1)
     shown.display = ProgressDisplay(shown.console, quiet=False, now=lambda: shown.at, tell=told.append)
@@ -186,14 +186,14 @@ def test_events_take_the_figures_in_place_of_the_line() -> None:
     ]
 
 
-def test_without_color_there_is_none() -> None:
+def test_output_without_color_has_none() -> None:
     shown, of = Shown(NO_COLOR="1"), progress(2)
     settle(of, 0, 5)
     shown.later(1, of)
     assert not re.findall(r"\x1b\[[0-9;]*3[0-9]m", shown.out.getvalue())
 
 
-def test_last_rows_that_are_retried_are_told_in_place_of_a_time() -> None:
+def test_retries_of_the_last_rows_are_shown_in_place_of_a_time() -> None:
     shown, of = Shown(), progress(1, 192)
     of.max_attempts = 10
     of.lanes[0].retrying = lambda: [6]

@@ -1,9 +1,9 @@
-"""The console: what a person sees fits the terminal."""
+"""The console: output fits the terminal."""
 
 from bulkreset.cli.prompts import wrap_lines
 
 
-def test_briefing_is_broken_between_words_under_what_it_says() -> None:
+def test_preflight_is_wrapped_between_words() -> None:
     text = "Policy      12 characters, an upper-case letter, a digit\n            and more\n\nRows        1"
     assert wrap_lines(text, 40).splitlines() == [
         "Policy      12 characters, an upper-case",
@@ -15,5 +15,5 @@ def test_briefing_is_broken_between_words_under_what_it_says() -> None:
     assert wrap_lines(text, 200) == text
 
 
-def test_word_that_is_longer_than_the_line_is_still_told() -> None:
+def test_word_longer_than_the_line_is_still_printed() -> None:
     assert wrap_lines(f"Caller      {'x' * 60}", 40).replace("\n", "").replace(" ", "") == f"Caller{'x' * 60}"

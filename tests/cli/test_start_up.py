@@ -1,4 +1,4 @@
-"""What a command loads before it does its work. Start-up is fast because libraries that it does not need stay out."""
+"""Which modules a command loads. Start-up is fast because unneeded libraries are not loaded."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def loaded(folder: Path, *argv: str, code: int = 0) -> tuple[set[str], set[str]]
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["status", "--help"], ["--version"], ["init", "-h"]])
-def test_help_loads_the_parser_alone(tmp_path: Path, argv: list[str]) -> None:
+def test_help_loads_only_the_parser(tmp_path: Path, argv: list[str]) -> None:
     names, rooms = loaded(tmp_path, *argv)
     assert names <= (_PARSER if argv == ["--help"] else _PARSER | _VALUES)
     assert not rooms & (_LISTS | {"bulkreset.journal", "bulkreset.report", "bulkreset.plan"})

@@ -1,11 +1,11 @@
-"""The fixtures of the end-to-end tests; one TLS cluster for those that leave it as it was."""
+"""The fixtures of the end-to-end tests, and one TLS cluster for tests that do not change it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.dasked import ClusterCommand, Dasked
+from tests.cluster.dask_processes import ClusterCommand, DaskProcesses
 from tests.e2e.conftest import sim
 from tests.sim import Simulator
 
@@ -13,12 +13,12 @@ __all__ = ["sim"]
 
 
 @pytest.fixture(scope="session")
-def dasked(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Iterator[Dasked]:
-    with Dasked(tmp_path_factory.mktemp("dasked"), running, workers=1) as cluster:
+def dask_processes(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Iterator[DaskProcesses]:
+    with DaskProcesses(tmp_path_factory.mktemp("dask_processes"), running, workers=1) as cluster:
         cluster.joined(1)
         yield cluster
 
 
 @pytest.fixture
-def bulkreset(tmp_path: Path, sim: Simulator, dasked: Dasked) -> ClusterCommand:
-    return ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+def bulkreset(tmp_path: Path, sim: Simulator, dask_processes: DaskProcesses) -> ClusterCommand:
+    return ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)

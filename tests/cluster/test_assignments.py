@@ -1,4 +1,4 @@
-"""The places: what a lost worker had is opened elsewhere no sooner than the rate allows, whatever it has sent."""
+"""The assignments: lanes of a lost worker are opened on another one no sooner than the rate allows."""
 
 import time
 from dataclasses import replace
@@ -42,9 +42,7 @@ NOBODY: Any = _Nobody()
 
 @pytest.mark.parametrize("rate", [0.5, 4.0])
 @pytest.mark.parametrize("dead", [True, False])
-def test_place_of_a_lost_worker_is_opened_one_slot_of_its_slowest_lane_after_the_worker_can_send_no_more(
-    rate: float, *, dead: bool
-) -> None:
+def test_lanes_of_a_lost_worker_are_opened_one_slot_after_it_can_send_no_more(rate: float, *, dead: bool) -> None:
     clock = FakeClock()
     places = LaneAssignments(clock)
     first, second = places.posts["a"], places.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
@@ -98,7 +96,7 @@ def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier()
     assert (doubted.was_in_doubt, doubted.doubted_since, doubted.canonical) == (True, 7, "sub-2")
 
 
-def test_changed_ceiling_is_told_to_the_worker_that_has_the_lane_and_to_one_that_opens_it() -> None:
+def test_changed_ceiling_is_sent_to_the_worker_of_the_lane_and_to_a_new_one() -> None:
     places = LaneAssignments(FakeClock())
     first = places.posts["a"] = WorkerSession("a", "1")
     lanes = [RemoteLane[Any](NOBODY, SetPassword({}), LaneKey(), 9.0, PaceConfig(), lambda *_: None) for _ in "ab"]

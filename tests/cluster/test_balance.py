@@ -1,4 +1,4 @@
-"""The balance: every place has a worker, what is carried stays unless a move is worth it, and the loads are near each other."""
+"""The balance: every lane has a worker, lanes stay unless a move helps, and loads are similar."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def loads(weights: Mapping[int, float], found: Mapping[int, str], workers: list[
 
 @settings(max_examples=40)
 @given(WEIGHTS, WORKERS, st.dictionaries(st.integers(0, 40), st.sampled_from("abcdefgh")))
-def test_every_place_has_a_worker_that_is_there_and_no_move_would_be_worth_it(
+def test_every_lane_has_a_present_worker_and_no_move_improves_the_balance(
     weights: dict[int, int], workers: list[str], carried: dict[int, str]
 ) -> None:
     found = assign(weights, carried, workers)
@@ -33,7 +33,7 @@ def test_every_place_has_a_worker_that_is_there_and_no_move_would_be_worth_it(
         assert load[worker] <= lightest * WORTHWHILE or lightest + weights[place] >= load[worker]
 
 
-def test_equal_lanes_are_shared_out_evenly_and_a_newcomer_takes_its_share() -> None:
+def test_equal_lanes_are_distributed_evenly_and_a_new_worker_gets_its_share() -> None:
     weights = dict.fromkeys(range(64), 30.0)
     before = assign(weights, {}, ["a", "b", "c"])
     assert sorted(loads(weights, before, ["a", "b", "c"]).values()) == [630, 630, 660]
@@ -43,7 +43,7 @@ def test_equal_lanes_are_shared_out_evenly_and_a_newcomer_takes_its_share() -> N
     assert {after[place] for place in moved} == {"d"}
 
 
-def test_only_what_a_lost_worker_had_moves() -> None:
+def test_only_lanes_of_a_lost_worker_move() -> None:
     weights = dict.fromkeys(range(30), 30.0)
     before = assign(weights, {}, ["a", "b", "c"])
     after = assign(weights, before, ["a", "b"])

@@ -1,4 +1,4 @@
-"""No password shows in a cluster that tells all it can: while it sends, when code of ours fails there, when a worker is killed."""
+"""No password appears in a cluster with full logging: while it sends, after our own failure, after a kill."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.canary import Canary, files, process_of
-from tests.cluster.dasked import ClusterCommand, Dasked, kill, until
+from tests.cluster.dask_processes import ClusterCommand, DaskProcesses, kill, until
 from tests.crash.test_resume import resume
 from tests.e2e.command import SET, write_csv
 from tests.sim import Simulator
@@ -42,9 +42,11 @@ PLACES = {
 }
 
 
-def among(canary: Canary, dasked: Dasked, bulkreset: ClusterCommand, source: Path, said: str) -> set[str]:
+def among(
+    canary: Canary, dask_processes: DaskProcesses, bulkreset: ClusterCommand, source: Path, said: str
+) -> set[str]:
     """Everything that cluster and run have told and left."""
-    return canary.among([*dasked.told(), *files(bulkreset.home, source), ("said", said.encode())])
+    return canary.among([*dask_processes.told(), *files(bulkreset.home, source), ("said", said.encode())])
 
 
 def rows(canary: Canary, number: int) -> Iterator[tuple[str, str]]:
@@ -52,22 +54,22 @@ def rows(canary: Canary, number: int) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("where", PLACES)
-def test_code_that_fails_on_a_worker_tells_its_place_alone(where: str, tmp_path: Path, sim: Simulator) -> None:
+def test_failing_code_on_a_worker_reports_only_its_place(where: str, tmp_path: Path, sim: Simulator) -> None:
     canary = Canary()
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(FAILS % PLACES[where], encoding="utf-8")
     source = write_csv(tmp_path / "in.csv", rows(canary, 8))
-    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
-        dasked.join({"PYTHONPATH": str(site)})
-        dasked.joined(1)
-        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+    with DaskProcesses(tmp_path / "cluster", sim, workers=0) as dask_processes:
+        dask_processes.join({"PYTHONPATH": str(site)})
+        dask_processes.joined(1)
+        bulkreset = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         argv, _ = bulkreset.with_run_dir([*bulkreset.against(source), "--yes", "-vv", "--rate", "40"])
         with bulkreset.start(*argv) as process:
             stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 70, stderr
         assert "bulkreset: A bug" in stderr, stderr
-        assert among(canary, dasked, bulkreset, source, stdout + stderr) == set()
+        assert among(canary, dask_processes, bulkreset, source, stdout + stderr) == set()
     assert sim.calls(SET) == []
 
 
@@ -81,10 +83,10 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(LOUDER, encoding="utf-8")
-    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
-        dasked.workers += [dasked.join({"PYTHONPATH": str(site)}) for _ in range(2)]
-        dasked.joined(2)
-        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+    with DaskProcesses(tmp_path / "cluster", sim, workers=0) as dask_processes:
+        dask_processes.workers += [dask_processes.join({"PYTHONPATH": str(site)}) for _ in range(2)]
+        dask_processes.joined(2)
+        bulkreset = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         run_dir = tmp_path / "run"
         argv = (
             *bulkreset.against(source),
@@ -100,20 +102,20 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
         found: set[str] = set()
         with bulkreset.start(*argv) as process:
             until(lambda: len(sim.calls(SET)) > 10)
-            for pid in (process.pid, *(one.pid for one in dasked.processes)):
+            for pid in (process.pid, *(one.pid for one in dask_processes.processes)):
                 found |= canary.among(process_of(pid))
-            found |= canary.among(dasked.told())
+            found |= canary.among(dask_processes.told())
             assert process.poll() is None, "it was looked at while it sent"
-            holder = max(dasked.workers, key=lambda one: _sent(one.pid))
+            holder = max(dask_processes.workers, key=lambda one: _sent(one.pid))
             kill(holder)
-            dasked.workers.remove(holder)
+            dask_processes.workers.remove(holder)
             found |= canary.among(files(tmp_path, source))
             process.send_signal(signal.SIGTERM)
             stdout, stderr = process.communicate(timeout=120)
         assert process.returncode in {143, 3}, stderr
-        found |= among(canary, dasked, bulkreset, source, stdout + stderr)
+        found |= among(canary, dask_processes, bulkreset, source, stdout + stderr)
         ran = resume(bulkreset, run_dir, "--rate", "none")
-        found |= among(canary, dasked, bulkreset, source, ran.stdout + ran.stderr)
+        found |= among(canary, dask_processes, bulkreset, source, ran.stdout + ran.stderr)
     assert found == set()
     assert ran.summary["counts"] == {"set": 240}
 

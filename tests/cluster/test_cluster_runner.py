@@ -1,4 +1,4 @@
-"""The cluster, with outposts in this process: nothing is lost with a worker, nothing runs twice, and a lane's rate is one."""
+"""The cluster with local worker agents: a lost worker loses no row, nothing runs twice, and the rate holds."""
 
 import math
 import threading
@@ -17,7 +17,7 @@ from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
 from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError, TargetError
 from bulkreset.models import Row
-from tests.cluster.inside import LEASE, PACE, SKEW, Inside, are_apart, inside, unix
+from tests.cluster.in_process_cluster import LEASE, PACE, SKEW, InProcessCluster, are_apart, in_process_cluster, unix
 from tests.send.fakes import DOUBTFUL, FATAL, SET, THROTTLED
 from tests.send.lanes import rows
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ def places(number: int, each: int) -> list[list[Row]]:
     return [rows(1000 * place + 1, 1000 * place + each) for place in range(number)]
 
 
-def holder(it: Inside) -> str:
+def holder(it: InProcessCluster) -> str:
     """The worker that has the only place."""
     return next(name for name in it.cluster.names if it.cluster.carried(name))
 
@@ -39,7 +39,7 @@ def held_from(first: int) -> Callable[[int], bool]:
 
 
 def test_every_row_is_sent_once_at_the_lane_s_rate() -> None:
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
         it.run(places(3, 30), 60.0)
     assert it.book.statuses() == {"set": 90}
     assert Counter(it.service.rows).most_common(1)[0][1] == 1
@@ -48,7 +48,7 @@ def test_every_row_is_sent_once_at_the_lane_s_rate() -> None:
 
 
 def test_unpaced_lane_flows() -> None:
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
         it.run(places(1, 900), None)
     assert it.book.statuses() == {"set": 900}
 
@@ -57,7 +57,7 @@ def test_unpaced_lane_flows() -> None:
 def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> None:
     """A worker that is cut off goes on until its lease is over; nobody else sends before that."""
     silent: list[float] = []
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
 
         def lose(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
@@ -92,8 +92,8 @@ def test_lost_worker_s_rows_go_to_another_one_and_the_rate_holds(how: str) -> No
         )
 
 
-def test_connection_that_breaks_and_comes_back_loses_nothing_and_repeats_nothing() -> None:
-    with inside("a") as it:
+def test_interrupted_connection_loses_and_repeats_nothing() -> None:
+    with in_process_cluster("a") as it:
         it.cluster.lose_answers = {1, 2, 3, 5, 8}
 
         def cut(_cluster: ClusterRunner) -> None:
@@ -124,7 +124,7 @@ def test_throttled_lane_moves_with_its_pace() -> None:
             return THROTTLED
         return SET
 
-    with inside("a", "b", answer=answer) as it:
+    with in_process_cluster("a", "b", answer=answer) as it:
         found: list[float] = []
 
         def lose(_cluster: ClusterRunner) -> None:
@@ -144,7 +144,7 @@ def test_throttled_lane_moves_with_its_pace() -> None:
 
 def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None:
     """Of each place two batches, of 50 rows each, are with a worker; the rest is still to be shared out."""
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
 
         def join(_cluster: ClusterRunner) -> None:
             wait_until(lambda: {row // 1000 for row in it.service.held} == {0, 1, 2, 3})
@@ -162,7 +162,7 @@ def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None
 
 
 def test_unfit_worker_at_the_start_refuses_the_run() -> None:
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
         it.cluster.unfit["b"] = "it has bulkreset 9.9.9, and this is bulkreset 0.1.0"
         with pytest.raises(ClusterError, match=r"The worker b cannot be used: it has bulkreset 9\.9\.9") as caught:
             it.run([rows(1, 5)], 40.0)
@@ -171,7 +171,7 @@ def test_unfit_worker_at_the_start_refuses_the_run() -> None:
 
 
 def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
 
         def join(_cluster: ClusterRunner) -> None:
             it.cluster.unfit["b"] = "its clock is 3.0 s from this one"
@@ -186,9 +186,9 @@ def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
 
 
 @pytest.mark.parametrize("ahead", [5.0, -5.0])
-def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
+def test_worker_with_a_changed_clock_is_dropped(ahead: float) -> None:
     """Its leases would end too early, and its lanes stand still; or too late."""
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
 
         def set_clock(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
@@ -205,13 +205,13 @@ def test_worker_whose_clock_is_set_in_the_middle_is_left(ahead: float) -> None:
 
 def test_no_worker_at_all_refuses_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_runner, "NOBODY_SECONDS", 0.0)
-    with inside() as it, pytest.raises(ClusterError, match="has no worker"):
+    with in_process_cluster() as it, pytest.raises(ClusterError, match="has no worker"):
         it.run([rows(1, 5)], 40.0)
 
 
 @pytest.mark.parametrize("what", ["scheduler", "workers"])
 def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None:
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
 
         def lose(cluster: ClusterRunner) -> None:
             wait_until(lambda: it.service.held)
@@ -234,9 +234,9 @@ def test_without_scheduler_or_workers_the_run_stops_resumable(what: str) -> None
     assert {row for row, outcome in it.book.outcomes.items() if outcome.status == "ready"}.isdisjoint(sent)
 
 
-def test_stop_starts_no_attempt_more_and_records_what_was_in_flight() -> None:
+def test_stop_starts_no_more_attempts_and_records_calls_in_flight() -> None:
     """Of two places each has as many calls in flight as it has threads."""
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
 
         class Enough(Exception):
             pass
@@ -271,7 +271,7 @@ class Permit:
 def test_workers_of_a_run_that_lost_its_permit_send_nothing_more() -> None:
     """The coordinator slept, and another process goes on with the run: its workers get no new lease when it wakes."""
     permit, lost = Permit(), list[float]()
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
 
         class Enough(Exception):
             pass
@@ -298,10 +298,10 @@ def test_workers_of_a_run_that_lost_its_permit_send_nothing_more() -> None:
     assert it.book.statuses().keys() == {"set", "ready"}
 
 
-def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_worker_agent_has_stopped_before_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has the answer gives its lanes to another worker."""
     monkeypatch.setattr(WorkerAgent, "close", lambda _self: None)  # of which the machine makes nothing for now
-    with inside("a") as it:
+    with in_process_cluster("a") as it:
         outpost = WorkerAgent(it.clock, it.clock.now)
         place = OpenLanes(0, "", [], emulated=True, lanes=[], pace=PACE, ceilings=[1.0])
         outpost.exchange(1, it.clock.now(), SecretEnvelope.pack([place]))
@@ -318,8 +318,8 @@ def test_outpost_that_is_closed_has_stopped_before_it_answers(monkeypatch: pytes
         assert outpost.closed.is_set()
 
 
-def test_fatal_answer_stops_its_place_alone() -> None:
-    with inside("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it:
+def test_fatal_answer_stops_only_its_lane() -> None:
+    with in_process_cluster("a", "b", answer=lambda row: FATAL if row.number == 1010 else SET) as it:
 
         def see_it_stop(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.cluster.stopped(1))
@@ -349,7 +349,7 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
             follow(self, order, report)  # type: ignore[arg-type]  # the patched method takes a WorkerOrder
 
         monkeypatch.setattr(WorkerAgent, "_handle_order", poisoned)
-    with inside("a", "b", answer=answer) as it:
+    with in_process_cluster("a", "b", answer=answer) as it:
         with pytest.raises(Bug) as caught:
             it.run([rows(1, 300)], 60.0)
         assert caught.value.exit_code == 70
@@ -360,8 +360,8 @@ def test_bug_on_a_worker_ends_the_run_and_is_not_carried_round(where: str, monke
     assert it.book.outcomes[20].status == "in_doubt"
 
 
-def test_place_that_no_worker_can_open_is_stopped_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    with inside("a", "b") as it:
+def test_only_a_lane_that_no_worker_can_open_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_process_cluster("a", "b") as it:
 
         def session(_target: object, order: object) -> None:
             if order.place == 1:  # type: ignore[attr-defined]
@@ -379,7 +379,7 @@ def test_lost_answers_of_the_service_stay_in_doubt_across_workers() -> None:
     def answer(row: Row) -> Response:
         return DOUBTFUL if row.number <= 3 else SET
 
-    with inside("a", answer=answer) as it:
+    with in_process_cluster("a", answer=answer) as it:
         it.run([rows(1, 30)], 60.0)
     assert it.book.statuses() == {"set": 27, "in_doubt": 3}
     assert {outcome.attempts for row, outcome in it.book.outcomes.items() if row <= 3} == {3}

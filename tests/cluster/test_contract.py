@@ -1,10 +1,10 @@
-"""What holds of lanes in this process holds of lanes on a cluster: the same tests, with --cluster local:2 wherever they send."""
+"""Rules for lanes in this process also hold on a cluster: the same tests, with --cluster local:2."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.dasked import ClusterCommand
+from tests.cluster.dask_processes import ClusterCommand
 from tests.crash import test_guards, test_resume
 from tests.e2e import test_emulation, test_evidence, test_fatal
 from tests.lanes import test_lanes, test_sign_out
@@ -15,27 +15,27 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 job = test_emulation.job
 
 test_cluster_failures = test_guards.test_too_many_failures_stop_the_run
-test_cluster_time = test_guards.test_the_time_given_to_a_run_ends_it_and_resume_goes_on
+test_cluster_time = test_guards.test_time_limit_ends_a_run_and_resume_continues
 test_cluster_expiry = test_guards.test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing
-test_cluster_signals = test_resume.test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume
+test_cluster_signals = test_resume.test_signal_finishes_calls_in_flight_writes_the_report_and_says_how_to_resume
 test_cluster_emulated = test_emulation.test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_real
-test_cluster_evidence = test_evidence.test_what_is_told_of_lost_answers_is_what_was_true
-test_cluster_fatal = test_fatal.test_fatal_code_in_the_middle_keeps_what_was_set
+test_cluster_evidence = test_evidence.test_reports_of_lost_answers_are_true
+test_cluster_fatal = test_fatal.test_fatal_code_in_the_middle_keeps_set_rows
 test_cluster_fatal_doubt = test_fatal.test_fatal_code_leaves_a_row_whose_answer_was_lost_in_doubt
-test_cluster_region = test_fatal.test_pool_in_another_region_is_named_as_such
-test_cluster_places = test_lanes.test_every_row_goes_to_its_own_place
-test_cluster_denied = test_lanes.test_lane_that_is_denied_stops_alone_and_is_taken_up_by_resume
+test_cluster_region = test_fatal.test_pool_in_another_region_is_named
+test_cluster_places = test_lanes.test_every_row_goes_to_its_own_lane
+test_cluster_denied = test_lanes.test_only_a_denied_lane_stops_and_resume_continues_it
 test_cluster_together = test_lanes.test_a_fatal_answer_may_stop_the_run
 test_cluster_guard = test_lanes.test_a_guard_of_a_lane_stops_that_lane
 test_cluster_number = test_lanes.test_a_number_of_failures_is_of_the_whole_run
 test_cluster_roles = test_lanes.test_role_is_assumed_anew_before_its_credentials_expire
-test_cluster_role_taken = test_lanes.test_role_that_is_taken_away_stops_its_lane
-test_cluster_rates = test_lanes.test_every_change_of_a_rate_is_told_with_its_reason
+test_cluster_role_taken = test_lanes.test_revoked_role_stops_its_lane
+test_cluster_rates = test_lanes.test_every_change_of_a_rate_is_reported_with_its_reason
 test_cluster_sign_out = test_sign_out.test_everybody_who_was_set_is_signed_out
-test_cluster_sign_out_again = test_sign_out.test_sign_outs_are_tried_again_and_what_fails_leaves_the_row_set
+test_cluster_sign_out_again = test_sign_out.test_sign_outs_are_retried_and_failed_ones_leave_the_row_set
 test_cluster_sign_out_denied = test_sign_out.test_a_sign_out_that_is_denied_stops_the_lane_and_names_the_right
-test_cluster_sign_out_left = test_sign_out.test_a_stopped_run_says_how_many_sign_outs_are_left_and_resume_makes_them
-test_cluster_sign_out_lanes = test_sign_out.test_every_lane_signs_out_by_itself
+test_cluster_sign_out_left = test_sign_out.test_stopped_run_says_how_many_sign_outs_remain_and_resume_makes_them
+test_cluster_sign_out_lanes = test_sign_out.test_every_lane_signs_out_its_own_users
 
 
 @pytest.fixture

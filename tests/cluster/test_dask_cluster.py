@@ -1,4 +1,4 @@
-"""Runs on Dask's own scheduler and workers over TLS: what a user sees, what is refused, and where no password goes."""
+"""Runs on Dask's own scheduler and workers over TLS: output, refusals, and where no password may be."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from bulkreset.job import ClusterConfig
 from bulkreset.job.file import load
 from bulkreset.version import __version__
 from tests.canary import Canary, files
-from tests.cluster.dasked import ClusterCommand, Dasked
+from tests.cluster.dask_processes import ClusterCommand, DaskProcesses
 from tests.e2e.command import POOL, SET, assert_they_agree, people, write_csv
 from tests.sim import Simulator
 
@@ -25,7 +25,7 @@ OUT = "AdminUserGlobalSignOut"
 
 
 def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
-    bulkreset: ClusterCommand, sim: Simulator, dasked: Dasked
+    bulkreset: ClusterCommand, sim: Simulator, dask_processes: DaskProcesses
 ) -> None:
     canary = Canary()
     sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
@@ -35,21 +35,23 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert ran.summary["counts"] == {"set": 59, "failed": 1}
     assert ran.summary["signed_out"] == {"done": 59, "failed": 0, "pending": 0}
     assert_they_agree(ran, sim)
-    assert f"Cluster     {dasked.url}" in ran.stderr
+    assert f"Cluster     {dask_processes.url}" in ran.stderr
     joined = [event["worker"] for event in ran.log if event["event"] == "worker_joined"]
     (worker,) = joined
     assert worker.startswith("tls://127.0.0.1:")
     assert {call.username for call in sim.calls(OUT)} == {
         row["username"] for row in ran.report if row["status"] == "set"
     }
-    places = list(dasked.told())
+    places = list(dask_processes.told())
     told = b"\n".join(content for _, content in places)
     assert b"Run out-of-band function 'start_agent'" in told, "or there is nothing to see"
     assert b"SecretEnvelope(********)" in told, "Dask shows the arguments of what failed"
     assert b"bulkreset_exchange" in told, "it is loud enough to show what is sent"
     assert canary.among(places) == set()
     assert dict(places)["dumps"] == b"{(0, 0)}"
-    assert dasked.hidden.among(places) == {str(dasked.dump)}, "what a task carries is in a dump: no row goes by a task"
+    assert dask_processes.hidden.among(places) == {str(dask_processes.dump)}, (
+        "what a task carries is in a dump: no row goes by a task"
+    )
     assert not canary.is_in((ran.stdout + ran.stderr).encode())
     assert canary.among(files(bulkreset.home, source)) == set()
 
@@ -59,10 +61,10 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
     other = tmp_path / "other" / "bulkreset-9.9.9.dist-info"
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: bulkreset\nVersion: 9.9.9\n")
-    with Dasked(tmp_path / "cluster", sim, workers=0) as dasked:
-        dasked.join({"PYTHONPATH": str(other.parent)})
-        dasked.joined(1)
-        on_it = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+    with DaskProcesses(tmp_path / "cluster", sim, workers=0) as dask_processes:
+        dask_processes.join({"PYTHONPATH": str(other.parent)})
+        dask_processes.joined(1)
+        on_it = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         ran = on_it.reset(write_csv(tmp_path / "users.csv", people(2)))
     assert ran.code == 2
     (sentence,) = ran.complaints
@@ -87,7 +89,7 @@ def test_cluster_that_cannot_be_is_refused(cluster: str) -> None:
 @pytest.mark.parametrize(
     "cluster", ["local:2", "tls://scheduler.dask:8786", "tcp://127.0.0.1:8786", "tls://[::1]:8786"]
 )
-def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> None:
+def test_valid_cluster_is_used_and_none_removes_it(cluster: str) -> None:
     wanted = {"input.path": "users.csv", "targets.user_pool_id": POOL}
     job = load(None, wanted | parse_cluster(cluster))
     assert job.cluster.is_asked_for
@@ -95,7 +97,7 @@ def test_cluster_that_can_be_is_taken_and_none_takes_it_back(cluster: str) -> No
 
 
 @pytest.mark.parametrize("cluster", ["local:2", "tls://scheduler.dask:8786"])
-def test_dry_run_refuses_a_job_whose_run_will_miss_dask(
+def test_dry_run_refuses_a_job_if_dask_is_missing(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_csv(tmp_path / "users.csv", people(2))
@@ -107,7 +109,7 @@ def test_dry_run_refuses_a_job_whose_run_will_miss_dask(
     assert not (tmp_path / "run").exists()
 
 
-def test_cluster_over_tls_without_certificates_is_refused_before_it_is_looked_for() -> None:
+def test_cluster_over_tls_without_certificates_is_refused_before_a_connection() -> None:
     with pytest.raises(ClusterError, match="needs certificates") as caught:
         asyncio.run(DaskCluster(ClusterConfig(scheduler="tls://127.0.0.1:1")).connect())
     assert caught.value.exit_code == 2
@@ -143,7 +145,7 @@ class _Worker:
         ("tls://10.0.0.7:1", {"ahead": -3.0}, "its clock is 3.0 s from this one"),
     ],
 )
-def test_who_may_be_a_worker(
+def test_requirements_of_a_worker(
     address: str, says: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = DaskCluster(ClusterConfig(scheduler="tls://scheduler:8786"))

@@ -1,4 +1,4 @@
-"""The parcel: the only way in which a password is serialised, and stars to everybody who looks at it."""
+"""The envelope: the only way to serialise a password, shown to all others as asterisks."""
 
 import logging
 import pickle
@@ -29,19 +29,19 @@ def test_arrives_as_it_was_sent_through_dask_and_nothing_is_pickled() -> None:
 @pytest.mark.parametrize(
     "packed", [b"", b"nonsense", b'[{"order": "destroy"}]', b'[{"order": "send", "lane": [0, 0]}]']
 )
-def test_orders_that_are_none_are_refused_without_their_content(packed: bytes) -> None:
+def test_invalid_orders_are_refused_without_their_content(packed: bytes) -> None:
     with pytest.raises(Nonsense) as caught:
         SecretEnvelope(packed).unpack()
     assert "destroy" not in str(caught.value)
 
 
-def test_nothing_else_can_be_serialised_with_a_password() -> None:
+def test_no_other_type_can_be_serialised_with_a_password() -> None:
     for content in (row(7), SendRows((0, 0), [row(7)])):
         with pytest.raises(TypeError, match="never serialised"):
             pickle.dumps(content)
 
 
-def test_shows_stars_wherever_dask_shows_arguments(caplog: pytest.LogCaptureFixture) -> None:
+def test_dask_shows_arguments_as_asterisks(caplog: pytest.LogCaptureFixture) -> None:
     parcel = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
     told = error_message(ValueError(parcel, [parcel], {"parcel": parcel}))
     logging.getLogger().error("Compute Failed\nargs: %s\nkwargs: %r", (parcel,), {"parcel": parcel})

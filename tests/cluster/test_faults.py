@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.dasked import ClusterCommand, Dasked, kill, until
+from tests.cluster.dask_processes import ClusterCommand, DaskProcesses, kill, until
 from tests.crash.test_resume import hold, let_go, resume, sent
 from tests.e2e.command import SET, assert_they_agree, people, write_csv
-from tests.lanes.places import ALL, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 
 pytestmark = [
@@ -29,20 +29,20 @@ def assert_rate(times: Sequence[float], rate: float) -> None:
 
 
 def test_workers_killed_one_after_the_other_cost_two_batches_each_and_no_row(tmp_path: Path, sim: Simulator) -> None:
-    with Dasked(tmp_path / "cluster", sim, workers=2) as dasked:
-        dasked.joined(2)
-        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+    with DaskProcesses(tmp_path / "cluster", sim, workers=2) as dask_processes:
+        dask_processes.joined(2)
+        bulkreset = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         sim.configure(latency=0.05)
         run_dir = tmp_path / "run"
         source = write_csv(tmp_path / "users.csv", people(240))
         argv = (*bulkreset.against(source), "--yes", "--rate", "40", "--run-dir", run_dir)
         with bulkreset.start(*argv) as process:
             until(lambda: len(sim.calls(SET)) > 40)
-            kill(dasked.workers[0])
+            kill(dask_processes.workers[0])
             until(lambda: len(sim.calls(SET)) > 100)
-            dasked.join()
-            dasked.joined(3)
-            kill(dasked.workers[1])
+            dask_processes.join()
+            dask_processes.joined(3)
+            kill(dask_processes.workers[1])
             stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
         assert "240 rows: 240 set" in stdout
@@ -58,22 +58,22 @@ def test_workers_killed_one_after_the_other_cost_two_batches_each_and_no_row(tmp
     assert_rate([call.time for call in sim.calls(SET)], 40)
 
 
-def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path: Path, sim: Simulator) -> None:
-    with Dasked(tmp_path / "cluster", sim, workers=1) as dasked:
-        dasked.joined(1)
-        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+def test_killed_scheduler_stops_the_run_which_continues_without_a_cluster(tmp_path: Path, sim: Simulator) -> None:
+    with DaskProcesses(tmp_path / "cluster", sim, workers=1) as dask_processes:
+        dask_processes.joined(1)
+        bulkreset = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         run_dir = tmp_path / "run"
         source = write_csv(tmp_path / "users.csv", people(300))
         argv = (*bulkreset.against(source), "--yes", "--rate", "30", "--run-dir", run_dir)
         hold(sim, 20)
         with bulkreset.start(*argv) as process:
             sent(sim, 20)
-            kill(dasked.scheduler)
+            kill(dask_processes.scheduler)
             let_go(sim)
             _, stderr = process.communicate(timeout=90)
         assert process.returncode == 3
         (sentence,) = (line for line in stderr.splitlines() if line.startswith("bulkreset: "))
-        assert sentence.startswith(f"bulkreset: The scheduler of the cluster ({dasked.url}) is lost.")
+        assert sentence.startswith(f"bulkreset: The scheduler of the cluster ({dask_processes.url}) is lost.")
         assert f"Resume with: bulkreset resume {run_dir}" in stderr
         before = [call.username for call in sim.calls(SET)]
     again = resume(bulkreset, run_dir, "--rate", "none", "--cluster", "none")
@@ -85,10 +85,10 @@ def test_scheduler_killed_stops_the_run_which_goes_on_without_a_cluster(tmp_path
 
 
 @pytest.mark.parametrize("how", ["none", "local:2"])
-def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, sim: Simulator, how: str) -> None:
-    with Dasked(tmp_path / "cluster", sim, workers=2) as dasked:
-        dasked.joined(2)
-        bulkreset = ClusterCommand(tmp_path, sim, dasked.url, dasked.environment)
+def test_killed_coordinator_is_resumed_and_no_rate_is_doubled(tmp_path: Path, sim: Simulator, how: str) -> None:
+    with DaskProcesses(tmp_path / "cluster", sim, workers=2) as dask_processes:
+        dask_processes.joined(2)
+        bulkreset = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         run_dir = tmp_path / "run"
         source = write_csv(tmp_path / "users.csv", people(200))
         argv = (*bulkreset.against(source), "--yes", "--rate", "20", "--run-dir", run_dir)
@@ -107,7 +107,7 @@ def test_coordinator_killed_is_taken_up_and_no_rate_is_doubled(tmp_path: Path, s
     assert_rate([call.time for call in sim.calls(SET)], 20)
 
 
-def test_local_worker_killed_is_known_to_be_dead_and_its_lane_goes_on_at_once(tmp_path: Path, sim: Simulator) -> None:
+def test_lane_of_a_killed_local_worker_continues_at_once(tmp_path: Path, sim: Simulator) -> None:
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"
     source = write_csv(tmp_path / "users.csv", people(160))
@@ -128,7 +128,7 @@ def test_local_worker_killed_is_known_to_be_dead_and_its_lane_goes_on_at_once(tm
     assert_rate([call.time for call in sim.calls(SET)], 20)
 
 
-def test_interrupted_cluster_finishes_what_is_in_flight(tmp_path: Path, sim: Simulator) -> None:
+def test_interrupted_cluster_finishes_calls_in_flight(tmp_path: Path, sim: Simulator) -> None:
     """Ctrl-C goes to every process of the terminal: only the coordinator may heed it."""
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"

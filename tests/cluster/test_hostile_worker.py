@@ -26,7 +26,7 @@ from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.send.lane import LaneKey
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import PacerState
-from tests.cluster.inside import LEASE, SKEW, inside
+from tests.cluster.in_process_cluster import LEASE, SKEW, in_process_cluster
 from tests.cluster.test_assignments import NOBODY
 from tests.send.fakes import POOL, FakeClock, row
 from tests.send.lanes import rows
@@ -111,12 +111,12 @@ def test_report_that_is_a_pickle_is_not_executed(tmp_path: Path) -> None:
         struct.pack("<QQ", 8, 2),
     ],
 )
-def test_bytes_that_are_no_message_are_nonsense(said: bytes) -> None:
+def test_invalid_message_bytes_are_nonsense(said: bytes) -> None:
     with pytest.raises(Nonsense):
         _asked(_message(dumps(HELLO)), said)
 
 
-def test_message_that_breaks_off_is_a_lost_connection() -> None:
+def test_truncated_message_is_a_lost_connection() -> None:
     with pytest.raises(OSError):  # noqa: PT011  (tornado's)
         _asked(_message(dumps(HELLO)), _message(dumps({"report": None}))[:-3])
 
@@ -246,8 +246,8 @@ LIES: list[Callable[[bytes], object]] = [
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_worker_that_answers_nonsense_is_dropped_and_another_one_goes_on(lie: Callable[[bytes], object]) -> None:
-    with inside("a", "b") as it:
+def test_worker_with_nonsense_answers_is_dropped_and_another_continues(lie: Callable[[bytes], object]) -> None:
+    with in_process_cluster("a", "b") as it:
 
         def drop(_cluster: ClusterRunner) -> None:
             wait_until(lambda: it.told("worker_lost"))
@@ -261,8 +261,8 @@ def test_worker_that_answers_nonsense_is_dropped_and_another_one_goes_on(lie: Ca
     assert refused["problem"].startswith("it answered 3 times what cannot be used: ")
 
 
-def test_answer_that_is_nonsense_once_is_asked_for_again() -> None:
-    with inside("a") as it:
+def test_single_nonsense_answer_is_requested_again() -> None:
+    with in_process_cluster("a") as it:
         left = [b"nonsense"] * 2
 
         it.cluster.lies["a"] = lambda packed: left.pop() if left else packed
@@ -272,7 +272,7 @@ def test_answer_that_is_nonsense_once_is_asked_for_again() -> None:
 
 
 def test_run_ends_resumable_when_every_worker_is_dropped() -> None:
-    with inside("a", "b") as it:
+    with in_process_cluster("a", "b") as it:
 
         def end(cluster: ClusterRunner) -> None:
             wait_until(lambda: len(it.told("worker_lost")) == 2)

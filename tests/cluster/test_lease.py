@@ -1,4 +1,4 @@
-"""The lease: an outpost that hears nothing starts no attempt; and a pacer's state holds its rate on another clock."""
+"""The lease: a worker agent without messages starts no attempt, and a pacer's state keeps its rate on another clock."""
 
 import threading
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from bulkreset.send.worker import Worker
 from tests.send.fakes import POOL, SET, FakeClock, Scripted, row
 
 
-def test_no_attempt_leaves_without_a_lease() -> None:
+def test_no_attempt_is_sent_without_a_lease() -> None:
     clock, stop = FakeClock(), threading.Event()
     lease = WorkerLease(clock, clock.now)
     transport = Scripted(clock, [SET])
@@ -32,7 +32,7 @@ def test_no_attempt_leaves_without_a_lease() -> None:
     assert [one.status for one in statuses if isinstance(one, Outcome)].count(Status.READY) == 40 - len(transport.sent)
 
 
-def test_lease_is_never_longer_than_its_end_is_away() -> None:
+def test_lease_never_lasts_beyond_its_end() -> None:
     """A worker's clock that is set while the lease runs does not lengthen it."""
     clock, unix = FakeClock(), FakeClock(1e9)
     lease = WorkerLease(clock, unix.now)
@@ -49,7 +49,7 @@ def test_lease_is_never_longer_than_its_end_is_away() -> None:
     assert lease.seconds_left() <= 0
 
 
-def test_lease_ends_while_the_machine_sleeps_and_its_coordinator_is_not_gone() -> None:
+def test_lease_ends_while_the_machine_sleeps_although_its_coordinator_is_alive() -> None:
     """The first clock stands still in a sleep; the two others go on. A machine that is moved shows it on the last one."""
     for boot_seconds in (60.0, 0.0):
         clock, boot, unix = FakeClock(), FakeClock(5000.0), FakeClock(1e9)
@@ -63,7 +63,7 @@ def test_lease_ends_while_the_machine_sleeps_and_its_coordinator_is_not_gone() -
         assert lease.seconds_left() > 0
 
 
-def test_outpost_is_abandoned_by_a_coordinator_that_died() -> None:
+def test_worker_agent_is_abandoned_by_a_dead_coordinator() -> None:
     clock = FakeClock()
     outpost = WorkerAgent(clock, clock.now)
     outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))

@@ -1,4 +1,4 @@
-"""The recipes of jobs/cluster: they are valid as far as a tool can say, and name only what exists."""
+"""The recipes of jobs/cluster: they are valid as far as tools can check, and use only existing names."""
 
 import json
 import re
@@ -108,7 +108,7 @@ def test_job_is_valid_and_goes_over_tls() -> None:
     assert all(target.role_arn for target in job.targets)
 
 
-def test_dockerfile_copies_what_exists() -> None:
+def test_dockerfile_copies_existing_files() -> None:
     text = (FOLDER / "Dockerfile").read_text()
     for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
         if line.startswith("--from="):  # of the image's first stage

@@ -1,4 +1,4 @@
-"""One simulator for the whole session, and an environment that reaches nothing else."""
+"""One simulator for the whole session, and an environment that connects to nothing else."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""An endpoint that answers as it is told to: pages, and what no service would say but something before it might."""
+"""An endpoint with the answers that a test sets: pages, and answers that only a broken proxy would give."""
 
 import datetime as dt
 import ipaddress

@@ -1,4 +1,4 @@
-"""The enquiry: everything asked side by side, once for each way, and nothing waited for too long."""
+"""Discovery of the account: parallel requests, one for each route, and limited waits."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def session(url: str, pool: str = POOL, region: str = "us-east-1") -> TargetSess
     return open_session(Target(user_pool_id=pool, region=region, endpoint_url=url))
 
 
-def test_who_calls_which_quota_and_what_pool_are_told_by_pool(sim: Simulator) -> None:
+def test_caller_quota_and_facts_are_reported_by_pool(sim: Simulator) -> None:
     sim.add_pool(OTHER, name="others")
     asked = AccountDiscovery({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None)
     assert {pool: facts.name for pool, facts in asked.pools().items()} == {POOL: POOL, OTHER: "others"}
@@ -34,27 +34,27 @@ def test_who_calls_which_quota_and_what_pool_are_told_by_pool(sim: Simulator) ->
     assert asked.quotas() == dict.fromkeys((POOL, OTHER), AccountQuota(30.0, "Service Quotas, default value"))
 
 
-def test_what_is_reached_in_one_way_is_asked_for_its_quota_once(sim: Simulator) -> None:
+def test_targets_with_one_route_ask_for_the_quota_once(sim: Simulator) -> None:
     sim.add_pool(OTHER)
     AccountDiscovery({POOL: session(sim.url), OTHER: session(sim.url, OTHER)}, None).quotas()
     assert len(sim.calls("GetProvisionedLimit")) == 1
 
 
-def test_each_region_is_asked_for_its_own_quota(sim: Simulator) -> None:
+def test_each_region_has_its_own_quota_request(sim: Simulator) -> None:
     elsewhere = "eu-west-1_Another01"
     asked = AccountDiscovery({POOL: session(sim.url), elsewhere: session(sim.url, elsewhere, "eu-west-1")}, None)
     asked.quotas()
     assert {call.region for call in sim.calls("GetProvisionedLimit")} == {"us-east-1", "eu-west-1"}
 
 
-def test_emulator_tells_its_own_quota_and_nobody_is_asked(sim: Simulator) -> None:
+def test_emulator_has_its_own_quota_and_aws_is_not_asked(sim: Simulator) -> None:
     asked = AccountDiscovery({POOL: session(sim.url)}, 77.0)
     assert asked.quotas() == {POOL: AccountQuota(77.0, "the emulator")}
     asked.pools()
     assert sim.calls("GetProvisionedLimit") == []
 
 
-def test_nothing_is_waited_for_where_no_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_answers_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "POOL_SECONDS", 0.05)
     monkeypatch.setattr(account, "ask_in_background", lambda _question, otherwise, _seconds=0.0: lambda: otherwise)
     with answering(of_the_service({})) as endpoint:

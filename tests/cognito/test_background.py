@@ -1,4 +1,4 @@
-"""Aside: an answer in time, or what stands in for it; the run never waits longer."""
+"""Background requests: an answer in time or its substitute; the run never waits longer."""
 
 import threading
 
@@ -27,7 +27,7 @@ def test_questions_are_asked_side_by_side() -> None:
     assert second()
 
 
-def test_late_answer_is_not_waited_for_but_taken_when_it_is_there() -> None:
+def test_late_answer_is_not_waited_for_but_used_when_it_arrives() -> None:
     told, clock = threading.Event(), [1000.0]
     answer = ask_in_background(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=3600, now=lambda: clock[0])
     clock[0] += 3600.0  # counted from the question on: nothing is left to wait for
@@ -36,7 +36,7 @@ def test_late_answer_is_not_waited_for_but_taken_when_it_is_there() -> None:
     assert wait_until(answer)
 
 
-def test_answer_is_waited_for_no_longer_than_was_said() -> None:
+def test_answer_is_waited_for_until_the_time_limit_at_most() -> None:
     told = threading.Event()
     answer = ask_in_background(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=0.05)
     assert answer() is False

@@ -1,4 +1,4 @@
-"""Both transports against the simulator: one request for each attempt, and every answer read for what it is."""
+"""Both transports against the simulator: one request for each attempt, and the correct meaning of every answer."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def test_password_is_set_as_written(sim: Simulator, opened: Opened, status: str,
     assert sim.users(POOL)["ann"]["status"] == status
 
 
-def test_request_is_what_the_service_expects_and_says_who_calls(sim: Simulator, opened: Opened) -> None:
+def test_request_has_the_expected_form_and_user_agent(sim: Simulator, opened: Opened) -> None:
     send(sim, opened)
     (call,) = sim.calls()
     assert (call.operation, call.username) == ("AdminSetUserPassword", "ann")
@@ -157,7 +157,7 @@ def test_answer_that_is_nested_without_end_is_in_doubt(told: Told, status: int) 
 
 
 @pytest.mark.parametrize("body", [b'{"__type":5,"message":7}', b'{"__type":["x"],"message":["y"]}'])
-def test_error_whose_code_is_no_text_is_in_doubt(told: Told, body: bytes) -> None:
+def test_error_whose_code_is_not_text_is_in_doubt(told: Told, body: bytes) -> None:
     assert told(Said(body, 400)).disposition is Disposition.AMBIGUOUS
 
 
@@ -166,7 +166,7 @@ def test_error_that_says_nothing_has_no_words(told: Told) -> None:
     assert (answer.disposition, answer.message) == (Disposition.AMBIGUOUS, "")
 
 
-def test_message_that_is_no_unicode_can_be_recorded(told: Told, tmp_path: Path) -> None:
+def test_message_that_is_not_unicode_can_be_recorded(told: Told, tmp_path: Path) -> None:
     answer = told(Said(b'{"__type":"UserNotFoundException","message":"half \\ud800"}', 400))
     assert (answer.disposition, answer.message) == (Disposition.REFUSED, "half \\ud800")
     journal = planned(tmp_path, "ann")
@@ -222,7 +222,7 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]
     return write
 
 
-def test_expired_credentials_are_renewed_once_and_the_attempt_made_again(
+def test_expired_credentials_are_renewed_once_and_the_attempt_repeated(
     sim: Simulator, opened: Opened, keys: Callable[..., None]
 ) -> None:
     sim.configure(secret_keys={"FIRST": "one", "SECOND": "two"}, faults={"expire": {"FIRST": {"calls": 1}}})
@@ -275,9 +275,7 @@ def test_value_of_a_wrong_type_is_not_printed(sim: Simulator, opened: Opened) ->
     assert "73501973" not in text
 
 
-def test_nothing_is_logged_of_a_request_at_warning(
-    sim: Simulator, opened: Opened, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_requests_are_not_logged_at_warning(sim: Simulator, opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         script(sim, {"error": "InvalidPasswordException"}, {"garbage": True}, {"cut": "after"}, {"ok": True})
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""Both transports and the network: what was never sent, what may have been, and which way it goes."""
+"""Both transports and the network: unsent calls, calls that may have been sent, and proxies."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ from bulkreset.job import Target
 from bulkreset.models import Row, Secret
 from tests.cognito.conftest import PATIENCE, POOL, Opened
 from tests.cognito.endpoint import Said, answering, certify
-from tests.cognito.peers import ANSWER, deaf, has_arrived, peer, proxy, read_request
+from tests.cognito.tcp_peers import ANSWER, deaf, has_arrived, peer, proxy, read_request
 from tests.e2e.command import LAX
 from tests.sim.handle import Simulator
 from tests.waiting import wait_until
@@ -68,7 +68,7 @@ def test_connection_that_takes_too_long_was_not_sent(opened: Opened) -> None:
 # ---- it may have been sent
 
 
-def test_answer_that_never_comes_is_lost_and_its_connection_is_not_used_again(opened: Opened) -> None:
+def test_missing_answer_is_lost_and_its_connection_is_not_reused(opened: Opened) -> None:
     came, old_one_left = threading.Event(), threading.Event()
 
     def serve(number: int, connection: socket.socket) -> None:
@@ -120,7 +120,7 @@ def test_answer_that_drips_is_lost_when_the_time_is_over(opened: Opened) -> None
         b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r-1\r\nContent-Length: 20\r\n\r\n{",
     ],
 )
-def test_answer_that_breaks_off_is_in_doubt(opened: Opened, said: bytes) -> None:
+def test_truncated_answer_is_in_doubt(opened: Opened, said: bytes) -> None:
     def serve(_number: int, connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(said)
@@ -196,7 +196,7 @@ def test_many_threads_share_a_transport(sim: Simulator, opened: Opened) -> None:
 # ---- TLS
 
 
-def test_certificate_that_nobody_vouches_for_is_sent_nothing(opened: Opened, tmp_path: Path) -> None:
+def test_untrusted_certificate_gets_no_request(opened: Opened, tmp_path: Path) -> None:
     with answering(OK, certificate=certify(tmp_path)) as endpoint:
         answer = opened(endpoint.url).set_password(ROW)
     assert endpoint.received == []
@@ -213,7 +213,7 @@ def test_certificate_of_another_host_is_sent_nothing(opened: Opened, tmp_path: P
 
 
 @pytest.mark.parametrize("where", ["target", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "profile"])
-def test_certificate_is_trusted_wherever_it_is_named(
+def test_certificate_is_trusted_from_every_setting(
     opened: Opened, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = certify(tmp_path)
@@ -228,7 +228,7 @@ def test_certificate_is_trusted_wherever_it_is_named(
         assert opened(endpoint.url, verify_ssl=False).set_password(ROW).disposition is Disposition.DONE
 
 
-def test_no_certificate_is_asked_for_where_the_target_says_so(opened: Opened, tmp_path: Path) -> None:
+def test_no_certificate_is_checked_if_the_target_says_so(opened: Opened, tmp_path: Path) -> None:
     with answering(OK, certificate=certify(tmp_path)) as endpoint:
         assert opened(endpoint.url, verify_ssl=False).set_password(ROW).disposition is Disposition.DONE
         url = endpoint.url.replace("127.0.0.1", "localhost")
@@ -300,7 +300,7 @@ def test_https_goes_through_a_tunnel(opened: Opened, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.1", "*"])
-def test_no_proxy_is_taken_where_the_host_is_exempt(
+def test_no_proxy_is_used_for_an_exempt_host(
     sim: Simulator, opened: Opened, exempt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
@@ -331,7 +331,7 @@ def test_tunnel_that_is_refused_was_sent_nothing(
         assert verdict(answer) == (Disposition.NOT_SENT, "ProxyConnectionError")
 
 
-def test_emulated_session_takes_no_proxy(sim: Simulator, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emulated_session_uses_no_proxy(sim: Simulator, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
     target = Target(user_pool_id=POOL, region="us-east-1")
     session = emulated_session(target, "us-east-1", sim.url)

@@ -1,4 +1,4 @@
-"""The emulator's quota: what is let through, what is refused, and what is not counted."""
+"""The emulator's quota: accepted calls, refused calls, and calls that do not count."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The way back: what the plan says of a user against what the simulated service does when the user forgets the password."""
+"""Recovery: the plan's result for a user, compared with the simulated service after a forgotten password."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -114,7 +114,7 @@ CASES = [(offer, sends) for offer in OFFERS for sends in (True, False) if sends 
 
 @pytest.mark.parametrize(("offer", "sends_sms"), CASES)
 @pytest.mark.parametrize("name", SETTINGS)
-def test_verdict_is_what_the_service_does(sim: Simulator, name: str, offer: str, *, sends_sms: bool) -> None:
+def test_verdict_agrees_with_the_service(sim: Simulator, name: str, offer: str, *, sends_sms: bool) -> None:
     mfa, config = OFFERS[offer]
     extra = SETTINGS[name] | {"MfaConfiguration": mfa} | ({"SmsConfiguration": SMS} if sends_sms else {})
     sim.add_pool(POOL, users_of(offer), extra=extra, mfa_config=config)
@@ -199,7 +199,7 @@ def test_mfa_that_listusers_shows_disqualifies_the_phone_of_that_user(sim: Simul
     assert [user.recovery for user in found] == [Recovery.NONE, Recovery.UNKNOWN]
 
 
-def test_mfa_that_could_not_be_asked_for_leaves_doubt_and_a_gap(sim: Simulator) -> None:
+def test_unknown_mfa_leaves_doubt_and_a_gap(sim: Simulator) -> None:
     extra = SETTINGS["email"] | {"MfaConfiguration": "OPTIONAL", "SmsConfiguration": SMS}
     sim.add_pool(POOL, [{"username": "ann", "attributes": MAIL}], extra=extra)
     sim.configure(faults={"every": {"operation": "GetUserPoolMfaConfig", "error": "AccessDeniedException"}})
@@ -245,13 +245,13 @@ def test_recovery_is_under_way_until_it_ends(sim: Simulator, status: str, *, und
     assert facts_of(sim).restoring == (status if under_way else "")
 
 
-def test_plan_lite_has_no_recoveries_which_is_no_gap(sim: Simulator) -> None:
+def test_missing_recoveries_of_plan_lite_are_not_a_gap(sim: Simulator) -> None:
     sim.add_pool(POOL, extra={"UserPoolTier": "LITE"})
     facts = facts_of(sim)
     assert (facts.restoring, facts.gaps) == ("", ())
 
 
-def test_replicas_are_told_by_region_role_and_status(sim: Simulator) -> None:
+def test_replicas_have_region_role_and_status(sim: Simulator) -> None:
     replicas = [
         {"RegionName": "us-east-1", "Role": "PRIMARY", "Status": "ACTIVE"},
         {"RegionName": "us-west-2", "Role": "SECONDARY", "Status": "CREATING"},
@@ -277,7 +277,7 @@ def test_calls_that_fail_are_gaps_and_keep_nothing_from_running(sim: Simulator) 
 
 
 @pytest.mark.parametrize("tracked", [True, False])
-def test_what_outlives_a_password_is_read_from_the_pool(sim: Simulator, *, tracked: bool) -> None:
+def test_items_that_a_password_does_not_remove_are_read_from_the_pool(sim: Simulator, *, tracked: bool) -> None:
     mfa, config = OFFERS["totp"]
     extra = {"MfaConfiguration": mfa, "DeviceConfiguration": {"ChallengeRequiredOnNewDevice": False}}
     factors = ["PASSWORD", "WEB_AUTHN"]

@@ -1,4 +1,4 @@
-"""The directory: every name by which a row could mean a member of a group, or a refusal; never half of them."""
+"""The directory: every name of a group's members, or a refusal; never half of the members."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +65,7 @@ def members_of(*names: str) -> set[str]:
     return {*names, *(f"sub-{name}" for name in names)}
 
 
-def test_member_goes_by_every_name_that_signs_in_and_by_no_other(grouped: Simulator) -> None:
+def test_member_is_found_by_every_sign_in_name_and_no_other(grouped: Simulator) -> None:
     found = group_members(session(grouped.url), "admins")
     assert found == {
         *("ann", User("ann", 1).sub, "ann@example.com", "+4512345678", "annie"),
@@ -73,7 +73,7 @@ def test_member_goes_by_every_name_that_signs_in_and_by_no_other(grouped: Simula
     }
 
 
-def test_group_without_members_is_no_names(grouped: Simulator) -> None:
+def test_group_without_members_has_no_names(grouped: Simulator) -> None:
     assert group_members(session(grouped.url), "nobody") == set()
 
 
@@ -82,7 +82,7 @@ def test_asking_changes_nothing(grouped: Simulator) -> None:
     assert [(call.operation, call.answer, call.applied) for call in grouped.calls()] == [(LISTS, "ok", False)]
 
 
-def test_attribute_without_a_value_is_no_name() -> None:
+def test_attribute_without_a_value_is_not_a_name() -> None:
     user = {"Username": "ann", "Attributes": [{"Name": "email"}, {"Name": "sub", "Value": "sub-ann"}]}
     with answering(of_the_service({"Users": [user]})) as endpoint:
         assert group_members(session(endpoint.url), "admins") == members_of("ann")
@@ -98,7 +98,7 @@ def test_group_is_read_to_its_last_page() -> None:
     assert {(request["UserPoolId"], request["GroupName"]) for request in asked} == {(POOL, "admins")}
 
 
-def test_page_that_is_throttled_loses_nobody() -> None:
+def test_throttled_page_loses_no_user() -> None:
     first, last = page(["ann"], "more"), page(["bob"])
     with answering(THROTTLED, first, THROTTLED, THROTTLED, last) as endpoint:
         assert group_members(session(endpoint.url), "admins") == members_of("ann", "bob")
@@ -115,13 +115,13 @@ def test_page_that_is_throttled_loses_nobody() -> None:
     ],
     ids=str,
 )
-def test_what_passes_is_tried_again(grouped: Simulator, step: dict[str, Any]) -> None:
+def test_temporary_failure_is_retried(grouped: Simulator, step: dict[str, Any]) -> None:
     grouped.configure(faults={"every": {"operation": LISTS, "until_call": 5, **step}})
     assert {"ann", "bob"} <= group_members(session(grouped.url), "admins")
     assert [call.answer == "ok" for call in grouped.calls(LISTS)] == [False] * 5 + [True]
 
 
-def test_what_does_not_pass_is_a_target_error(grouped: Simulator) -> None:
+def test_permanent_failure_is_a_target_error(grouped: Simulator) -> None:
     grouped.configure(faults={"every": {"operation": LISTS, "error": "TooManyRequestsException"}})
     with pytest.raises(TargetError, match=rf"group 'admins' of {POOL} could not be read: TooManyRequests") as caught:
         group_members(session(grouped.url), "admins")

@@ -1,4 +1,4 @@
-"""The pool: what DescribeUserPool tells, what it leaves out, and what is not known where it is not answered."""
+"""The pool: facts in DescribeUserPool, missing facts, and unknown facts without an answer."""
 
 from dataclasses import replace
 from typing import Any
@@ -45,7 +45,7 @@ def told(**facts: Any) -> PoolFacts:  # noqa: ANN401  (the API's)
         return describe_pool(session(endpoint.url))
 
 
-def test_everything_that_decides_is_told(sim: Simulator) -> None:
+def test_every_deciding_fact_is_reported(sim: Simulator) -> None:
     rules = {"MinimumLength": 12, "RequireUppercase": True, "RequireNumbers": True, "RequireLowercase": False}
     sim.add_pool(
         POOL,
@@ -76,12 +76,12 @@ def test_everything_that_decides_is_told(sim: Simulator) -> None:
     assert made == [(DESCRIBES, "ok")]
 
 
-def test_pool_that_tells_nothing_has_no_rules_and_compares_case() -> None:
+def test_pool_without_settings_has_no_rules_and_compares_case() -> None:
     assert told() == PoolFacts(POOL, recovery=UNSET)
 
 
 @pytest.mark.parametrize(("configured", "folds"), [({"CaseSensitive": False}, True), ({"CaseSensitive": True}, False)])
-def test_names_are_folded_only_where_the_pool_says_so(configured: dict[str, bool], *, folds: bool) -> None:
+def test_names_are_folded_only_if_the_pool_says_so(configured: dict[str, bool], *, folds: bool) -> None:
     facts = told(UsernameConfiguration=configured)
     assert (facts.case_insensitive, facts.fold("ÄNN@X.example")) == (
         folds,
@@ -91,13 +91,13 @@ def test_names_are_folded_only_where_the_pool_says_so(configured: dict[str, bool
 
 
 @pytest.mark.parametrize(("days", "found"), [(None, 7), (0, 7), (1, 1), (365, 365)])
-def test_temporary_passwords_last_seven_days_where_nothing_is_said(days: int | None, found: int) -> None:
+def test_temporary_passwords_last_seven_days_by_default(days: int | None, found: int) -> None:
     rules = {"MinimumLength": 8} | ({} if days is None else {"TemporaryPasswordValidityDays": days})
     assert told(Policies={"PasswordPolicy": rules}).temporary_days == found
 
 
 @pytest.mark.parametrize("shortest", [6, 8, 99, 128])
-def test_the_pools_own_minimum_is_taken_whatever_the_jobs_bounds_are(shortest: int) -> None:
+def test_pools_minimum_applies_beyond_the_jobs_limits(shortest: int) -> None:
     policy = told(Policies={"PasswordPolicy": {"MinimumLength": shortest}}).policy
     assert policy
     assert policy.minimum_length == shortest
@@ -113,7 +113,7 @@ def test_the_pools_own_minimum_is_taken_whatever_the_jobs_bounds_are(shortest: i
         (["EMAIL_OTP", "SMS_OTP"], True, True),
     ],
 )
-def test_factors_say_whether_a_password_lets_anybody_in(
+def test_factors_show_whether_passwords_are_allowed(
     factors: list[str] | None, *, passwordless: bool, optional: bool
 ) -> None:
     signing = {} if factors is None else {"SignInPolicy": {"AllowedFirstAuthFactors": factors}}
@@ -121,7 +121,7 @@ def test_factors_say_whether_a_password_lets_anybody_in(
     assert (found.passwordless, found.optional) == (passwordless, optional)
 
 
-def test_users_of_a_pool_sign_in_by_addresses_alone() -> None:
+def test_users_of_a_pool_sign_in_only_by_addresses() -> None:
     found = told(UsernameAttributes=["email", "phone_number", "nickname"])
     assert (found.sign_in_by, found.aliases) == (frozenset({"email", "phone_number"}), frozenset())
 
@@ -154,13 +154,13 @@ def test_pool_that_is_not_there_is_a_fatal_gap(sim: Simulator) -> None:
     [{"error": "TooManyRequestsException"}, {"error": "InternalErrorException"}, {"http": 503}, {"cut": "before"}],
     ids=str,
 )
-def test_what_passes_is_tried_again(sim: Simulator, step: dict[str, Any]) -> None:
+def test_temporary_failure_is_retried(sim: Simulator, step: dict[str, Any]) -> None:
     sim.configure(faults={"every": {"operation": DESCRIBES, "until_call": 3, **step}})
     assert describe_pool(session(sim.url)).unknown is None
     assert [call.answer == "ok" for call in sim.calls(DESCRIBES)] == [False] * 3 + [True]
 
 
-def test_what_does_not_pass_is_a_gap_that_is_not_fatal(sim: Simulator) -> None:
+def test_permanent_failure_is_a_gap_but_not_fatal(sim: Simulator) -> None:
     sim.configure(faults={"every": {"operation": DESCRIBES, "error": "TooManyRequestsException"}})
     found = describe_pool(session(sim.url))
     assert found.unknown
@@ -179,7 +179,7 @@ def test_what_does_not_pass_is_a_gap_that_is_not_fatal(sim: Simulator) -> None:
     ],
     ids=lambda said: said.body.decode(),
 )
-def test_answer_that_is_none_is_a_gap(said: Said) -> None:
+def test_invalid_answer_is_a_gap(said: Said) -> None:
     with answering(said) as endpoint:
         found = describe_pool(session(endpoint.url))
     assert found.unknown
@@ -192,7 +192,7 @@ def test_endpoint_that_cannot_be_reached_is_a_gap() -> None:
     assert (found.unknown.code, found.unknown.fatal) == ("EndpointConnectionError", False)
 
 
-def test_client_that_cannot_be_made_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_cannot_be_created_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = session("http://cognito.invalid")
 
     def refuse(_service: str) -> None:
@@ -213,7 +213,7 @@ def test_arn_is_of_the_regions_partition(region: str, partition: str) -> None:
 
 
 @pytest.mark.parametrize("nonsense", ["many", None, -1, 1.5, [], {}])
-def test_figures_that_are_none_count_as_not_told(nonsense: Any) -> None:  # noqa: ANN401  (whatever JSON holds)
+def test_invalid_figures_count_as_missing(nonsense: Any) -> None:  # noqa: ANN401  (whatever JSON holds)
     rules = {"MinimumLength": nonsense, "PasswordHistorySize": nonsense, "TemporaryPasswordValidityDays": nonsense}
     found = _parse_pool(POOL, {"EstimatedNumberOfUsers": nonsense, "Policies": {"PasswordPolicy": rules}})
     assert (found.users, found.history, found.temporary_days) == (None, 0, TEMPORARY_DAYS)

@@ -1,4 +1,4 @@
-"""The prepared call: signed as botocore signs, with its keys and connections, and left to it where that is not enough."""
+"""The prepared call: signed as botocore signs, with its keys and connections; botocore itself makes all other calls."""
 
 from typing import Any
 
@@ -105,5 +105,5 @@ def test_client_without_keys_sends_nothing() -> None:
     ],
     ids=["path", "query", "signature"],
 )
-def test_client_makes_the_calls_itself_that_need_more(more: dict[str, Any]) -> None:
+def test_client_makes_calls_that_need_more_by_itself(more: dict[str, Any]) -> None:
     assert PreparedCall.of(client(**more)) is None

@@ -1,4 +1,4 @@
-"""The quota: the first source that knows tells it; what was asked in vain is named."""
+"""The quota: the first source with an answer counts; failed sources are named."""
 
 from typing import Any
 
@@ -79,7 +79,7 @@ def test_all_that_are_denied_are_named(sim: Simulator, asked: TargetSession) -> 
 
 
 @pytest.mark.parametrize("code", ["NoSuchResourceException", "ResourceNotFoundException", "UnknownOperationException"])
-def test_source_that_has_nothing_to_tell_is_no_gap(sim: Simulator, asked: TargetSession, code: str) -> None:
+def test_source_without_a_value_is_not_a_gap(sim: Simulator, asked: TargetSession, code: str) -> None:
     sim.configure(faults={"every": {"error": code}})
     assert find_quota(asked) == PUBLISHED
 
@@ -119,9 +119,7 @@ def test_botocore_that_does_not_know_the_call_leaves_it_out(
 
 
 @pytest.mark.parametrize("value", [0, -1, None, "many", [30], {"rate": 30}], ids=repr)
-def test_figure_that_is_none_is_passed_over(
-    asked: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object
-) -> None:
+def test_invalid_figure_is_ignored(asked: TargetSession, monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     monkeypatch.setattr(quota_module, "_provisioned", lambda _session: value)
     assert find_quota(asked) == AccountQuota(30.0, "Service Quotas, default value")
 
@@ -139,7 +137,7 @@ def test_answers_without_a_figure_lead_to_the_published_one(
         assert len(endpoint.received) == 3
 
 
-def test_failure_that_is_told_to_pass_is_not_waited_for(sim: Simulator, asked: TargetSession) -> None:
+def test_failure_marked_as_temporary_is_not_waited_for(sim: Simulator, asked: TargetSession) -> None:
     sim.configure(faults={"every": {"operation": ASKED[1], "error": "TooManyRequestsException"}})
     found = find_quota(asked)
     assert [gap.code for gap in found.unknown] == ["TooManyRequestsException"]

@@ -1,4 +1,4 @@
-"""The reads: an answer, or why there is none; told by code, never by what the answer says."""
+"""The read calls: an answer, or the reason for its absence, by code and without the text of the answer."""
 
 import json
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def test_answer_is_given_as_it_is() -> None:
         ("NotAuthorizedException", 400, Disposition.REFUSED, False),
     ],
 )
-def test_error_answer_has_its_code_and_its_verdict(
+def test_error_answer_has_its_code_and_its_disposition(
     code: str, status: int, verdict: Disposition, *, passes: bool
 ) -> None:
     error = failed(refusal(code, status))
@@ -92,7 +92,7 @@ def test_error_answer_without_a_code_may_pass(answer: Any) -> None:  # noqa: ANN
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_answer_that_did_not_come_is_named_for_what_went_wrong(error: Exception, verdict: Disposition) -> None:
+def test_missing_answer_is_named_by_its_cause(error: Exception, verdict: Disposition) -> None:
     found = failed(error)
     assert (found.code, found.verdict, found.denied) == (type(error).__name__, verdict, False)
 
@@ -103,7 +103,7 @@ def test_answer_that_cannot_be_read_is_in_doubt() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, [], "Users"], ids=repr)
-def test_answer_that_is_no_mapping_is_in_doubt(answer: Any) -> None:  # noqa: ANN401  (nonsense)
+def test_answer_that_is_not_an_object_is_in_doubt(answer: Any) -> None:  # noqa: ANN401  (nonsense)
     with pytest.raises(ReadCallError, match="UnreadableResponse"):
         call_read(lambda: answer)
 
@@ -123,6 +123,6 @@ def test_answer_after_which_no_call_can_succeed_leaves_a_fatal_gap(code: str) ->
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterException", "TooManyRequestsException", "ExpiredTokenException"])
-def test_other_failures_leave_a_gap_that_is_neither(code: str) -> None:
+def test_other_failures_leave_a_different_gap(code: str) -> None:
     gap = failed(refusal(code)).unknown_fact("what", "action")
     assert (gap.denied, gap.fatal) == (False, False)

@@ -1,4 +1,4 @@
-"""The verdict for every error code that the service is known to give."""
+"""The disposition of every known error code of the service."""
 
 import pytest
 from hypothesis import given
@@ -62,7 +62,7 @@ def test_no_error_answer_is_success(code: str, status: int) -> None:
     assert classify(code, status) is not Disposition.DONE
 
 
-def test_advice_names_the_call_and_what_comes_then() -> None:
+def test_advice_names_the_call_and_the_next_step() -> None:
     right = "Allow cognito-idp:{} on the user pool for these credentials, then {}."
     assert advice_for("AccessDenied") == right.format("AdminSetUserPassword", "resume")
     assert advice_for("AccessDenied", "ListUsers", "ask again") == right.format("ListUsers", "ask again")
@@ -89,15 +89,15 @@ ADVICE = {
 
 
 @pytest.mark.parametrize(("said", "codes"), ADVICE.items())
-def test_advice_is_what_the_code_asks_for(said: str, codes: list[str]) -> None:
+def test_advice_fits_the_code(said: str, codes: list[str]) -> None:
     assert {advice_for(code) for code in codes} == {said}
 
 
-def test_refusals_of_the_password_itself_are_told_apart_from_those_of_the_user() -> None:
+def test_refusals_of_the_password_and_of_the_user_are_distinguished() -> None:
     assert {"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION} == PASSWORD_REFUSALS
 
 
 @pytest.mark.parametrize("code", [*CODES[Disposition.FATAL], *CODES[Disposition.EXPIRED], *CODES[Disposition.PAUSED]])
-def test_what_ends_a_run_has_its_own_advice(code: str) -> None:
+def test_every_end_of_a_run_has_its_own_advice(code: str) -> None:
     assert advice_for(code) != advice_for("SomethingNewException")
     assert advice_for(code).endswith("then resume." if resume_helps(code) else "of the rows that are not set.")

@@ -1,4 +1,4 @@
-"""A target's session: what is missing is named before anything is sent, and the emulator's reaches nothing else."""
+"""A target's session: missing settings are named before sending; the emulator's connects to nothing else."""
 
 import io
 import sys
@@ -137,7 +137,7 @@ def test_region_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, name
 
 
 @pytest.mark.usefixtures("credentials")
-def test_endpoint_is_shown_wherever_it_was_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_is_shown_from_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "http://redirected.example:1")
     assert open_session(target(region="us-east-1")).endpoint == "http://redirected.example:1"
     named = target(region="us-east-1", endpoint_url="https://named.example")
@@ -145,13 +145,13 @@ def test_endpoint_is_shown_wherever_it_was_configured(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("credentials")
-def test_endpoint_that_is_no_url_is_a_target_error() -> None:
+def test_endpoint_that_is_not_a_url_is_a_target_error() -> None:
     with pytest.raises(TargetError, match=f"No client can be made for {POOL}"):
         open_session(target(region="us-east-1", endpoint_url="https://[half")).cognito()
 
 
 @pytest.mark.usefixtures("credentials")
-def test_caller_is_whom_sts_names(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caller_comes_from_sts(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sim.url)
     caller = open_session(target(region="us-east-1")).caller()
     assert caller.account.isdigit()
@@ -315,7 +315,7 @@ mfa_serial = arn:aws:iam::123456789012:mfa/me
 """
 
 
-def test_profile_that_asks_for_a_code_is_refused_without_a_terminal(
+def test_mfa_profile_is_refused_without_a_terminal(
     configure: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(WITH_CODE)
@@ -325,7 +325,7 @@ def test_profile_that_asks_for_a_code_is_refused_without_a_terminal(
     assert sys.stdin.read() == "123456\n"
 
 
-def test_profile_that_asks_for_a_code_is_asked_for_it_and_can_be_interrupted(
+def test_code_of_an_mfa_profile_is_requested_and_can_be_interrupted(
     configure: Callable[[str], None], sim: Simulator
 ) -> None:
     configure(WITH_CODE.replace("[profile nightly]", f"[profile nightly]\nendpoint_url = {sim.url}"))

@@ -1,4 +1,4 @@
-"""The other call: a sign-out is answered for, and read, as a password is."""
+"""The sign-out call: its answers are read like those of a password call."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_user_is_signed_out(sim: Simulator) -> None:
         ({"http": 503}, Disposition.AMBIGUOUS, "HTTP503"),
     ],
 )
-def test_answers_to_a_sign_out_mean_what_they_mean_to_a_password(
+def test_sign_out_answers_have_the_same_meaning_as_password_answers(
     sim: Simulator, step: dict[str, Any], verdict: Disposition, code: str
 ) -> None:
     answer = sign_out(sim, step)

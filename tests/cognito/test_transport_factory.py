@@ -22,13 +22,13 @@ def test_job_may_say_which(wanted: TransportKind, ceilings: list[float | None]) 
     assert choose_transport(wanted, ceilings) == wanted
 
 
-def test_boto3_carries_what_it_can() -> None:
+def test_boto3_sends_up_to_its_maximum() -> None:
     assert choose_transport("auto", SLOW) == "boto3"
     assert choose_transport("auto", []) == "boto3"
 
 
 @pytest.mark.parametrize("ceilings", FAST)
-def test_runtime_carries_more_where_it_is_installed(
+def test_runtime_has_a_higher_maximum_if_it_is_installed(
     ceilings: list[float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert choose_transport("auto", ceilings) == "crt"

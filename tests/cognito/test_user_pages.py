@@ -70,12 +70,12 @@ def test_difference_of_the_clocks_is_the_headers(unix: float, ahead: int | None)
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Sun, 99 Sep 2001 01:46:40 GMT"])
-def test_header_that_is_no_date_says_nothing(date: str) -> None:
+def test_header_that_is_not_a_date_says_nothing(date: str) -> None:
     assert read({"Users": []}, date).ahead is None
 
 
 @pytest.mark.parametrize("answer", [{}, {"Users": ["ann"]}, {"Users": [{}]}, {"Users": 1}])
-def test_answer_that_is_none_is_unreadable(answer: object) -> None:
+def test_invalid_answer_is_unreadable(answer: object) -> None:
     with pytest.raises(ReadCallError) as caught:
         read(answer)
     assert caught.value.is_transient

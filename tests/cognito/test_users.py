@@ -1,4 +1,4 @@
-"""The users of a pool: read page by page, each with the names that mean it, or asked for by a name."""
+"""The users of a pool: read page by page with all their names, or looked up by a name."""
 
 import re
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ ADDRESSES = {"email": "Ann@X.example", "phone_number": "+4512345678", "preferred
         (PoolFacts(POOL, case_insensitive=True), {"sub": "ANN"}, ["ann"]),
     ],
 )
-def test_user_goes_by_what_the_pool_takes_as_its_name_the_surest_first(
+def test_user_has_the_surest_name_that_the_pool_accepts(
     facts: PoolFacts, attributes: dict[str, str], names: list[str]
 ) -> None:
     user = parse_user(told(attributes), facts)
@@ -86,12 +86,12 @@ def test_user_is_federated_by_status_or_by_its_identities(
     assert (user.federated, user.status) == (federated, status or "UNKNOWN")
 
 
-def test_user_is_enabled_unless_it_is_said_not_to_be() -> None:
+def test_user_is_enabled_by_default() -> None:
     assert [parse_user(told({}, enabled=value), PLAIN).enabled for value in (True, False)] == [True, False]
     assert parse_user({"Username": "ann"}, PLAIN).enabled
 
 
-def test_attribute_without_a_value_names_nobody() -> None:
+def test_attribute_without_a_value_names_no_user() -> None:
     user = {"Username": "ann", "Attributes": [{"Name": "sub"}, {"Name": "preferred_username"}]}
     assert parse_user(user, ALIASED).names == ("ann",)
 
@@ -115,12 +115,12 @@ def test_attribute_without_a_value_names_nobody() -> None:
         ("ann", FOLDING, ['username = "ann"']),
     ],
 )
-def test_name_is_asked_for_as_each_thing_that_it_may_be(name: str, facts: PoolFacts, asked: list[str]) -> None:
+def test_name_is_looked_up_as_every_possible_attribute(name: str, facts: PoolFacts, asked: list[str]) -> None:
     assert list(filters_for(name, facts)) == asked
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", '\\"', "a\\", '"', "=", "ü🚀", 'x" or username = "y'])
-def test_whatever_is_in_a_name_is_quoted(name: str, sim: Simulator) -> None:
+def test_every_name_is_quoted(name: str, sim: Simulator) -> None:
     sim.add_pool(POOL, [name, "ann"])
     (expression,) = filters_for(name, PLAIN)
     page = directory_at(sim.url).page(None, expression)
@@ -150,7 +150,7 @@ def test_page_asks_for_sixty_and_for_no_attribute_in_particular() -> None:
     ]
 
 
-def test_page_knows_its_users_as_the_pool_compares_names(sim: Simulator) -> None:
+def test_page_finds_its_users_as_the_pool_compares_names(sim: Simulator) -> None:
     user = {"username": "Ann", "attributes": {"email": "Ann@X.example", "email_verified": "true"}}
     sim.add_pool(POOL, [user], case_sensitive=False, alias_attributes=["email"])
     at = session(sim.url)
@@ -170,7 +170,7 @@ def test_page_knows_its_users_as_the_pool_compares_names(sim: Simulator) -> None
     ],
     ids=lambda said: said.body.decode(),
 )
-def test_page_that_is_none_may_pass(said: Said) -> None:
+def test_invalid_page_may_be_temporary(said: Said) -> None:
     with answering(said) as endpoint, pytest.raises(ReadCallError) as caught:
         directory_at(endpoint.url).page("same")
     assert caught.value.verdict is Disposition.AMBIGUOUS
@@ -185,7 +185,7 @@ def test_page_that_is_none_may_pass(said: Said) -> None:
         ("ExpiredTokenException", Disposition.EXPIRED),
     ],
 )
-def test_refusal_is_told_and_not_tried_again(sim: Simulator, code: str, verdict: Disposition) -> None:
+def test_refusal_is_reported_and_not_retried(sim: Simulator, code: str, verdict: Disposition) -> None:
     sim.configure(faults={"every": {"operation": LISTS, "error": code}})
     with pytest.raises(ReadCallError, match=code) as caught:
         directory_at(sim.url).page()
@@ -193,7 +193,7 @@ def test_refusal_is_told_and_not_tried_again(sim: Simulator, code: str, verdict:
     assert len(sim.calls()) == 1
 
 
-def test_newer_credentials_are_taken_where_there_are_some(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newer_credentials_are_used_if_there_are_some(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = directory_at(sim.url)
     assert not directory.refresh_credentials()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDNEWER")
@@ -209,7 +209,7 @@ def test_each_expression_is_a_filter_that_the_service_reads(sim: Simulator) -> N
         assert directory.page(None, expression).users == ()
 
 
-def test_members_of_a_group_are_told_as_users_page_by_page(sim: Simulator) -> None:
+def test_members_of_a_group_are_returned_as_users_page_by_page(sim: Simulator) -> None:
     names = [f"user{number:03d}" for number in range(130)]
     zoe = {"username": "Zoe", "status": "RESET_REQUIRED", "created": 1_600_000_000}
     sim.add_pool(POOL, [*names, zoe], groups={"staff": [*names[:120], "Zoe"]})

@@ -1,4 +1,4 @@
-"""The fixtures of the end-to-end tests, for runs that are killed, starved and resumed."""
+"""The fixtures of the end-to-end tests, for runs that are killed and resumed."""
 
 from tests.e2e.conftest import bulkreset, certificate, front, sim, storage
 

@@ -1,4 +1,4 @@
-"""A campaign killed at any instant, resumed until it is done: who is set has the very password that is decrypted."""
+"""A campaign killed at any moment and resumed until it is complete: decrypted passwords are the set ones."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""A disk that is full or not ours: the run stops with a clear error, nothing more is sent, nothing is lost."""
+"""A full or read-only disk: the run stops with a clear error, sends nothing more and loses nothing."""
 
 import os
 import resource
@@ -26,7 +26,7 @@ assert libc.capset(asked, sets) == 0
 
 
 @pytest.mark.linux("prlimit, to fill the disk of a process")
-def test_a_full_disk_stops_the_run_and_resume_goes_on_when_there_is_room(bulkreset: Command, sim: Simulator) -> None:
+def test_a_full_disk_stops_the_run_and_resume_continues_when_there_is_room(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(600))
     run_dir = bulkreset.home / "run"
     hold(sim, 40)
@@ -83,7 +83,7 @@ def unprivileged(bulkreset: Command, run_dir: Path) -> Ran:
     return finish(bulkreset.start("resume", run_dir, first=first), run_dir)
 
 
-def test_a_report_that_cannot_be_written_is_said_and_drawn_later(bulkreset: Command, sim: Simulator) -> None:
+def test_unwritable_report_is_reported_and_written_later(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(40))
     run_dir = bulkreset.home / "run"
     hold(sim, 5)

@@ -331,7 +331,7 @@ def killed_run(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.linux("prlimit, to fill the disk of a process")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.soak] * (name in SLOW)) for name in FAULTS])
-def test_fault_is_told_and_what_the_runbook_advises_helps(
+def test_fault_is_reported_and_the_advice_of_the_runbook_helps(
     name: str, killed_run: Path, bulkreset: Command, sim: Simulator, certificate: Path, front: str
 ) -> None:
     fault = FAULTS[name]

@@ -1,4 +1,4 @@
-"""What stops a run that could go on: guards, the time, expired credentials."""
+"""Stops of a run that can be resumed: guards, time limits, expired credentials."""
 
 import json
 import sys
@@ -81,7 +81,7 @@ def test_many_refusals_in_a_row_mean_that_the_pool_is_wrong(bulkreset: Command, 
     assert again.summary["counts"] == {"set": 100}
 
 
-def test_the_time_given_to_a_run_ends_it_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
+def test_time_limit_ends_a_run_and_resume_continues(bulkreset: Command, sim: Simulator) -> None:
     job = with_guards(bulkreset, sim, 'max_duration = "1s"', rows=300)
     ran = bulkreset("run", job, "--yes", "--rate", "200")
     assert ran.code == 5
@@ -99,7 +99,7 @@ def test_stop_at_is_a_time_of_day(bulkreset: Command, sim: Simulator) -> None:
     assert bulkreset("run", job, "--yes").code == 0
 
 
-def test_protected_users_are_left_alone(bulkreset: Command, sim: Simulator) -> None:
+def test_protected_users_are_skipped(bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool("us-east-1_Test00001", [name for name, _ in people(6)], groups={"admins": ["user.002", "user.003"]})
     job = with_guards(bulkreset, sim, '[guards.protected]\nusernames = ["USER.001"]\ngroups = ["admins"]', rows=6)
     ran = bulkreset("run", job, "--yes")
@@ -145,7 +145,7 @@ def test_credentials_that_expire_in_the_middle_are_renewed(bulkreset: Command, s
     assert_they_agree(ran, sim)
 
 
-def test_who_signs_users_out_has_the_renewed_credentials_too(bulkreset: Command, sim: Simulator) -> None:
+def test_sign_outs_use_the_renewed_credentials_too(bulkreset: Command, sim: Simulator) -> None:
     env = credential_process(bulkreset, ["AKIDFIRST", "AKIDSECOND"])
     sim.configure(faults={"expire": {"AKIDFIRST": {"calls": 40}}})
     write_csv(bulkreset.home / "users.csv", people(60))
@@ -171,7 +171,7 @@ def test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing(bulkre
     assert sim.stats().users_applied_more_than_once == 0
 
 
-def test_status_tells_of_a_stopped_run(bulkreset: Command, sim: Simulator) -> None:
+def test_status_shows_a_stopped_run(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, ["somebody.else"])
     ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 10"), "--yes")
     told = []

@@ -1,4 +1,4 @@
-"""A damaged journal: an honest error, or no settled row lost."""
+"""A damaged journal: a correct error, or no settled row lost."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""A run killed at any instant, resumed until it is done: nothing lost, nothing settled sent again."""
+"""A run killed at any moment and resumed until it is complete: no row lost, no settled row sent again."""
 
 import contextlib
 import csv
@@ -98,7 +98,7 @@ JournalReader.report_rows = ending
 """
 
 
-def test_killed_wherever_and_resumed_no_row_is_lost_or_settled_twice(bulkreset: Command, sim: Simulator) -> None:
+def test_kill_at_any_point_and_resume_loses_no_row_and_settles_none_twice(bulkreset: Command, sim: Simulator) -> None:
     """While it plans, twice while it sends, and while it writes its report."""
     source = write_csv(bulkreset.home / "users.csv", people(ROWS))
     run_dir = bulkreset.home / "run"

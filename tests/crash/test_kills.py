@@ -22,8 +22,8 @@ from tests.bucket import BUCKET, Storage
 from tests.e2e.campaigns import held, make_key, names, opened, write_campaign, write_names
 from tests.e2e.command import LAX, POOL, SET, Argument, Command, Ran, finish, people, write_csv, write_job
 from tests.input.inputs import encrypted_file, key_file
-from tests.lanes.places import A, B, mixed, settle_in, users, write_input
-from tests.lanes.places import write_job as write_lanes
+from tests.lanes.lane_targets import A, B, mixed, settle_in, users, write_input
+from tests.lanes.lane_targets import write_job as write_lanes
 from tests.mirror.mirrored import end_lease, settled_in
 from tests.sim import Simulator
 
@@ -292,7 +292,7 @@ def places(tmp_path: Path, running: Simulator, stored: Storage) -> Callable[[], 
 @pytest.mark.soak
 @pytest.mark.timeout(6 * 3600)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_killed_a_thousand_times_nobody_is_lost_and_who_is_sent_again_is_marked(
+def test_a_thousand_kills_lose_no_row_and_repeated_rows_are_marked(
     places: Callable[[], Place], kind: Callable[[Place], Run], record_property: Callable[[str, object], None]
 ) -> None:
     chance, tally = random.Random(kind.__name__), Tally()

@@ -1,4 +1,4 @@
-"""A run whose journal is lost, in part or as a whole: nothing is taken for not sent that may have been sent."""
+"""A run with a lost or partly lost journal: a row that may have been sent never counts as not sent."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def test_run_whose_log_was_not_copied_is_not_resumed(bulkreset: Command, sim: Si
     assert resume(bulkreset, whole, "--rate", "none").code == 0  # with the log, nothing is missing
 
 
-def test_run_without_a_journal_is_named_as_what_it_was(bulkreset: Command, killed: Path) -> None:
+def test_run_without_a_journal_is_named(bulkreset: Command, killed: Path) -> None:
     for file in killed.glob("journal.sqlite*"):
         file.unlink()
     with bulkreset.start("status", killed) as process:
@@ -69,7 +69,7 @@ def test_run_without_a_journal_is_named_as_what_it_was(bulkreset: Command, kille
 
 
 @pytest.mark.parametrize("loss", ["removed", "unlinked", "replaced", "moved"])
-def test_journal_that_is_taken_away_stops_the_run(bulkreset: Command, sim: Simulator, loss: str) -> None:
+def test_missing_journal_stops_the_run(bulkreset: Command, sim: Simulator, loss: str) -> None:
     run_dir, begin = started(bulkreset, "--rate", "5")
     with bulkreset.start(*begin) as process:  # type: ignore[arg-type]
         sent(sim, 3)
@@ -90,7 +90,7 @@ def test_journal_that_is_taken_away_stops_the_run(bulkreset: Command, sim: Simul
     assert not (run_dir / "report.csv").exists()
 
 
-def test_moved_directory_is_resumed_where_it_is(bulkreset: Command, sim: Simulator) -> None:
+def test_moved_directory_is_resumed_in_its_new_location(bulkreset: Command, sim: Simulator) -> None:
     run_dir, begin = started(bulkreset, "--rate", "20")
     moved = run_dir.with_name("moved")
     with bulkreset.start(*begin) as process:  # type: ignore[arg-type]

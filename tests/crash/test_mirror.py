@@ -1,4 +1,4 @@
-"""A run that outlives its machine: killed in the middle, gone on with elsewhere from S3 alone; nothing lost, nothing settled sent again."""
+"""A run that outlives its machine: killed, then continued elsewhere from S3; no row lost, no settled row sent again."""
 
 import contextlib
 import json
@@ -61,9 +61,7 @@ def freed(storage: Storage, at: str = "runs/run/lease.json") -> None:
         end_lease(storage, at)
 
 
-def test_killed_on_one_machine_and_gone_on_with_on_another(
-    bulkreset: Command, sim: Simulator, storage: Storage
-) -> None:
+def test_run_killed_on_one_machine_continues_on_another(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     """Killed once some calls are answered and the mirror knows of it, and others are not."""
     job = mirrored(bulkreset, sim, storage, 60, "workers = 4\n")
     first = bulkreset.home / "run"
@@ -101,7 +99,7 @@ def test_killed_on_one_machine_and_gone_on_with_on_another(
     assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
 
 
-def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_the_report(
+def test_missing_bucket_is_refused_first_and_on_resume_leaves_the_report(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
     job = mirrored(bulkreset, sim, storage, 3)
@@ -131,7 +129,7 @@ def test_missing_bucket_is_refused_before_anything_is_made_and_on_resume_leaves_
     ]
 
 
-def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume(
+def test_failed_upload_of_the_end_is_reported_everywhere_and_fixed_by_resume(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
     job = mirrored(bulkreset, sim, storage, 3)
@@ -161,7 +159,7 @@ def test_end_that_cannot_be_put_is_told_the_same_everywhere_and_mended_by_resume
     assert f"runs/{ran.run_dir.name}/report.csv" in storage.keys("runs/")
 
 
-def test_death_while_the_end_is_put_is_mended_by_resume(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+def test_resume_repairs_a_death_while_the_end_is_uploaded(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     """The end is in the journal by then, and the mirror does not have it."""
     job = mirrored(bulkreset, sim, storage, 3)
     ran = bulkreset("run", job, "--yes")
@@ -179,7 +177,7 @@ def test_death_while_the_end_is_put_is_mended_by_resume(bulkreset: Command, sim:
     assert not read_status(ran.run_dir).resumable
 
 
-def test_mirror_that_is_gone_for_good_is_left(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+def test_missing_mirror_can_be_given_up(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     job = mirrored(bulkreset, sim, storage, 3)
     limited = bulkreset("run", job, "--yes", "--limit", "1")
     at = f"runs/{limited.run_dir.name}/lease.json"
@@ -199,7 +197,7 @@ def test_mirror_that_is_gone_for_good_is_left(bulkreset: Command, sim: Simulator
     assert (again.code, len(sim.calls(SET))) == (0, 3)
 
 
-def test_dry_run_puts_nothing_unless_the_job_asks_for_it(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+def test_dry_run_uploads_nothing_unless_the_job_says_so(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     job = mirrored(bulkreset, sim, storage, 3)
     before = storage.keys()
     storage.configure()
@@ -300,7 +298,7 @@ def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(8))
-def test_killed_at_random_and_gone_on_with_elsewhere_each_time(
+def test_run_killed_at_random_continues_on_another_machine_each_time(
     bulkreset: Command, sim: Simulator, storage: Storage, seed: int
 ) -> None:
     chance = random.Random(seed)

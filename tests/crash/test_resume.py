@@ -1,4 +1,4 @@
-"""What resume refuses, and what it sends."""
+"""Resume: its refusals, and the rows that it sends."""
 
 import csv
 import io
@@ -116,7 +116,7 @@ def refusal(run_dir: Path, sim: Simulator) -> str:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)], ids=["int", "term", "hup"]
 )
-def test_a_signal_finishes_what_is_in_flight_reports_and_says_how_to_resume(
+def test_signal_finishes_calls_in_flight_writes_the_report_and_says_how_to_resume(
     bulkreset: Command, sim: Simulator, number: int, code: int
 ) -> None:
     ran = interrupted(bulkreset, sim, number=number)
@@ -196,7 +196,7 @@ def test_a_closed_terminal_counts_as_a_polite_kill(bulkreset: Command, sim: Simu
     assert_they_agree(ran, sim)
 
 
-def test_a_reader_that_goes_does_not_end_the_run(bulkreset: Command, sim: Simulator) -> None:
+def test_closed_pipe_does_not_end_the_run(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(20))
     run_dir = bulkreset.home / "run"
     with bulkreset.start(*bulkreset.against(source), "--yes", "--rate", "none", "--run-dir", run_dir) as process:
@@ -252,7 +252,7 @@ def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun: P
 
 
 @pytest.mark.parametrize("what", ["nothing", "an empty directory", "a directory without a journal"])
-def test_resume_refuses_what_is_no_run(bulkreset: Command, sim: Simulator, what: str) -> None:
+def test_resume_refuses_other_directories(bulkreset: Command, sim: Simulator, what: str) -> None:
     path = bulkreset.home / "no-run"
     if what != "nothing":
         path.mkdir()
@@ -261,7 +261,7 @@ def test_resume_refuses_what_is_no_run(bulkreset: Command, sim: Simulator, what:
     assert str(path) in refusal(path, sim)
 
 
-def test_journal_that_is_no_database_is_damaged_and_named_among_all_runs(bulkreset: Command) -> None:
+def test_journal_that_is_not_a_database_is_damaged_and_named_among_all_runs(bulkreset: Command) -> None:
     path = bulkreset.home / "runs" / "broken"
     path.mkdir(parents=True)
     (path / "journal.sqlite").write_text("hello " * 1000)
@@ -293,7 +293,9 @@ def test_two_processes_never_hold_one_run(bulkreset: Command, sim: Simulator) ->
     assert_they_agree(first, sim)
 
 
-def test_resume_of_a_finished_run_sends_nothing_and_draws_the_reports_again(bulkreset: Command, sim: Simulator) -> None:
+def test_resume_of_a_finished_run_sends_nothing_and_writes_the_reports_again(
+    bulkreset: Command, sim: Simulator
+) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(5))
     ran = bulkreset.reset(source, "--rate", "none")
     (ran.run_dir / "report.csv").unlink()
@@ -382,7 +384,7 @@ def test_a_dry_run_cannot_be_resumed(bulkreset: Command) -> None:
     assert f"--approved {ran.run_dir}" in again.stderr
 
 
-def test_the_report_of_a_killed_run_tells_what_is_known(bulkreset: Command, sim: Simulator) -> None:
+def test_report_of_a_killed_run_shows_recorded_facts(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(60))
     run_dir = bulkreset.home / "run"
     hold(sim, 10)
@@ -474,7 +476,7 @@ def test_doubt_outlives_a_row_that_failed_and_is_tried_again(bulkreset: Command,
     assert again.of("user.001")["message"].startswith("set by an earlier call")
 
 
-def test_ration_that_was_enough_is_no_limit(bulkreset: Command, sim: Simulator) -> None:
+def test_sufficient_row_limit_is_not_a_limit(bulkreset: Command, sim: Simulator) -> None:
     sim.configure(faults={"users": {"user.003": [{"error": "InternalErrorException"}] * 50}})
     job = write_job(bulkreset.home, sim.url, f'path = "{write_csv(bulkreset.home / "three.csv", people(3))}"', LIMITED)
     ran = bulkreset("run", job, "--yes", "--limit", "3")

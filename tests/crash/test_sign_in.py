@@ -1,4 +1,4 @@
-"""A campaign against another Cognito than the simulator, moto's, killed and resumed: users sign in with what was generated."""
+"""A campaign against moto's Cognito, killed and resumed: users sign in with their generated passwords."""
 
 import contextlib
 import sqlite3
@@ -49,7 +49,7 @@ def journalled(run_dir: Path, status: str) -> int:
 @pytest.mark.parametrize(
     "rows", [24, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(600)])], ids=["short", "long"]
 )
-def test_users_sign_in_with_what_was_generated_after_a_kill_in_the_middle(
+def test_users_sign_in_with_generated_passwords_after_a_kill_in_the_middle(
     bulkreset: Command, stored: Storage, rows: int
 ) -> None:
     client = cognito(stored.url)

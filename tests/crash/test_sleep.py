@@ -1,4 +1,4 @@
-"""A process that sleeps while another one takes its run over: it sends nothing when it wakes."""
+"""A process that sleeps while another one takes over its run sends nothing when it wakes."""
 
 import contextlib
 import json
@@ -136,7 +136,7 @@ RATE = 30
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("transport", ["boto3", "crt"])
-def test_run_that_was_stopped_keeps_to_its_rate_when_it_goes_on(
+def test_resumed_run_keeps_its_rate(
     bulkreset: Command, sim: Simulator, transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Calls that had their slots when the process was stopped take new ones. Some connections break, too."""

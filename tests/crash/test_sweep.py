@@ -1,4 +1,4 @@
-"""A check of the directory that is broken off goes on from its page, in a dry run as in a real one."""
+"""An interrupted check of the directory continues from its page, in a dry run and in a real one."""
 
 import os
 import signal
@@ -49,7 +49,9 @@ def ended_after(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], 
         pytest.param(signal.SIGINT, "--yes", marks=pytest.mark.soak),
     ],
 )
-def test_sweep_goes_on_from_its_page(number: int, mode: str, input_: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_sweep_continues_from_its_page(
+    number: int, mode: str, input_: Path, bulkreset: Command, sim: Simulator
+) -> None:
     args = (*bulkreset.checked(input_), *FAST, mode)
     broken = ended_after(bulkreset, sim, args, 12, number)
     assert broken.code == (-9 if number == signal.SIGKILL else 130)
@@ -66,7 +68,7 @@ def test_sweep_goes_on_from_its_page(number: int, mode: str, input_: Path, bulkr
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.soak), signal.SIGKILL])
-def test_look_ups_go_on_with_whom_nobody_asked_for_yet(
+def test_look_ups_continue_with_names_that_were_not_looked_up(
     number: int, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     names = 250
@@ -101,9 +103,7 @@ def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulk
 
 
 @pytest.mark.soak
-def test_dry_run_that_was_resumed_says_what_one_that_was_not_says(
-    input_: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_resumed_dry_run_has_the_same_output_as_another(input_: Path, bulkreset: Command, sim: Simulator) -> None:
     broken = ended_after(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--dry-run"), 10, signal.SIGINT)
     again = resumed(bulkreset, broken)
     whole = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")

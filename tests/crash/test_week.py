@@ -1,4 +1,4 @@
-"""A week of nights from S3 with a mirror: a crash, expired credentials, half a quota, nothing new, a changed file."""
+"""A week of scheduled runs from S3 with a mirror: a crash, expired credentials, half a quota, a changed file."""
 
 import contextlib
 import json
@@ -68,7 +68,7 @@ def assert_it_is_told(bulkreset: Command, storage: Storage, twice: set[str]) -> 
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-def test_week_of_nights(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
+def test_week_of_scheduled_runs(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
     week = Week(bulkreset, sim, storage)
     sim.configure(latency=0.03)
 

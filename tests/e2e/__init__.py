@@ -1,1 +1,1 @@
-"""The real command line, run in a process of its own against the simulator over real sockets."""
+"""The real command line, in its own process, against the simulator over real sockets."""

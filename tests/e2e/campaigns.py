@@ -1,4 +1,4 @@
-"""Jobs that generate passwords, the keys that decrypt them, and where a generated password could be."""
+"""Jobs that generate passwords, the keys that decrypt them, and all files that could contain one."""
 
 import csv
 import io

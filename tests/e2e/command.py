@@ -1,4 +1,4 @@
-"""How a test runs the command line, and reads everything that a run leaves behind."""
+"""Run the command line in a test, and read all its files and output."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tests.e2e.warm import FIRST, Warm, can_warm
+from tests.e2e.preloaded_command import FIRST, Warm, can_warm
 from tests.sim import Call, Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 

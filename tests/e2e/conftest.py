@@ -8,8 +8,8 @@ import pytest
 
 from tests.bucket import Storage
 from tests.e2e.command import LAX, POOL, Command
-from tests.e2e.front import Front, certify
 from tests.e2e.program import Program, environment, without_aws
+from tests.e2e.tls_front import Front, certify
 from tests.sim import Simulator
 from tests.waiting import let_questions_end
 

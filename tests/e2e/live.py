@@ -1,4 +1,4 @@
-"""What the journal of a live run has committed by now."""
+"""The commits in the journal of a live run."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""A pool of users of every kind, an input that names them in every way, and what becomes of each row."""
+"""A pool with users of every kind, an input with all their names, and the expected result of each row."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How a test runs a job through the Python interface, in its own process: a rule costs a tenth of a command's start."""
+"""Run a job through the Python interface in the test's process, at a tenth of the cost of a command."""
 
 import os
 from collections.abc import Callable, Mapping

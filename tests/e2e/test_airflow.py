@@ -1,4 +1,4 @@
-"""jobs/airflow_dag.py, read with a stand-in for Airflow: how its tasks hang together, and what their bodies do."""
+"""jobs/airflow_dag.py with a substitute for Airflow: the order of its tasks, and their work."""
 
 import gc
 import runpy
@@ -96,7 +96,7 @@ def test_dry_run_approval_run(dag: dict[str, Any], sim: Simulator) -> None:
     assert len(sim.calls(SET)) == 30
 
 
-def test_what_stopped_is_resumed_and_what_is_wrong_is_not_tried_again(dag: dict[str, Any], sim: Simulator) -> None:
+def test_stopped_runs_are_resumed_and_wrong_ones_not_repeated(dag: dict[str, Any], sim: Simulator) -> None:
     from bulkreset import errors  # noqa: PLC0415  (as the DAG has it)
 
     text = dag["job"].read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What was reviewed in a dry run is run without a question, and nothing else is."""
+"""An approved run sends exactly the reviewed dry run, without a question."""
 
 import hashlib
 import os
@@ -66,7 +66,7 @@ def assert_refused(ran: Ran, sim: Simulator, *words: str) -> None:
     assert [path for path in ran.run_dir.parent.iterdir() if path.name.startswith(f".{ran.run_dir.name}")] == []
 
 
-def test_approved_run_sends_what_was_reviewed_and_asks_nobody(
+def test_approved_run_sends_the_reviewed_rows_without_a_question(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     """A refused one changes nothing of what was reviewed: it can be approved all the same."""
@@ -88,7 +88,7 @@ def test_approved_run_sends_what_was_reviewed_and_asks_nobody(
     assert "approved" not in reviewed.summary
 
 
-def test_not_more_rows_are_sent_than_the_dry_run_said(input_: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_no_more_rows_are_sent_than_in_the_dry_run(input_: Path, bulkreset: Command, sim: Simulator) -> None:
     reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--limit", "2").run_dir
     assert_refused(approved(bulkreset, input_, reviewed), sim, "limit was 2 and is not set this time")
 
@@ -107,7 +107,7 @@ def test_approved_limit_bounds_the_whole_run(input_: Path, bulkreset: Command, s
     assert len(sim.calls(SET)) == 2
 
 
-def test_everything_that_is_not_what_was_approved_is_named(
+def test_every_difference_to_the_approved_run_is_named(
     input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
 ) -> None:
     write(input_.parent, "ann", "bob", "cat", "dan")
@@ -182,7 +182,7 @@ def test_approved_run_that_is_killed_in_its_plan_still_compares(
         assert sim.calls(SET) == []
 
 
-def test_dry_run_that_a_guard_stopped_is_gone_on_with_where_the_guard_allows(
+def test_dry_run_stopped_by_a_guard_continues_if_the_guard_allows(
     input_: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     ran = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--max-rows", "1")

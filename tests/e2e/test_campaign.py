@@ -1,4 +1,4 @@
-"""Campaigns: passwords generated just before they are sent, kept by nobody or encrypted to recipients, and the same that the service holds."""
+"""Campaigns: passwords generated just before sending, discarded or encrypted, and equal to the service's."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ from tests.e2e.campaigns import (
     write_names,
 )
 from tests.e2e.command import LAX, POOL, SET, WITHOUT_PAGE, Command, Ran, assert_they_agree, finish, people, write_csv
-from tests.lanes.places import ALL, settle_in
+from tests.lanes.lane_targets import ALL, settle_in
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -108,7 +108,7 @@ def test_scramble_sets_every_user_to_another_password_signs_them_out_and_keeps_n
     assert not (run_dir / "passwords").exists()
 
 
-def test_what_is_decrypted_is_what_the_service_holds(bulkreset: Command, sim: Simulator) -> None:
+def test_decrypted_passwords_agree_with_the_service(bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, names(60), STRICT | {"TemporaryPasswordValidityDays": 3})
     key, spare = make_key(bulkreset.home), make_key(bulkreset.home, "spare.txt")
     job = write_campaign(bulkreset, write_names(bulkreset.home, [*names(60), "gone"]), key, spare, more=FAST, plan="")
@@ -130,7 +130,7 @@ def test_what_is_decrypted_is_what_the_service_holds(bulkreset: Command, sim: Si
         assert holders(places, list(Canary(password).spellings)) == set()
 
 
-def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, sim: Simulator) -> None:
+def test_limit_of_rows_is_sent_and_resume_continues(bulkreset: Command, sim: Simulator) -> None:
     key = make_key(bulkreset.home)
     job = write_campaign(bulkreset, write_names(bulkreset.home, names(50)), key, more=FAST)
     ran = bulkreset("run", job, "--yes", "--limit", "20")
@@ -147,7 +147,7 @@ def test_so_many_rows_are_sent_at_a_time_and_resume_goes_on(bulkreset: Command, 
     assert_they_agree(last, sim)
 
 
-def test_several_lanes_share_the_ration(bulkreset: Command, sim: Simulator) -> None:
+def test_several_lanes_share_the_row_limit(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     key = make_key(bulkreset.home)
     lines = [(name, place.pool) for name in names(9) for place in ALL]
@@ -165,7 +165,7 @@ def test_several_lanes_share_the_ration(bulkreset: Command, sim: Simulator) -> N
     assert len(found) == 15
 
 
-def test_row_of_a_scramble_that_asks_for_a_temporary_password_is_rejected(bulkreset: Command, sim: Simulator) -> None:
+def test_row_of_a_scramble_with_a_temporary_password_is_rejected(bulkreset: Command, sim: Simulator) -> None:
     rows = [("ann", ""), ("bob", "false"), ("cid", "true")]
     input_ = write_csv(bulkreset.home / "in.csv", rows, ("username", "permanent"))
     ran = bulkreset("run", write_campaign(bulkreset, input_, permanent=True, more=FAST), "--yes")
@@ -249,7 +249,7 @@ def test_row_in_doubt_gets_another_password_when_it_is_resumed_and_that_is_the_p
     assert_they_agree(last, sim)
 
 
-def test_passwords_of_a_run_that_goes_on_can_be_opened(bulkreset: Command, sim: Simulator) -> None:
+def test_passwords_of_a_run_that_continues_can_be_opened(bulkreset: Command, sim: Simulator) -> None:
     sim.configure(faults={"every": {"operation": SET, "from_call": 13, "hold": True}})
     key = make_key(bulkreset.home)
     job = write_campaign(bulkreset, write_names(bulkreset.home, names(40)), key, more=FAST)
@@ -286,7 +286,7 @@ def test_users_who_could_not_come_back_are_set_all_the_same_if_the_job_accepts_i
     assert set(ran.column("message")) == {""}
 
 
-def test_ration_holds_where_the_input_has_the_passwords(bulkreset: Command, sim: Simulator) -> None:
+def test_row_limit_applies_if_the_input_has_the_passwords(bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(40)), "--limit", "15", "--rate", "none")
     assert (ran.code, held(sim)) == (5, dict(people(15)))
 
@@ -325,7 +325,7 @@ def test_wrong_recipient_is_refused_before_anything_and_a_private_key_not_shown(
     assert_not_begun(bulkreset, sim, ran.run_dir)
 
 
-def test_folder_elsewhere_belongs_to_its_run_whatever_that_is_called_by_now(bulkreset: Command, sim: Simulator) -> None:
+def test_folder_elsewhere_belongs_to_its_run_after_a_rename(bulkreset: Command, sim: Simulator) -> None:
     key, input_ = make_key(bulkreset.home), write_names(bulkreset.home, names(9))
     job = write_campaign(bulkreset, input_, key, folder='folder = "safe"', more=FAST)
     ran = bulkreset("run", job, "--yes", "--limit", "3", "--run-dir", bulkreset.home / "one" / "same")
@@ -342,7 +342,7 @@ def test_folder_elsewhere_belongs_to_its_run_whatever_that_is_called_by_now(bulk
     assert len(held(sim)) == 9
 
 
-def test_encryption_is_needed_only_where_there_are_recipients(bulkreset: Command, sim: Simulator) -> None:
+def test_encryption_needs_recipients(bulkreset: Command, sim: Simulator) -> None:
     key = make_key(bulkreset.home)
     without = "import sys; sys.modules['pyrage'] = None"
     plain = bulkreset.against(write_csv(bulkreset.home / "in.csv", people(2)))
@@ -373,7 +373,7 @@ SHORT = {("refused", "encrypted"), ("broken", "scramble"), ("fatal", "scramble")
         for shape in ("scramble", "encrypted")
     ],
 )
-def test_made_password_shows_nowhere_whatever_the_service_repeats(
+def test_generated_password_appears_nowhere_even_if_the_service_repeats_it(
     bulkreset: Command, sim: Simulator, what: str, shape: str
 ) -> None:
     faults, code = FAULTS[what]
@@ -414,7 +414,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Ended
     return Ended(bulkreset, ran.run_dir, key, held(running))
 
 
-def test_file_of_passwords_is_readable_to_its_owner_alone_and_has_exact_names(ended: Ended, tmp_path: Path) -> None:
+def test_password_file_is_readable_by_its_owner_only_and_has_exact_names(ended: Ended, tmp_path: Path) -> None:
     out = tmp_path / "passwords.csv"
     told = run_passwords(ended.bulkreset, ended.run_dir, ended.key, "-o", out)
     assert (told.code, told.stdout) == (0, f"6 passwords: {out}\n")
@@ -434,7 +434,7 @@ def test_passwords_command_with_the_wrong_key_writes_nothing(ended: Ended, tmp_p
     assert list(tmp_path.iterdir()) == [other.path]
 
 
-def test_passwords_command_says_what_is_wrong(ended: Ended, tmp_path: Path) -> None:
+def test_passwords_command_names_the_fault(ended: Ended, tmp_path: Path) -> None:
     key, there = ended.key.path, tmp_path / "there.csv"
     there.write_text("mine")
     damaged = tmp_path / "damaged"
@@ -498,7 +498,7 @@ def test_passwords_command_that_is_ended_leaves_no_password_behind(ended: Ended,
 
 
 @pytest.mark.linux("/dev/full, a disk that is always full")
-def test_passwords_that_cannot_be_written_are_no_success(ended: Ended) -> None:
+def test_unwritable_passwords_are_a_failure(ended: Ended) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         asked = ("passwords", ended.run_dir, "--identity", ended.key.path)
         with ended.bulkreset.start(*asked, out=full.fileno()) as process:

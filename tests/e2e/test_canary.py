@@ -1,4 +1,4 @@
-"""No secret in what was added around a run: redrawn reports, mirror, state, archive, messages, metrics, the interface, crashes."""
+"""No secret appears in reports, mirror, state, archive, messages, metrics, the Python interface or crashes."""
 
 import json
 import logging
@@ -91,7 +91,7 @@ def told(ran: Ran) -> bytes:
     return (ran.stdout + ran.stderr).encode()
 
 
-def test_nothing_around_a_night_has_a_secret(
+def test_no_file_of_a_scheduled_run_has_a_secret(
     tmp_path: Path, secrets: Secrets, bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
     """Mirror, state, archive, hook, textfile, EMF; then every form of the report, status, verify and a resume."""
@@ -177,7 +177,7 @@ ALSO = [pytest.mark.fresh, pytest.mark.soak]
         pytest.param("os.kill(os.getpid(), signal.SIGQUIT)", -signal.SIGQUIT, id="quit", marks=ALSO),
     ],
 )
-def test_crash_with_a_password_in_its_frames_tells_places_alone(
+def test_crash_with_a_password_in_its_frames_reports_only_places(
     how: str, code: int, tmp_path: Path, secrets: Secrets, bulkreset: Command, sim: Simulator
 ) -> None:
     # rich's tracebacks show local variables wherever somebody has installed them; faulthandler tells of a crash in C.
@@ -292,9 +292,7 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
 
 @pytest.mark.fresh
 @pytest.mark.soak
-def test_whatever_is_made_is_its_owner_s_alone_from_the_first_moment(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_every_file_is_private_from_its_creation(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     """Under a umask that forbids nothing; only what monitoring reads as another user is readable to it."""
     (tmp_path / "in").mkdir()
     source = write_csv(tmp_path / "in" / "mon.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(40)])

@@ -1,4 +1,4 @@
-"""On a terminal a real run is shown and asked about before anything is sent."""
+"""On a terminal a real run is shown and confirmed before anything is sent."""
 
 import json
 import os
@@ -100,9 +100,7 @@ def test_anything_but_yes_sends_nothing(tmp_path: Path, bulkreset: Command, sim:
     assert ran.summary["counts"] == {"unprocessed": 3}
 
 
-def test_what_was_typed_before_the_question_confirms_nothing(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_earlier_keystrokes_confirm_nothing(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     args = bulkreset.against(write_csv(tmp_path / "in.csv", people(3)))
     with at_a_terminal(bulkreset, args) as person:
         person.type("y\n")
@@ -140,7 +138,7 @@ def test_input_that_was_run_before_is_not_run_again_by_accident(
     assert bulkreset(*args, "--yes", "--again", "--run-dir", runs / "again").code == 0
 
 
-def test_question_is_an_event_where_events_are_all_there_is(tmp_path: Path, bulkreset: Command) -> None:
+def test_question_is_an_event_if_only_events_are_printed(tmp_path: Path, bulkreset: Command) -> None:
     args = (*bulkreset.against(write_csv(tmp_path / "in.csv", people(3))), "--log-format", "json")
     with at_a_terminal(bulkreset, args) as person:
         question = json.loads(person.read_line_with(PROMPT))
@@ -174,9 +172,7 @@ def test_input_that_changes_at_the_prompt_is_not_sent(tmp_path: Path, bulkreset:
     assert ran.column("status") == ["unprocessed"] * 3
 
 
-def test_preflight_says_what_is_about_to_happen_and_yes_makes_it_happen(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_preflight_shows_the_plan_and_yes_runs_it(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     rows = [(*row, cell) for row, cell in zip(people(5), ["true", "true", "", "", ""], strict=True)]
     input_ = write_csv(tmp_path / "in.csv", [*rows, ("no.password", "", "")], ("username", "password", "permanent"))
     with at_a_terminal(bulkreset, bulkreset.against(input_)) as person:
@@ -213,7 +209,7 @@ def test_pools_name_confirms_many_permanent_passwords(tmp_path: Path, bulkreset:
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 101})
 
 
-def test_preflight_goes_on_without_the_account_where_it_cannot_be_asked(
+def test_preflight_continues_without_the_account_if_sts_fails(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), env={"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})

@@ -1,4 +1,4 @@
-"""A run that is steered while it works: paused, slowed down, limited and stopped, here and on a cluster."""
+"""Control of a sending run: pause, rate, limit and stop, in one process and on a cluster."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A run looks its users up before it sends anything, for nothing, and says of each row what the pool would."""
+"""A run looks its users up before it sends anything, free of charge, and agrees with the pool about each row."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def assert_free(sim: Simulator) -> None:
 @pytest.mark.parametrize(
     "users", [pytest.param(SWEPT, id="sweep"), pytest.param(LOOKED_UP, id="look-ups", marks=pytest.mark.soak)]
 )
-def test_dry_run_says_of_every_row_what_its_user_is_and_changes_nothing(
+def test_dry_run_shows_the_user_of_every_row_and_changes_nothing(
     tmp_path: Path, bulkreset: Command, sim: Simulator, users: int
 ) -> None:
     populate(sim, estimated_users=users)
@@ -99,7 +99,7 @@ KINDS = {
     "kind",
     [kind if kind == "folded aliases" else pytest.param(kind, marks=pytest.mark.soak) for kind in KINDS],
 )
-def test_real_run_meets_what_the_dry_run_said_whichever_way_that_found_it_out(
+def test_real_run_agrees_with_the_dry_run_for_either_kind_of_check(
     kind: str, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     has = KINDS[kind]
@@ -131,7 +131,7 @@ def test_names_of_one_user_are_duplicates(tmp_path: Path, bulkreset: Command, si
     assert ran.report[0]["message"] == "row 6 names the same user"
 
 
-def test_first_of_a_users_names_is_kept_where_the_job_says_so_in_any_case_that_the_pool_takes(
+def test_first_name_of_a_user_is_kept_if_the_job_says_so_in_any_case_that_the_pool_accepts(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim, case_sensitive=False)
@@ -144,7 +144,7 @@ def test_first_of_a_users_names_is_kept_where_the_job_says_so_in_any_case_that_t
     assert sim.passwords(POOL)["ann"] == PASSWORD
 
 
-def test_protected_users_by_whatever_name_and_whom_the_job_skips_are_left_alone(
+def test_users_protected_under_any_name_or_skipped_by_the_job_are_skipped(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim, groups={"admins": ["bob"]})
@@ -159,7 +159,7 @@ def test_protected_users_by_whatever_name_and_whom_the_job_skips_are_left_alone(
     assert before[3:] == ["FORCE_CHANGE_PASSWORD", "EXTERNAL_PROVIDER", "CONFIRMED", "UNCONFIRMED"]
 
 
-def test_run_sends_only_to_whom_it_found(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_run_sends_only_to_users_that_it_found(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim, estimated_users=LOOKED_UP)
     ran = real(bulkreset, naming(tmp_path, *ROWS))
     assert ran.code == 1
@@ -173,7 +173,7 @@ def test_run_sends_only_to_whom_it_found(tmp_path: Path, bulkreset: Command, sim
     assert sim.stats().operations.keys() <= FREE | {SET}
 
 
-def test_run_that_finds_nobody_sends_nothing(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_run_that_finds_no_user_sends_nothing(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
     ran = real(bulkreset, naming(tmp_path, "nobody", "nobody.else"))
     assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 2})
@@ -194,7 +194,7 @@ def test_each_of_several_pools_is_searched_for_its_own_rows(tmp_path: Path, bulk
     assert found[3:] == ["ready", "ready", "passwordless"]
 
 
-def test_check_can_be_left_out_by_the_job_and_asked_for_by_an_option(
+def test_check_can_be_disabled_by_the_job_and_enabled_by_an_option(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim)
@@ -209,7 +209,7 @@ def test_check_can_be_left_out_by_the_job_and_asked_for_by_an_option(
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_hundred_thousand_users_are_what_the_dry_run_said(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_hundred_thousand_users_agree_with_the_dry_run(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     sim.configure(keep_calls=False)
     share = 12_500
     apart = [user(f"fed{number:05d}", "EXTERNAL_PROVIDER") for number in range(share)]

@@ -1,4 +1,4 @@
-"""A dry run says what the run will do, and does nothing."""
+"""A dry run shows the effect of the run, and changes nothing."""
 
 import csv
 from pathlib import Path
@@ -38,7 +38,7 @@ def _rejected(ran: Ran) -> list[dict[str, str]]:
     return [row for row in ran.report if row["status"] == "rejected"]
 
 
-def test_each_row_has_the_verdict_that_the_sample_expects_for_free_and_the_real_run_sends_the_rest(
+def test_each_row_of_the_sample_has_the_expected_status_and_the_real_run_sends_the_others(
     bad: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     dry = bulkreset("run", bad, "--dry-run", "--sign-out")
@@ -101,7 +101,7 @@ def test_pool_whose_policy_may_not_be_read_fails_rows_with_its_own_words(
 @pytest.mark.parametrize(
     "error", ["TooManyRequestsException", pytest.param("InternalErrorException", marks=pytest.mark.soak)]
 )
-def test_pool_that_cannot_be_described_just_now_stops_the_plan_and_nobody_is_set_unseen(
+def test_temporarily_undescribed_pool_stops_the_plan_and_no_user_is_set_unchecked(
     tmp_path: Path, bulkreset: Command, sim: Simulator, error: str
 ) -> None:
     sim.add_pool(POOL, [{"username": "ann"}, {"username": "dis", "enabled": False}], policy=LAX)

@@ -1,4 +1,4 @@
-"""The embedded Cognito: nothing outside it is needed, and nothing outside it is touched."""
+"""The embedded Cognito: it needs nothing from outside and changes nothing there."""
 
 import re
 import shutil
@@ -59,7 +59,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
     assert sim.stats().total == 0
 
 
-def test_demo_is_the_sample_job_emulated_and_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_is_the_emulated_sample_job_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Job, RunOptions]] = []
     monkeypatch.setattr("bulkreset.cli.run._execute", lambda sample, _, mode, **__: asked.append((sample, mode)))
     assert CliRunner().invoke(app, ["demo"]).exit_code == 0

@@ -1,4 +1,4 @@
-"""An encrypted input through a whole run: set as it says, opened in memory alone, refused before anything is sent."""
+"""An encrypted input in a whole run: exact passwords, decryption in memory only, early refusals."""
 
 import os
 import signal
@@ -130,7 +130,7 @@ def test_run_of_an_encrypted_input_is_resumed(
         ("not encrypted", "is not an age file"),
     ],
 )
-def test_what_does_not_open_is_refused_before_anything_is_sent(
+def test_unreadable_input_is_refused_before_anything_is_sent(
     tmp_path: Path, key: Path, harm: str, said: str, program: Program, sim: Simulator
 ) -> None:
     secret = "Hush-7f3a9c.Garden"
@@ -155,7 +155,7 @@ def test_what_does_not_open_is_refused_before_anything_is_sent(
     assert not ran.run_dir.exists()
 
 
-def test_run_of_what_was_approved_needs_no_key_at_the_same_place(
+def test_approved_run_needs_no_key_in_the_same_place(
     tmp_path: Path, key: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     rows = people(3)

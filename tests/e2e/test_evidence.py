@@ -98,7 +98,7 @@ def assert_set_is_what_was_set(ran: Ran, sim: Simulator) -> None:
     assert applied <= {row["username"] for row in ran.report if row["status"] == "set" or row["in_doubt"] == "true"}
 
 
-def test_what_is_told_of_lost_answers_is_what_was_true(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_reports_of_lost_answers_are_true(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     rows = [(case.name, f"Quiet-Garden.{number}") for number, case in enumerate(CASES)]
     seed(sim, [], history=3)
     users = [

@@ -1,4 +1,4 @@
-"""An answer after which no call can succeed stops the run at once, told in one sentence."""
+"""An answer after which no call can succeed stops the run at once, with one sentence."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_fatal_code_stops_the_run_before_another_call_is_made(
     assert f"bulkreset resume {ran.run_dir}" in ran.stderr
 
 
-def test_fatal_code_in_the_middle_keeps_what_was_set(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_fatal_code_in_the_middle_keeps_set_rows(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     rule = {"error": "AccessDeniedException", "operation": SET, "from_call": 11}
     sim.configure(faults={"every": rule})
     rows = people(60)
@@ -70,7 +70,7 @@ def test_rows_in_doubt_that_are_given_back_keep_why(tmp_path: Path, bulkreset: C
     assert again.summary["codes"] == {"AccessDeniedException": 1, "ConnectionClosedError": 11}
 
 
-def test_pool_in_another_region_is_named_as_such(tmp_path: Path, bulkreset: Command) -> None:
+def test_pool_in_another_region_is_named(tmp_path: Path, bulkreset: Command) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(2))
     for flags in (["--yes"], ["--dry-run"], ["--emulate"]):
         ran = bulkreset(*bulkreset.against(input_), "--region", "eu-west-1", *flags)

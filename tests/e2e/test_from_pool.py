@@ -1,4 +1,4 @@
-"""The pool as the input: whom the selection takes is listed, checked and set; nothing else is asked for."""
+"""The pool as the input: selected users are listed, checked and set, and no other call is made."""
 
 import signal
 from collections.abc import Sequence
@@ -154,9 +154,7 @@ def test_run_that_ended_while_it_listed_continues_the_list(
     assert_they_agree(ran, sim)
 
 
-def test_run_of_what_was_approved_sends_to_those_users_alone(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_approved_run_sends_only_to_the_approved_users(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, ["ann", "bob"], LAX)
     job = campaign(tmp_path, sim, "select.created_before = 2200-01-01T00:00:00+02:00")
     reviewed = bulkreset("run", job, "--dry-run")
@@ -193,9 +191,7 @@ def test_pool_that_may_not_be_listed_is_refused(tmp_path: Path, bulkreset: Comma
         ('path = "users.csv"', "input has a path, and from_pool"),
     ],
 )
-def test_what_chooses_nobody_is_refused(
-    tmp_path: Path, select: str, said: str, program: Program, sim: Simulator
-) -> None:
+def test_empty_selection_is_refused(tmp_path: Path, select: str, said: str, program: Program, sim: Simulator) -> None:
     sim.add_pool(POOL, PEOPLE, LAX)
     ran = program.apply(campaign(tmp_path, sim, select))
     assert ran.code == 2
@@ -204,7 +200,7 @@ def test_what_chooses_nobody_is_refused(
     assert sim.calls(SET) == []
 
 
-def test_emulator_has_nobody_to_list(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_emulator_has_no_users_to_list(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset("run", campaign(tmp_path, sim), "--emulate")
     assert ran.code == 2
     assert "nobody to list" in ran.complaints[0]

@@ -1,4 +1,4 @@
-"""Text that means to be more than text: orders to terminals, turned directions, formulas; shown wherever it stands."""
+"""Hostile text: terminal sequences, changed text direction, formulas. All output shows it as text."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def at_terminal(bulkreset: Command, args: Sequence[Argument]) -> tuple[int, str]
     return process.wait(60), _OURS.sub("", shown.decode())
 
 
-def test_nothing_steers_a_terminal_or_a_spreadsheet(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_text_does_not_control_a_terminal_or_a_spreadsheet(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     name = f"Kunden {ORDER} {TURNED} :warning: [red]"
     sim.add_pool(POOL, policy=LAX, auto_users=True, name=name)
     answer = {"error": f"Odd{ORDER}Exception", "message": f"=cmd {ORDER} {TURNED}", "status": 400}

@@ -1,4 +1,4 @@
-"""`bulkreset init` asks a person, and takes flags where there is none."""
+"""`bulkreset init` asks questions on a terminal, and uses flags without one."""
 
 import os
 import pty
@@ -12,7 +12,7 @@ from tests.sim import Simulator
 POOL = "eu-west-1_Example01"
 
 
-def test_person_is_asked_until_it_is_a_job(tmp_path: Path, bulkreset: Command) -> None:
+def test_questions_are_repeated_until_the_job_is_valid(tmp_path: Path, bulkreset: Command) -> None:
     outside, inside = pty.openpty()
     os.write(outside, f"sometimes\nscramble\n\n\nnot a pool\n{POOL}\n\n\n7\n".encode())
     with bulkreset.start("init", terminal=inside) as process:

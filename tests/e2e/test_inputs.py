@@ -1,4 +1,4 @@
-"""Every value of every input format arrives at the service as it was written."""
+"""Every value of every input format arrives at the service unchanged."""
 
 import csv
 import gzip
@@ -19,9 +19,7 @@ def _as_written(name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("file", ["users.parquet", "tricky.csv"])
-def test_run_sets_every_user_of_the_sample_to_exactly_what_it_says(
-    file: str, bulkreset: Command, sim: Simulator
-) -> None:
+def test_run_sets_every_user_of_the_sample_to_its_exact_password(file: str, bulkreset: Command, sim: Simulator) -> None:
     """The other sample of each kind has the same rows: tests/input/test_reader.py."""
     wanted = _as_written(file.partition(".")[0])
     seed(sim, wanted)
@@ -61,7 +59,7 @@ def test_job_file_names_columns_delimiter_and_encoding_of_a_gzipped_file(
     assert ran.column("username") == ["jos\u00e9", "zo\u00eb"]
 
 
-def test_parquet_under_another_name_is_read_where_the_job_names_its_format(
+def test_parquet_under_another_name_is_read_if_the_job_gives_its_format(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     rows = people(3)

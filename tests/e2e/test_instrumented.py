@@ -1,4 +1,4 @@
-"""A process that is made to tell by switches around it: of libraries, of Python, of the system; none of them tells a password."""
+"""A process with debug switches of libraries, Python and the system: none of them shows a password."""
 
 import textwrap
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_debugging_of_libraries_shows_no_request(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("callback", ["_begun", "_more", "_over"])
-def test_callback_of_the_runtime_that_fails_tells_its_place_alone(
+def test_failing_callback_of_the_runtime_reports_only_its_place(
     callback: str, instrumented: Instrumented, sim: Simulator
 ) -> None:
     """It is called from C, which tells what it raises to Python's hooks; and an answer may repeat the password."""

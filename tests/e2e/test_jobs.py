@@ -53,7 +53,7 @@ def test_forced_reset_leaves_most_of_the_quota_to_the_users() -> None:
     assert SIGN_OUT in job.steps
 
 
-def test_scramble_signs_out_and_strands_nobody() -> None:
+def test_scramble_signs_out_and_locks_no_user_out() -> None:
     job = load(ROOT / "jobs" / "scramble.toml", {})
     assert job.scrambles
     assert SIGN_OUT in job.steps

@@ -1,4 +1,4 @@
-"""What the whole command asks of AWS, against the API's own model: no field may have another name."""
+"""All requests to AWS, compared with the API's own model: no unknown field."""
 
 import pytest
 

@@ -77,12 +77,12 @@ USAGE = [
 
 
 @pytest.mark.parametrize(("args", "said"), USAGE)
-def test_wrong_value_of_a_flag_is_told_by_what_it_takes(args: list[str], said: str) -> None:
+def test_wrong_value_of_a_flag_is_reported_with_the_allowed_values(args: list[str], said: str) -> None:
     ran = CliRunner().invoke(app, args)
     assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (2, f"Error: {said}")
 
 
-def test_wrong_variable_is_told_by_its_flag() -> None:
+def test_wrong_variable_is_reported_with_its_flag() -> None:
     ran = CliRunner().invoke(app, ["run"], env={"BULKRESET_WORKERS": "many"})
     assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (2, "Error: --workers must be a whole number.")
 
@@ -95,7 +95,7 @@ def test_wrong_variable_is_told_by_its_flag() -> None:
         (("-o", "none/again.csv"), "The directory none does not exist."),
     ],
 )
-def test_wrong_request_for_a_report_is_told(args: tuple[str, ...], said: str, bulkreset: Command) -> None:
+def test_wrong_request_for_a_report_is_reported(args: tuple[str, ...], said: str, bulkreset: Command) -> None:
     first = bulkreset.reset(write_csv(bulkreset.home / "in.csv", people(1)))
     with bulkreset.start("report", first.run_dir, *args) as process:
         ran = finish(process, first.run_dir)

@@ -1,4 +1,4 @@
-"""The Python interface: what a program gets that plans, applies, stops and resumes without a command line."""
+"""The Python interface, for a program that plans, applies, stops and resumes without a command line."""
 
 import multiprocessing
 import subprocess
@@ -9,15 +9,15 @@ import pytest
 
 from bulkreset import apply, load
 from bulkreset.errors import Refused
+from tests.e2e.api_program import NAMES, PASSWORD
 from tests.e2e.command import LAX, POOL, ROOT, SET, Command
-from tests.e2e.orchestrating import NAMES, PASSWORD
 from tests.sim import Simulator
 
 
 def test_program_plans_applies_stops_and_resumes_in_silence(bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, NAMES, LAX)
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.orchestrating", str(bulkreset.home), sim.url],
+        [sys.executable, "-m", "tests.e2e.api_program", str(bulkreset.home), sim.url],
         cwd=ROOT,
         env=bulkreset.environment,
         capture_output=True,

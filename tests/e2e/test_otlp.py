@@ -1,4 +1,4 @@
-"""A run that sends traces and metrics to a collector: they arrive, tell nobody's name, and can be lost without harm."""
+"""A run that sends traces and metrics to a collector: they arrive, name no user, and may be lost."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The page of a run through the command line: it tells what report and summary tell, and is drawn however the run ends."""
+"""The page of a run: it agrees with report and summary, and is written after every kind of end."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from tests.report.pages import parsed, text_of
 from tests.sim import Simulator
 
 
-def test_page_agrees_with_the_report_and_is_drawn_when_a_run_stops(
+def test_page_agrees_with_the_report_and_is_written_when_a_run_stops(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.configure(faults={"users": {"user.002": [{"error": "UserNotFoundException"}]}})
@@ -40,7 +40,7 @@ def slowest(text: str) -> str:
     return text.partition("Slowest rows")[2].partition("Account Regions")[0]
 
 
-def test_page_is_not_drawn_where_the_job_says_so(tmp_path: Path, bulkreset: Command) -> None:
+def test_page_is_not_written_if_the_job_says_so(tmp_path: Path, bulkreset: Command) -> None:
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--dry-run")
     assert ran.code == 0
     assert not (ran.run_dir / "report.html").exists()

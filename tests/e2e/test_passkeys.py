@@ -28,9 +28,7 @@ def preflight(run_dir: Path) -> dict[str, str]:
         return dict(journal.state.preflight)
 
 
-def test_users_with_passkeys_are_counted_where_the_job_asks_for_it(
-    tmp_path: Path, program: Program, sim: Simulator
-) -> None:
+def test_users_with_passkeys_are_counted_if_the_job_says_so(tmp_path: Path, program: Program, sim: Simulator) -> None:
     fill(sim)
     tables = program.tables(write_csv(tmp_path / "in.csv", people(4)))
     assert "Passkeys" not in preflight(program.plan(tables).run_dir)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its files, their form, and that they say what the service saw."""
+"""The files of a run, their format, and their agreement with the service."""
 
 import json
 import stat
@@ -138,7 +138,7 @@ def test_log_is_json_lines_that_all_carry_the_run_s_id(mixed: Mixed) -> None:
     assert {event["row"] for event in ran.log if event["event"] == "row_finished"} == {7}
 
 
-def test_console_log_as_json_has_every_row_where_asked_twice(tmp_path: Path, bulkreset: Command) -> None:
+def test_console_log_as_json_has_every_row_with_vv(tmp_path: Path, bulkreset: Command) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(3))
     loud = bulkreset.reset(input_, "--log-format", "json", "-vv")
     assert loud.stderr.count('"event": "row_finished"') == 3

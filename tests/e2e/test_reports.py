@@ -1,4 +1,4 @@
-"""The report in another form, redacted: by the run itself, and drawn once more."""
+"""The report in another format or redacted: by the run itself, and written again."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
 
 
 @pytest.mark.linux("/dev/full, a disk that is always full")
-def test_what_cannot_be_written_to_standard_output_is_said(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_failed_write_to_standard_output_is_reported(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     seed(sim, NAMES)
     argv, run_dir = bulkreset.with_run_dir(
         (*bulkreset.against(write_csv(tmp_path / "in.csv", [(name, "Quiet-Garden.1") for name in NAMES])), "--yes")

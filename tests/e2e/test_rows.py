@@ -1,4 +1,4 @@
-"""What a job may say of its rows: duplicates, permanence, pools, guards, threads."""
+"""Settings of a job for its rows: duplicates, permanence, pools, guards, threads."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_rows_that_name_one_user_are_kept_as_the_job_says(tmp_path: Path, bulkre
     assert_they_agree(ran, sim)
 
 
-def test_duplicates_are_refused_and_passwords_temporary_where_nothing_is_said(
+def test_duplicates_are_refused_and_passwords_temporary_by_default(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     rows = [("ann", "First-Answer.1"), ("ann", "Second-Answer.2"), *people(2)]
@@ -37,7 +37,7 @@ def test_duplicates_are_refused_and_passwords_temporary_where_nothing_is_said(
 
 
 @pytest.mark.parametrize(("permanent", "wanted"), [(True, "true"), (False, "false")])
-def test_permanence_is_what_is_asked_for(
+def test_permanence_is_as_requested(
     wanted: str, *, permanent: bool, tmp_path: Path, program: Program, sim: Simulator
 ) -> None:
     job = program.tables(write_csv(tmp_path / "in.csv", people(2))) | {"permanent": not permanent}
@@ -92,7 +92,7 @@ def test_max_rows_sends_nothing_of_an_input_that_is_larger(tmp_path: Path, bulkr
     assert "max_rows" in sentence
 
 
-def test_max_rows_counts_only_what_would_be_sent(tmp_path: Path, program: Program, sim: Simulator) -> None:
+def test_max_rows_counts_only_rows_to_send(tmp_path: Path, program: Program, sim: Simulator) -> None:
     rows = [*people(3), ("no.password", "")]
     ran = program.apply(program.tables(write_csv(tmp_path / "in.csv", rows)), guards__max_rows=3)
     assert ran.code == 1

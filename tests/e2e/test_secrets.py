@@ -1,4 +1,4 @@
-"""A password is in the input and at the service, and in nothing else that a run shows or leaves, in any spelling."""
+"""A password is only in the input and at the service, and in no output or file of a run, in any spelling."""
 
 import signal
 import time
@@ -77,7 +77,7 @@ STEPS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("rate", "log_format"), [("none", "json"), ("300", "console")])
-def test_password_shows_nowhere_whatever_is_answered(
+def test_password_appears_nowhere_with_any_answer(
     rate: str, log_format: str, canary: Canary, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.configure(faults={"users": STEPS})

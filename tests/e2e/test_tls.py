@@ -1,4 +1,4 @@
-"""The endpoint's certificate: trusted, refused, or not asked for, as the options say."""
+"""The endpoint's certificate: trusted, refused, or not checked, as the options say."""
 
 import json
 import socket
@@ -62,7 +62,7 @@ def test_proxy_that_is_dead_is_named(tmp_path: Path, bulkreset: Command, sim: Si
     assert "--no-check-users" not in sentence
 
 
-def test_endpoint_that_takes_no_connection_is_named(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_endpoint_that_refuses_connections_is_named(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--endpoint-url", url)
@@ -122,7 +122,7 @@ def test_profile_with_mfa_is_refused_without_a_terminal(tmp_path: Path, bulkrese
     assert "asks for an MFA code, and there is no terminal" in ended["message"]
 
 
-def test_profile_with_mfa_is_asked_for_its_code_once(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_code_of_a_profile_with_mfa_is_requested_once(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     input_ = write_csv(tmp_path / "in.csv", people(2))
     argv = (*bulkreset.against(input_), "--yes", "--profile", "nightly")
     with at_a_terminal(bulkreset, argv, env=with_mfa(tmp_path)) as person:

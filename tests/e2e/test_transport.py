@@ -1,4 +1,4 @@
-"""Whole runs through either transport agree with what the simulator received."""
+"""Whole runs with either transport agree with the simulator's log."""
 
 from pathlib import Path
 

@@ -159,7 +159,7 @@ def test_undone_run_says_so_and_sends_nothing_more(ran: Path, bulkreset: Command
     assert "the run was undone on" in again.text
 
 
-def test_what_others_changed_since_is_named_as_not_this_runs(ran: Path, sim: Simulator) -> None:
+def test_later_changes_by_others_are_named(ran: Path, sim: Simulator) -> None:
     assert writes(sim) == "ok"
     person = Person("customers", "n")
     with pytest.raises(NotConfirmed):
@@ -179,7 +179,7 @@ def test_service_may_keep_the_passwords_of_the_run(tmp_path: Path, program: Prog
     assert not [line for line in person.shown if "password" in line.partition("is as it was")[2]]
 
 
-def test_preview_alone_is_cancelled(ran: Path, sim: Simulator) -> None:
+def test_preview_without_start_is_cancelled(ran: Path, sim: Simulator) -> None:
     person = Person("customers")
     found = undone(ran, person, preview=True)
     assert called(sim) == [INITIATE, CANCEL]
@@ -266,7 +266,7 @@ def test_lost_answer_begins_no_second_recovery(ran: Path, sim: Simulator, apply:
     assert passwords(sim) == {BEFORE}
 
 
-def test_lost_answer_to_the_start_is_no_failure(ran: Path, sim: Simulator) -> None:
+def test_lost_answer_to_the_start_is_not_a_failure(ran: Path, sim: Simulator) -> None:
     sim.configure(faults={"scripts": {START: {"*": [{"error": "InternalErrorException", "apply": True}]}}})
     assert undone(ran, Person("customers", "y"))[POOL].status == "RESTORE_COMPLETED"
 
@@ -293,7 +293,7 @@ def test_preview_that_fails_changes_nothing(tmp_path: Path, program: Program, si
     assert not Journal.state_in(end.run_dir / "journal.sqlite").undos_forbid_sending
 
 
-def test_another_recovery_is_left_alone(ran: Path, sim: Simulator) -> None:
+def test_another_recovery_is_skipped(ran: Path, sim: Simulator) -> None:
     recovery: Any = cognito(sim.url)
     recovery.initiate_point_in_time_recovery(UserPoolId=POOL, RestoreTimestamp=point_of(ran) / 1000 - 60)
     with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is under way"):
@@ -388,7 +388,7 @@ def test_mirror_learns_of_an_undo_before_it_begins_and_when_it_ends(
     assert called(sim) == [INITIATE, START]
 
 
-def test_mirror_that_is_gone_keeps_nobody_from_an_undo(
+def test_missing_mirror_does_not_prevent_an_undo(
     tmp_path: Path, storage: Storage, program: Program, sim: Simulator
 ) -> None:
     pool(sim)
@@ -423,7 +423,7 @@ def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Progra
     assert "is as it was on" in told[-1]
 
 
-def test_without_a_terminal_nothing_is_begun(ran: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_without_a_terminal_nothing_starts(ran: Path, bulkreset: Command, sim: Simulator) -> None:
     ended = said(bulkreset, "undo", ran)
     assert (ended.code, "There is no terminal" in ended.stderr) == (2, True)
     assert called(sim) == []

@@ -1,4 +1,4 @@
-"""What cannot begin: exit code 2, one sentence, no call, nothing left behind."""
+"""Errors before a run: exit code 2, one sentence, no call, no file left."""
 
 import json
 import secrets
@@ -172,7 +172,7 @@ def test_region_that_is_not_the_pool_s_is_refused_with_the_pool_s(
     ],
     ids=["credentials", "confirmation", "rate"],
 )
-def test_command_says_what_keeps_it_from_beginning(
+def test_command_says_why_it_cannot_begin(
     word: str,
     options: Sequence[str],
     env: Mapping[str, str | None],
@@ -191,7 +191,7 @@ def test_option_that_does_not_exist_is_refused(args: Sequence[str]) -> None:
     assert "rror" in ran.stderr
 
 
-def test_existing_run_directory_is_left_alone(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_existing_run_directory_stays_unchanged(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     kept = tmp_path / "kept"
     first = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), "--run-dir", kept)
     assert first.code == 0
@@ -207,7 +207,7 @@ def test_existing_run_directory_is_left_alone(tmp_path: Path, bulkreset: Command
 
 
 @pytest.mark.linux("/proc, where no directory can be made")
-def test_run_directory_that_cannot_be_made_is_refused(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_run_directory_that_cannot_be_created_is_refused(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     args = [*bulkreset.against(GOOD(tmp_path)), "--yes", "--run-dir", tmp_path / "in.csv" / "run"]
     sentence = _refused(lambda: bulkreset(*args), tmp_path, sim)
     assert "cannot be created" in sentence
@@ -258,7 +258,7 @@ for args in json.loads(sys.argv[1]):
 """
 
 
-def test_command_that_calls_nobody_loads_nothing_for_it(bulkreset: Command) -> None:
+def test_command_without_calls_loads_no_client(bulkreset: Command) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", ONE_BY_ONE, json.dumps(COMMANDS)],
         cwd=bulkreset.home,

@@ -1,4 +1,4 @@
-"""The follow-through: what has become of each user that a run has set, asked for by ListUsers alone."""
+"""Verification: the present state of each user that a run has set, with ListUsers only."""
 
 import csv
 import json
@@ -104,7 +104,7 @@ def partials(folder: Path) -> list[Path]:
     return list(folder.rglob("*.partial")) + list(folder.glob("bulkreset-*"))
 
 
-def test_every_set_row_is_told_with_what_to_do_next(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_every_set_row_is_reported_with_its_next_step(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
     before = len(sim.calls())
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 1, told.stderr
@@ -150,7 +150,7 @@ def test_as_json_it_says_the_same_and_how_soon_is_the_callers_choice(bulkreset: 
         assert {key: "" if value is None else str(value) for key, value in row.items()} == line
 
 
-def test_who_is_short_of_time_is_the_input_of_a_new_run(
+def test_users_with_expiring_passwords_are_the_input_of_a_new_run(
     tmp_path: Path, bulkreset: Command, sim: Simulator, ran: Ran
 ) -> None:
     told = verify(bulkreset, ran.run_dir, "--reissue", "again.csv")
@@ -173,7 +173,7 @@ def test_who_is_short_of_time_is_the_input_of_a_new_run(
     assert dry.column("username") == ["hurry", 'la"te']
 
 
-def test_pools_are_told_apart_in_the_new_input(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_pools_are_distinguished_in_the_new_input(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     people_now(sim, ["ann", "bob"])
     people_now(sim, ["ann"], pool=OTHER)
     rows = [("ann", "Quiet-Garden.1", POOL), ("bob", "Quiet-Garden.2", POOL), ("ann", "Quiet-Garden.3", OTHER)]
@@ -198,7 +198,7 @@ def test_when_everybody_is_done_so_is_this(bulkreset: Command, sim: Simulator, r
     assert verify(bulkreset, ran.run_dir).code == 0, "verify.csv is drawn again"
 
 
-def test_live_run_is_looked_at_as_it_goes(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_live_run_can_be_inspected(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     # More rows than are claimed at a time: not all of them can have been sent by the time of the signal.
     rows = [(f"user.{number}", f"Quiet-Garden.{number}", "true") for number in range(60)]
     source = write_csv(tmp_path / "in.csv", rows, HEADER)
@@ -231,7 +231,7 @@ def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: R
     assert partials(bulkreset.home) == []
 
 
-def test_who_may_not_look_is_told_what_to_allow(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_denied_look_up_names_the_permission(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
     sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": "ListUsers"}})
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 2
@@ -240,7 +240,7 @@ def test_who_may_not_look_is_told_what_to_allow(bulkreset: Command, sim: Simulat
     assert partials(bulkreset.home) == []
 
 
-def test_listing_that_breaks_off_is_no_answer(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_interrupted_listing_is_not_an_answer(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
     sim.configure(faults={"every": {"error": "ResourceNotFoundException", "operation": "ListUsers"}})
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 2
@@ -251,7 +251,7 @@ def test_listing_that_breaks_off_is_no_answer(bulkreset: Command, sim: Simulator
     assert not (ran.run_dir / "verify.csv").exists()
 
 
-def test_what_cannot_be_done_is_said_before_anybody_is_asked(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_impossible_request_is_refused_before_any_question(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
     before = len(sim.calls())
     (bulkreset.home / "in.csv").write_text("kept")
     told = verify(bulkreset, ran.run_dir, "--reissue", "in.csv")

@@ -1,4 +1,4 @@
-"""A campaign in waves: one wave in each execution, and the next one when the users of the last are back."""
+"""A campaign in waves: one wave in each execution, and the next when users of the last have recovered."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -96,9 +96,7 @@ def test_four_waves_of_users_who_come_back(program: Program, campaign: dict[str,
     assert api.status(run_dir).counts == {"set": ROWS}
 
 
-def test_first_wave_says_what_the_next_one_waits_for(
-    program: Program, campaign: dict[str, Any], sim: Simulator
-) -> None:
+def test_first_wave_gives_the_condition_of_the_next(program: Program, campaign: dict[str, Any], sim: Simulator) -> None:
     ran = program.apply(campaign)
     assert ran.code == 5
     assert "Wave 1 of 4 was sent. 150 rows left." in ran.stderr
@@ -116,7 +114,7 @@ def test_first_wave_says_what_the_next_one_waits_for(
         (0, 1, "0 of 50 users are back, and waves.recovered is 60%; it ended 1 h 0 min ago, and waves.after is 24 h."),
     ],
 )
-def test_wave_that_does_not_come_back_keeps_the_next_one(
+def test_next_wave_waits_for_the_recovery_of_the_last(
     program: Program, campaign: dict[str, Any], sim: Simulator, back: int, hours: int, said: str
 ) -> None:
     run_dir = begun(program, campaign)
@@ -179,7 +177,7 @@ def test_failed_rows_count_as_sent_and_are_not_waited_for(
     assert set_by(sim, WAVE) == NAMES[WAVE : 2 * WAVE]
 
 
-def test_users_who_are_gone_are_not_waited_for(program: Program, campaign: dict[str, Any], sim: Simulator) -> None:
+def test_deleted_users_are_not_waited_for(program: Program, campaign: dict[str, Any], sim: Simulator) -> None:
     run_dir = begun(program, campaign)
     sim.add_pool(POOL, NAMES[:40] + NAMES[WAVE:], LAX)
     come_back(sim, NAMES[:24])
@@ -188,7 +186,7 @@ def test_users_who_are_gone_are_not_waited_for(program: Program, campaign: dict[
     assert state(run_dir).waves[0].users == 40
 
 
-def test_command_line_tells_of_the_waves(
+def test_command_line_shows_the_waves(
     tmp_path: Path, bulkreset: Command, program: Program, campaign: dict[str, Any]
 ) -> None:
     del tmp_path

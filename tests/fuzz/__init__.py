@@ -1,1 +1,1 @@
-"""Fuzzing: each target is a module with a function `one(data)` that asserts what must hold whatever the bytes are."""
+"""Fuzzing: each target is a module with a function `one(data)`, which asserts rules for any bytes."""

@@ -1,4 +1,4 @@
-"""The service's answers through both transports: only an honest success is SET, nothing is raised, no password is told."""
+"""Answers through both transports: only a real success is SET, nothing is raised, no password is shown."""
 
 import io
 import json

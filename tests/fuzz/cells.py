@@ -1,12 +1,11 @@
-"""The report's cells: whatever a row says, every cell is read back as it was, and none is one that a spreadsheet would run."""
+"""The report's cells: every cell is read back unchanged, and no spreadsheet runs one as a formula."""
 
 import csv
 import unicodedata
 from collections.abc import Iterator
 
 from bulkreset.journal.journal import Journal
-from bulkreset.models import Outcome, Status
-from bulkreset.report.report import COLUMNS
+from bulkreset.models import REPORT_COLUMNS, Outcome, Status
 from bulkreset.report.report_writers import write_report
 from bulkreset.text import printable_cell
 from tests.fuzz.scratch import folder
@@ -43,10 +42,10 @@ def one(data: bytes) -> None:
         journal.close()
     with report.open(encoding="utf-8", newline="") as file:
         header, *found = csv.reader(file, strict=True)
-    assert tuple(header) == COLUMNS
+    assert tuple(header) == REPORT_COLUMNS
     assert len(found) == len(rows)
     for number, (cells, told) in enumerate(zip(found, rows, strict=True), 1):
-        by_name = dict(zip(COLUMNS, cells, strict=True))
+        by_name = dict(zip(REPORT_COLUMNS, cells, strict=True))
         assert by_name["row"] == str(number)
         shown = [by_name[name] for name in ("user_pool_id", "username", "code", "message", "request_id")]
         assert not [cell for cell in cells if cell.startswith(_RUN)]

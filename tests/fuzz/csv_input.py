@@ -1,4 +1,4 @@
-"""The CSV reader: every record is a row that is what was written, a row that says what is wrong, or the file is refused."""
+"""The CSV reader: every record becomes an exact row or a malformed row, or the file is refused."""
 
 from bulkreset.errors import InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH

@@ -1,4 +1,4 @@
-"""The envelopes, gzip and age: what comes out is the whole of what went in, or the file is refused."""
+"""The envelopes, gzip and age: the output is the complete input, or the file is refused."""
 
 import gzip
 from functools import cache

@@ -1,4 +1,4 @@
-"""The job file: bytes are a job, or refused with words; a job comes back from the journal as it was."""
+"""The job file: bytes are a valid job, or refused with a message; a job is read back from the journal unchanged."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""A damaged journal: refused with an error of ours, or every settled row is still settled and nothing of it is sent again."""
+"""A damaged journal: refused with our own error, or every settled row is still settled and not sent again."""
 
 import json
 import sqlite3

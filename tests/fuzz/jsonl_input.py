@@ -1,4 +1,4 @@
-"""The JSON Lines reader: every line is a row that is what was written, a row that says what is wrong, or the file is refused."""
+"""The JSON Lines reader: every line becomes an exact row or a malformed row, or the file is refused."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The Parquet reader: a file is rows, or refused with words, and a process is never ended by what it says of itself."""
+"""The Parquet reader: a file becomes rows or is refused with a message, and never ends the process."""
 
 import os
 import pickle

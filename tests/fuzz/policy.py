@@ -1,4 +1,4 @@
-"""The password policy: what is refused before it is sent is what the simulator's own reading of the rules refuses."""
+"""The password policy: the check before sending and the simulator's own check refuse the same passwords."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""An input read as a run reads it: in chunks, then in pieces of any order, which must be the same rows."""
+"""Read an input as a run does: in chunks, then in pages of any order, with the same rows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager

@@ -1,4 +1,4 @@
-"""The corpus replayed, and mutations of it that are the same every time: what a run without a fuzzer has of the targets."""
+"""Replay the corpus and fixed mutations of it, for runs without a fuzzer."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The folder in which a target writes what it reads again: one for each process, gone with it."""
+"""The work folder of a target: one for each process, deleted with it."""
 
 import atexit
 import os

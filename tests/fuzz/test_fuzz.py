@@ -1,4 +1,4 @@
-"""Every target takes its corpus, and what is near to it; no fuzzer is needed for that."""
+"""Every target accepts its corpus and similar inputs, without a fuzzer."""
 
 import pytest
 
@@ -17,7 +17,7 @@ LONGER = 25  # times as many of them, in `make soak`; `make fuzz` looks for as l
 @pytest.mark.process  # one of the targets reads in a child
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.parametrize("times", [1, pytest.param(LONGER, marks=pytest.mark.soak)])
-def test_corpus_and_what_is_near_to_it(name: str, times: int) -> None:
+def test_corpus_and_similar_inputs(name: str, times: int) -> None:
     take = target(name)
     for data in (*corpus(name), *mutations(name, times * MUTATIONS.get(name, 30))):
         take(data)

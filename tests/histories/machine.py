@@ -1,4 +1,4 @@
-"""The machine: every way a run can be broken off and gone on with, and what must hold after each against what has arrived."""
+"""A state machine of all ways to interrupt and continue a run, with the rules after each step."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from bulkreset.journal.run_state import RunState
 from bulkreset.report.rewrite import ReportRequest, rewrite_report
 from bulkreset.report.run_status import read_status
 from tests.e2e.command import LAX, POOL, REGION, SET, THROTTLED
-from tests.histories.house import KILLED, UNCLAIMED, Asked, House
+from tests.histories.fork_server import KILLED, UNCLAIMED, Asked, House
 from tests.sim import Call, Simulator
 from tests.sim.handle import ACCESS_KEY
 

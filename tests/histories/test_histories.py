@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.e2e.command import Command
-from tests.histories.house import House
+from tests.histories.fork_server import House
 from tests.histories.machine import History, World
 from tests.sim import Simulator
 

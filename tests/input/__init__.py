@@ -1,1 +1,1 @@
-"""Tests of what is asked: the reader, the screen, the policy."""
+"""Tests of the input: reader, validation, policy."""

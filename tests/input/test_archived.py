@@ -1,4 +1,4 @@
-"""Finished inputs: found again where they were put, by their content, and never another one's."""
+"""Archived inputs: found by their content, and never confused with other files."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     return Shelf(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
 
 
-def test_input_is_found_where_it_was_put(shelf: Shelf) -> None:
+def test_archived_input_is_found(shelf: Shelf) -> None:
     shelf.put("archive/[x].csv", "eve")  # as many bytes as the one that is looked for
     paths = shelf.put("in/[x].csv", "ann"), shelf.put("in/b.csv", "bob")
     spec = InputConfig(path=paths)

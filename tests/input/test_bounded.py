@@ -1,4 +1,4 @@
-"""Small files that stand for gigabytes: each is read or refused in little memory, and a signal ends it soon."""
+"""Small files that expand to gigabytes: read or refused in little memory, and a signal ends the read soon."""
 
 import itertools
 import subprocess

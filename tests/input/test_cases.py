@@ -66,7 +66,7 @@ def test_hashes_are_named() -> None:
     assert read("hashes.csv", columns={"username": "email"}).suspicions == [HASH] * 3
 
 
-def test_cleared_rows_are_no_rows() -> None:
+def test_cleared_rows_are_not_rows() -> None:
     assert read("cleared.csv").rows == [ADA]
 
 
@@ -113,7 +113,7 @@ def test_doubled_backslashes_are_remarked_and_read_with_the_key() -> None:
     assert read("spark.csv", escape="\\").passwords[0] == 'quo"te-A1!'
 
 
-def test_names_that_nearly_name_a_user_arrive_as_they_are_and_say_what_they_are() -> None:
+def test_near_misses_stay_unchanged_and_get_their_cause() -> None:
     rows = read("near.csv").rows
     assert rows[0] == "Ada@Example.com"
     assert [bool(written_cause(name)) for name in rows] == [False, False, False, True, True, True, True]

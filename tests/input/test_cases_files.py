@@ -1,4 +1,4 @@
-"""What lies in a folder or fits a pattern: what is an input is read, and what is not is named with the reason."""
+"""Files in a folder or pattern: inputs are read, and all others are named with the reason."""
 
 import bz2
 import gzip
@@ -64,7 +64,7 @@ class Place:
         return f"{AT}/{path}" if self._storage else str(self._folder / path)
 
 
-def test_folder_of_exports_reads_what_it_can_and_names_the_rest(place: Place) -> None:
+def test_folder_of_exports_is_read_and_other_files_are_named(place: Place) -> None:
     place.put_case("unload", "in")
     read, remarks = rows_of(place.at("in/"))
     assert (read[:4], read[-2:], len(read)) == (["grace", "linus", "ada", "bob"], ["ada", "dan"], 7)
@@ -80,7 +80,7 @@ def test_folder_of_exports_reads_what_it_can_and_names_the_rest(place: Place) ->
     assert "f.csv.bz2 (bzip2: unpack it with bunzip2)" in remark
 
 
-def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path: Path) -> None:
+def test_other_files_are_named_by_their_kind(place: Place, tmp_path: Path) -> None:
     key = key_file(tmp_path)
     sealed = encrypted_file(csv_file(tmp_path, f"{HEAD}sid,Quiet-1\n", "sealed"), key).read_bytes()
     files: dict[str, bytes | str] = {
@@ -123,7 +123,7 @@ def test_files_of_other_kinds_are_named_by_what_they_are(place: Place, tmp_path:
     assert rows_of(place.at("in/"), identity=key)[0] == ["ann", "sid"]
 
 
-def test_helper_files_of_exporters_are_no_inputs_and_need_no_word(place: Place) -> None:
+def test_helper_files_of_exporters_are_not_inputs_and_not_mentioned(place: Place) -> None:
     place.put_case("spark", "in")
     for name in (
         *("_started_1", "_metadata", ".part-00000.csv.crc", "part-00000.csv.crc", ".hidden.csv"),
@@ -136,7 +136,7 @@ def test_helper_files_of_exporters_are_no_inputs_and_need_no_word(place: Place) 
 
 
 @pytest.mark.parametrize("path", ["in/*", "in/**", "in/", "*/*"])
-def test_objects_that_stand_for_a_folder_are_no_inputs(s3: Storage, path: str) -> None:
+def test_objects_that_stand_for_a_folder_are_not_inputs(s3: Storage, path: str) -> None:
     for key in ("in/", "in_$folder$", "in/sub/", "in/x_$folder$"):
         s3.put(key, b"")
     s3.put("in/a.csv", f"{HEAD}ann,Quiet-1\n".encode())
@@ -153,7 +153,7 @@ def test_pattern_that_asks_for_names_with_an_underscore_gets_them(place: Place) 
 @pytest.mark.parametrize(
     "empty", [b"", gzip.compress(b""), gzip.compress(b"\xef\xbb\xbf\r\n\n")], ids=["none", "nothing", "blank"]
 )
-def test_empty_part_among_others_has_no_rows_and_is_said(place: Place, empty: bytes) -> None:
+def test_empty_file_among_others_has_no_rows_and_is_named(place: Place, empty: bytes) -> None:
     place.put("in/part-0.csv", f"{HEAD}ann,Quiet-1\n")
     name = "part-1.csv.gz" if empty else "part-1.csv"
     place.put(f"in/{name}", empty)
@@ -176,7 +176,7 @@ def test_empty_part_of_the_case(place: Place) -> None:
     assert rows_of(place.at("in2/*.csv")) == (["ada"], ["1 file has no content, so no rows: part-00001.csv."])
 
 
-def test_folder_without_an_input_names_what_is_in_it(place: Place) -> None:
+def test_error_for_a_folder_without_an_input_names_its_files(place: Place) -> None:
     place.put("in/a.csv.bz2", bz2.compress(HEAD.encode()))
     for path in ("in/", "in/*"):
         with pytest.raises(InputMissing, match=r"1 file is not read: .*a\.csv\.bz2 \(bzip2: unpack it with bunzip2\)"):
@@ -186,7 +186,7 @@ def test_folder_without_an_input_names_what_is_in_it(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["0000_part_00", "unload.000", "export.txt", "export.dat"])
 @pytest.mark.parametrize("kind", ["csv", "gzip", "parquet"])
-def test_first_bytes_say_what_the_name_does_not(place: Place, tmp_path: Path, name: str, kind: str) -> None:
+def test_first_bytes_show_a_format_that_the_name_does_not(place: Place, tmp_path: Path, name: str, kind: str) -> None:
     pq.write_table(pa.table({"username": ["ann"], "password": ["Quiet-1"]}), tmp_path / "x.parquet")
     content = {
         "csv": f"{HEAD}ann,Quiet-1\n".encode(),
@@ -215,7 +215,7 @@ def test_more_files_than_are_shown_are_counted(tmp_path: Path) -> None:
     assert remark.endswith("x09.bz2 (bzip2: unpack it with bunzip2); and 4 more.")
 
 
-def test_name_that_is_not_utf8_is_told_legibly(tmp_path: Path) -> None:
+def test_name_that_is_not_utf8_is_reported_legibly(tmp_path: Path) -> None:
     csv_file(tmp_path, f"{HEAD}ann,Quiet-1\n", "a.csv")
     (tmp_path / "na\udcefve.bz2").write_bytes(b"BZh9")
     (remark,) = rows_of(tmp_path)[1]

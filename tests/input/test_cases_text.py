@@ -72,7 +72,7 @@ def test_curly_quotes_are_named(tmp_path: Path, line: str, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_bytes_that_are_no_text_are_refused_without_a_codec_s_words(tmp_path: Path) -> None:
+def test_invalid_bytes_are_refused_without_the_codecs_message(tmp_path: Path) -> None:
     for raw in (b"name = '\xe9'\n", codecs.BOM_UTF16_LE + b"a\x00b"):
         (tmp_path / "job.toml").write_bytes(raw)
         with pytest.raises(JobError, match=r"is not UTF-8 text\. Save it as UTF-8\.$"):

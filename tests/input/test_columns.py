@@ -34,7 +34,7 @@ def test_username_is_enough() -> None:
 
 
 @pytest.mark.parametrize("name", ["password", "Password", " PASSWORD "])
-def test_column_of_passwords_is_refused_whatever_its_case(name: str) -> None:
+def test_column_of_passwords_is_refused_in_any_case(name: str) -> None:
     with pytest.raises(InputError, match="has a column of passwords, but the job generates passwords"):
         find_columns(["username", name], NONE, HERE)
 
@@ -62,7 +62,7 @@ def test_optional_column_that_is_spelt_otherwise_is_not_passed_over(tmp_path: Pa
         assert chunk.frame[field].tolist() == ["true"]
 
 
-def test_column_that_the_job_names_or_that_is_only_similar_is_no_misspelling() -> None:
+def test_named_or_only_similar_column_is_not_a_misspelling() -> None:
     header = ["Permanent", "password", "permanently", "user_pool", "permanent2 x"]
     assert find_columns(header, ColumnsConfig(username="Permanent"), HERE) == {"username": 0, "password": 1}
     both = ["username", "password", "Permanent", "permanent"]
@@ -76,12 +76,12 @@ def test_input_without_a_header_is_refused_without_showing_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["users.csv", "users.csv.gz", "users.csv.zst"])
-def test_csv_of_usernames_alone_is_read(tmp_path: Path, name: str) -> None:
+def test_csv_with_only_usernames_is_read(tmp_path: Path, name: str) -> None:
     text = 'username\nann\n\n"o\'hara, pat"\n王小明\n'
     assert usernames(csv_file(tmp_path, text, name)) == ["ann", "o'hara, pat", "王小明"]
 
 
-def test_parquet_of_usernames_alone_is_read(tmp_path: Path) -> None:
+def test_parquet_with_only_usernames_is_read(tmp_path: Path) -> None:
     assert usernames(parquet_file(tmp_path, {"username": ["ann", None, "007"]})) == ["ann", "", "007"]
 
 

@@ -116,7 +116,7 @@ def test_every_line_ending_ends_a_line(tmp_path: Path, end: str, *, last: bool) 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8", "U8", "utf-8-sig"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("header", [b"username,password", b'"username","password"'])
-def test_byte_order_mark_is_no_part_of_the_header(tmp_path: Path, encoding: str, mark: bytes, header: bytes) -> None:
+def test_byte_order_mark_is_not_a_part_of_the_header(tmp_path: Path, encoding: str, mark: bytes, header: bytes) -> None:
     path = csv_file(tmp_path, mark + header + b"\nann,\xef\xbb\xbfOne-1\n")
     assert pairs(read(path, encoding=encoding)) == [("ann", "\ufeffOne-1")]
 
@@ -143,7 +143,9 @@ SIMPLE = "username,password\nann,One-1\n"
         (b"PAR1\x15\x04\xff\n", "is Parquet", ".parquet"),
     ],
 )
-def test_what_is_no_csv_is_told_by_its_first_bytes(tmp_path: Path, content: bytes, what: str, advice: str) -> None:
+def test_file_that_is_not_csv_is_named_by_its_first_bytes(
+    tmp_path: Path, content: bytes, what: str, advice: str
+) -> None:
     written = csv_file(tmp_path, content), csv_file(tmp_path, content, "users.csv.gz")
     for path, encoding in itertools.product(written, ("utf-8", "latin-1")):
         with pytest.raises(InputError) as caught:
@@ -182,7 +184,7 @@ def test_several_gzip_members_are_one_file(tmp_path: Path) -> None:
     assert pairs(read(path)) == [("ann", "One-1"), ("bob", "Two-2")]
 
 
-def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+def test_blank_lines_are_not_rows(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "\n\nusername,password\n\nann,One-1\n\r\n\n\nbob,Two-2\n\n")
     assert pairs(read(path)) == [("ann", "One-1"), ("bob", "Two-2")]
 
@@ -240,12 +242,12 @@ def test_file_without_a_header_does_not_show_its_first_row(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("header", ['username,"password', 'user"name,"x"y', "username,password,n\xff"])
-def test_malformed_header_is_no_row(tmp_path: Path, header: str) -> None:
+def test_malformed_header_is_not_a_row(tmp_path: Path, header: str) -> None:
     with pytest.raises(InputError, match=r"header .* malformed|quote on line 1"):
         read(csv_file(tmp_path, header.encode("latin-1")))
 
 
-def test_header_alone_is_no_rows(tmp_path: Path) -> None:
+def test_file_with_only_a_header_has_no_rows(tmp_path: Path) -> None:
     assert read(csv_file(tmp_path, "username,password\n")) == []
 
 
@@ -318,14 +320,14 @@ def test_unclosed_quote_on_the_last_line_is_a_malformed_row(tmp_path: Path) -> N
         'bob,"Swallow-2\n' + "cat,Three-3\n" * 20_000,
     ],
 )
-def test_quote_that_swallows_lines_is_an_error_that_names_where_it_opened(tmp_path: Path, tail: str) -> None:
+def test_quote_that_includes_lines_is_an_error_with_its_first_line(tmp_path: Path, tail: str) -> None:
     path = csv_file(tmp_path, "username,password\nann,One-1\n" + tail)
     with pytest.raises(InputError, match="unclosed quote on line 3") as caught:
         read(path)
     assert not [word for word in ("Swallow", "Three", "bob", "cat") if word in str(caught.value)]
 
 
-def test_rest_of_a_broken_record_of_several_lines_is_no_row(tmp_path: Path) -> None:
+def test_rest_of_a_broken_record_of_several_lines_is_not_a_row(tmp_path: Path) -> None:
     path = csv_file(tmp_path, b'username,password,note\n"ann"x,Pw-1,"note starts\nbob,Evil-1,rest"\n')
     with pytest.raises(InputError, match="unclosed quote on line 2") as caught:
         read(path)
@@ -346,7 +348,7 @@ def test_binary_file_is_refused_without_showing_it(tmp_path: Path) -> None:
         read(csv_file(tmp_path, bytes(range(256)) * 20))
 
 
-def test_what_is_not_gzip_is_refused_without_a_byte_of_it(tmp_path: Path) -> None:
+def test_invalid_gzip_is_refused_without_showing_a_byte(tmp_path: Path) -> None:
     path = tmp_path / "users.csv.gz"
     path.write_bytes(b"QZann,Hidden-1\n")
     with pytest.raises(InputError, match="not gzip") as caught:
@@ -395,7 +397,7 @@ def test_rows_can_be_read_again_from_the_start(tmp_path: Path) -> None:
     assert [[chunk.first for chunk in rows.batches()] for _ in range(2)] == [[1], [1]]
 
 
-def test_neither_many_columns_nor_long_values_are_kept(tmp_path: Path) -> None:
+def test_many_columns_and_long_values_are_not_kept(tmp_path: Path) -> None:
     header = ",".join(["note" + str(n) for n in range(10_000)] + ["password", "username"])
     line = ",".join(["x"] * 10_000 + ["y" * 100_000, "ann"])
     path = csv_file(tmp_path, "\n".join([header, *[line] * 40, ""]))
@@ -459,7 +461,7 @@ def test_row_of_nothing_but_delimiters_is_blank(tmp_path: Path) -> None:
         ("BZh91AY", "is bzip2"),
     ],
 )
-def test_first_line_is_called_what_it_is(tmp_path: Path, first: str, told: str) -> None:
+def test_kind_of_the_first_line_is_named(tmp_path: Path, first: str, told: str) -> None:
     path = csv_file(tmp_path, f"{first}\nann,Hidden-1\n")
     with pytest.raises(InputError) as caught:
         read(path)
@@ -508,7 +510,7 @@ def test_other_signs_of_escapes_name_the_key(tmp_path: Path) -> None:
         read(csv_file(tmp_path, 'username,password\nann,"quo\\"te-1"\nbob,x\n'))
 
 
-def test_backslash_escapes_where_the_job_says_so(tmp_path: Path) -> None:
+def test_backslash_escapes_if_the_job_says_so(tmp_path: Path) -> None:
     content = (
         'username,password,notes\nann,"back\\\\slash-1","a\\"b"\nben,"quo\\"te-1",x\\, y\ncat,\\N,z\ndan,end-1\\\\N,z\n'
     )

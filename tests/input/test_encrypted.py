@@ -1,4 +1,4 @@
-"""Encrypted input: read as the open file would be, or refused with what is wrong; never showing what is in it."""
+"""Encrypted input: read like the plain file, or refused with the fault, without showing its content."""
 
 import gzip
 import sys
@@ -180,7 +180,7 @@ def test_identity_that_opens_another_s_files(tmp_path: Path, key: Path, name: st
     assert error.message.endswith(".age cannot be decrypted: no private key of the identity file matches.")
 
 
-def test_identity_that_is_none(tmp_path: Path, key: Path) -> None:
+def test_invalid_identity(tmp_path: Path, key: Path) -> None:
     path = encrypted_file(made(tmp_path, "users.csv"), key)
     assert "cannot be read: No such file" in refused(path, tmp_path / "none.txt").message
     assert "cannot be read" in refused(path, tmp_path).message
@@ -191,7 +191,7 @@ def test_identity_that_is_none(tmp_path: Path, key: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES[:3])
 @pytest.mark.parametrize("left", [10, 100, 150, -16, -1])
-def test_encrypted_file_that_breaks_off(tmp_path: Path, key: Path, name: str, left: int) -> None:
+def test_truncated_encrypted_file(tmp_path: Path, key: Path, name: str, left: int) -> None:
     path = encrypted_file(made(tmp_path, name), key)
     path.write_bytes(path.read_bytes()[:left])
     message = refused(path, key).message
@@ -200,7 +200,7 @@ def test_encrypted_file_that_breaks_off(tmp_path: Path, key: Path, name: str, le
 
 @pytest.mark.parametrize("name", ["users.csv", "users.csv.gz"])
 @pytest.mark.parametrize("harm", ["cut", "changed"])
-def test_damage_in_the_middle_is_found_where_it_is_come_to(
+def test_damage_in_the_middle_is_found_when_it_is_read(
     tmp_path: Path, key: Path, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_reader, "BATCH_ROWS", 2000)
@@ -254,7 +254,7 @@ def test_extra_that_is_not_installed_is_named(tmp_path: Path, key: Path, monkeyp
 
 
 @pytest.mark.linux("/proc/self/fd, to count open files")
-def test_file_is_let_go(tmp_path: Path, key: Path) -> None:
+def test_file_is_released(tmp_path: Path, key: Path) -> None:
     path = encrypted_file(made(tmp_path, "users.csv.gz"), key)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""A file whose name says one format and whose first bytes show another: it is called what it is, with the next step."""
+"""A file with a name of one format and first bytes of another: the message names the real format and the next step."""
 
 import gzip
 import io
@@ -74,7 +74,9 @@ AGAIN = "Copy or write the file again."
         ("u.csv", b"ORC\x08\x03", "is ORC", "Write it as CSV"),
     ],
 )
-def test_file_is_called_what_it_is(tmp_path: Path, name: str, content: str | bytes, what: str, advice: str) -> None:
+def test_file_is_named_by_its_real_format(
+    tmp_path: Path, name: str, content: str | bytes, what: str, advice: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(InputError) as caught:
@@ -85,7 +87,7 @@ def test_file_is_called_what_it_is(tmp_path: Path, name: str, content: str | byt
 
 
 @pytest.mark.parametrize(("content", "what"), [(PARQUET, "Parquet"), (TAR, "a tar archive"), (OBJECT, "JSON Lines")])
-def test_what_is_packed_is_called_what_it_is(tmp_path: Path, content: str | bytes, what: str) -> None:
+def test_compressed_file_is_named_by_its_format(tmp_path: Path, content: str | bytes, what: str) -> None:
     with pytest.raises(InputError, match=f"is {what}, packed, and its name does not say so") as caught:
         read(csv_file(tmp_path, content, "u.csv.gz"))
     assert caught.value.advice.startswith("Unpack it. ")

@@ -76,7 +76,7 @@ def test_encrypted_and_open_files_are_mixed(mixed: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("path", "why"), [("*.xml", "No input matches"), ("old.csv", "has no inputs"), ("x.csv", "no input file")]
 )
-def test_what_is_nothing_is_refused(mixed: Path, path: str, why: str) -> None:
+def test_empty_value_is_refused(mixed: Path, path: str, why: str) -> None:
     with pytest.raises(InputError, match=why):
         of(mixed / path)
 
@@ -96,13 +96,13 @@ def test_file_whose_name_is_a_pattern_means_itself(tmp_path: Path) -> None:
     assert read(of(tmp_path / "a[1].csv")) == ["ann"]
 
 
-def test_malformed_row_is_told_with_its_place_in_its_file(mixed: Path) -> None:
+def test_malformed_row_is_reported_with_its_line_and_file(mixed: Path) -> None:
     csv_file(mixed, "username,password\nx,y,z\n", "bb.csv")
     told = {chunk.first + at: what for chunk in of(mixed).batches() for at, what in chunk.malformed.items()}
     assert told == {4: "line 2: 3 fields where the header has 2"}
 
 
-def test_sameness_is_that_of_every_file_its_name_and_its_place(mixed: Path) -> None:
+def test_inputs_are_equal_if_all_files_names_and_positions_are(mixed: Path) -> None:
     found = of(mixed)
     total = len(read(found))
     noted, whole = found.planned_files(), found.describe()

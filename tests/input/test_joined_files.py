@@ -1,4 +1,4 @@
-"""Files of text that were joined, converted or cut: each is read rightly, told line by line, or refused as a file."""
+"""Joined, converted or truncated text files: read correctly, rejected line by line, or refused as a file."""
 
 import codecs
 from pathlib import Path
@@ -14,7 +14,7 @@ HEADER = "username,password\n"
 MARK = "\ufeff"
 
 
-def test_marks_at_the_beginning_are_dropped_however_many(tmp_path: Path) -> None:
+def test_all_marks_at_the_beginning_are_dropped(tmp_path: Path) -> None:
     for marks in (MARK, MARK * 2, MARK * 3):
         for header in ("username,password", '"username","password"'):
             assert pairs(read(csv_file(tmp_path, f"{marks}{header}\nann,One-1\n"))) == [("ann", "One-1")]
@@ -111,7 +111,7 @@ WIDE = [f"utf-{width}-{order}" for width in (16, 32) for order in ("le", "be")]
 
 @pytest.mark.parametrize("encoding", WIDE)
 @pytest.mark.parametrize("mark", ["", MARK])
-def test_wide_text_of_either_order_is_read_where_the_job_says_so(tmp_path: Path, encoding: str, mark: str) -> None:
+def test_wide_text_of_either_byte_order_is_read_if_the_job_says_so(tmp_path: Path, encoding: str, mark: str) -> None:
     path = csv_file(tmp_path, f"{mark}{HEADER}zoë,Größe🚀1\n".encode(encoding))
     assert pairs(read(path, encoding=encoding)) == [("zoë", "Größe🚀1")]
     if mark:
@@ -121,7 +121,9 @@ def test_wide_text_of_either_order_is_read_where_the_job_says_so(tmp_path: Path,
 @pytest.mark.parametrize("encoding", WIDE)
 @pytest.mark.parametrize("mark", ["", MARK])
 @pytest.mark.parametrize("other", ["utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
-def test_wide_text_is_named_where_the_job_says_another(tmp_path: Path, encoding: str, mark: str, other: str) -> None:
+def test_wide_text_is_named_if_the_job_has_another_encoding(
+    tmp_path: Path, encoding: str, mark: str, other: str
+) -> None:
     if other == encoding:
         return
     path = csv_file(tmp_path, f"{mark}{HEADER}ann,Hidden-1\n".encode(encoding))

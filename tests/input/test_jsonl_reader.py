@@ -1,4 +1,4 @@
-"""JSON Lines: values arrive as written, a malformed line is a row that says so, and other JSON is called what it is."""
+"""JSON Lines: exact values, malformed lines as rows, and the real kind of other JSON."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_objects_are_rows(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_odd_values_come_back(tmp_path: Path, *, ascii_only: bool) -> None:
+def test_unusual_values_are_read_back(tmp_path: Path, *, ascii_only: bool) -> None:
     odd = [*ODD, "a\nb", '"', "\ufefflead", "\u2028"]
     rows = [{"username": value, "password": f"{value}-1"} for value in odd]
     path = jsonl_file(tmp_path, *(json.dumps(row, ensure_ascii=ascii_only) for row in rows))
@@ -103,7 +103,7 @@ def test_optional_field_that_is_spelt_otherwise_refuses_the_file_on_any_line(tmp
         read(jsonl_file(tmp_path, *lines))
 
 
-def test_passwords_are_refused_on_any_line_where_the_job_makes_them(tmp_path: Path) -> None:
+def test_passwords_are_refused_on_any_line_if_the_job_generates_them(tmp_path: Path) -> None:
     path = jsonl_file(tmp_path, *['{"username": "ann"}'] * 300, '{"username": "ann", "Password": "Hidden-1"}')
     with pytest.raises(InputError, match="line 301, has a column of passwords") as caught:
         list(open_rows(InputConfig(path=path), with_passwords=False).batches())
@@ -129,7 +129,7 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
         (FIRST.encode("utf-16").decode("latin-1"), "looks like UTF-16"),
     ],
 )
-def test_file_that_is_not_json_lines_is_called_what_it_is(tmp_path: Path, content: str, told: str) -> None:
+def test_file_that_is_not_json_lines_is_named_by_its_format(tmp_path: Path, content: str, told: str) -> None:
     path = csv_file(tmp_path, content.encode("latin-1"), "users.jsonl")
     with pytest.raises(InputError) as caught:
         read(path)
@@ -138,7 +138,7 @@ def test_file_that_is_not_json_lines_is_called_what_it_is(tmp_path: Path, conten
     assert "Hidden" not in str(caught.value)
 
 
-def test_jsonl_that_is_named_csv_is_told_to_be_renamed_or_read_by_the_job(tmp_path: Path) -> None:
+def test_jsonl_named_csv_gets_the_advice_to_rename_it_or_set_the_format(tmp_path: Path) -> None:
     path = jsonl_file(tmp_path, FIRST, name="users.csv")
     with pytest.raises(InputError, match="is JSON Lines, and its name does not say so"):
         read(path)

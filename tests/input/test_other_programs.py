@@ -1,4 +1,4 @@
-"""Files that other programs wrote: each is read rightly, its rows are told, or it is refused with the true reason."""
+"""Files of other programs: read correctly, rows rejected, or refused with the true reason."""
 
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def test_file_that_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_rows_that_are_told(name: str) -> None:
+def test_rows_in_the_report(name: str) -> None:
     rows = read(FILES / name)
     assert len(rows) == len(TOLD[name])
     for row, told in zip(rows, TOLD[name], strict=True):

@@ -14,7 +14,8 @@ from bulkreset.errors import InputError
 from bulkreset.input.own_files import is_report
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
-from bulkreset.report import report, user_state
+from bulkreset.models import REPORT_COLUMNS
+from bulkreset.report import user_state
 from bulkreset.text import parse_cell, spreadsheet_safe
 
 NAMES = ["+491512345678", "'+49", "''=x", "ann", "o'brien", "'ann", "王🚀", "-1"]
@@ -36,15 +37,15 @@ def names_in(path: Path, *, with_passwords: bool = False) -> list[str]:
     return [name for batch in rows.batches() for name in batch.cells("username")]
 
 
-@pytest.mark.parametrize("header", [report.COLUMNS, user_state.COLUMNS, (*report.COLUMNS, "ticket")])
-def test_report_is_read_by_the_names_that_it_stands_for(tmp_path: Path, header: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("header", [REPORT_COLUMNS, user_state.COLUMNS, (*REPORT_COLUMNS, "ticket")])
+def test_report_is_read_with_its_original_names(tmp_path: Path, header: tuple[str, ...]) -> None:
     assert is_report(header)
     path = write(tmp_path / "x.csv", header, [spreadsheet_safe(name) for name in NAMES])
     assert names_in(path) == NAMES
 
 
 def test_report_from_excel_has_a_byte_order_mark(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.csv", report.COLUMNS, ["'+49", "ann"])
+    path = write(tmp_path / "x.csv", REPORT_COLUMNS, ["'+49", "ann"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert names_in(path) == ["+49", "ann"]
 
@@ -54,14 +55,14 @@ def test_other_file_is_read_as_it_is(tmp_path: Path) -> None:
     assert names_in(path) == ["'+49", HASH]
 
 
-@pytest.mark.parametrize("header", [report.COLUMNS, user_state.COLUMNS])
+@pytest.mark.parametrize("header", [REPORT_COLUMNS, user_state.COLUMNS])
 def test_redacted_report_is_refused(tmp_path: Path, header: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="hashes instead of usernames"):
         names_in(write(tmp_path / "x.csv", header, ["ann", HASH]))
 
 
 def test_parquet_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> None:
-    columns = {name: pa.array(["", ""], pa.string()) for name in report.COLUMNS}
+    columns = {name: pa.array(["", ""], pa.string()) for name in REPORT_COLUMNS}
     pq.write_table(pa.table(columns | {"username": ["'+49", "+49"]}), tmp_path / "x.parquet")
     assert names_in(tmp_path / "x.parquet") == ["'+49", "+49"]
     pq.write_table(pa.table(columns | {"username": ["ann", HASH]}), tmp_path / "y.parquet")
@@ -70,7 +71,7 @@ def test_parquet_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> N
 
 
 def test_json_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> None:
-    row = dict.fromkeys(report.COLUMNS, "") | {"row": 1, "permanent": True}
+    row = dict.fromkeys(REPORT_COLUMNS, "") | {"row": 1, "permanent": True}
     path = tmp_path / "x.jsonl"
     path.write_text("".join(json.dumps(row | {"username": name}) + "\n" for name in ("'+49", "+49")), encoding="utf-8")
     (batch,) = open_rows(InputConfig(path=path), with_passwords=False).batches()
@@ -80,7 +81,7 @@ def test_json_report_has_names_as_they_are_and_no_hashes(tmp_path: Path) -> None
         names_in(path)
 
 
-@pytest.mark.parametrize("header", [report.COLUMNS, user_state.COLUMNS])
+@pytest.mark.parametrize("header", [REPORT_COLUMNS, user_state.COLUMNS])
 def test_report_has_no_passwords_to_send(tmp_path: Path, header: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="is a report of bulkreset, which has no passwords"):
         names_in(write(tmp_path / "x.csv", header, ["ann"]), with_passwords=True)

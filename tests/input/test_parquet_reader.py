@@ -1,4 +1,4 @@
-"""Parquet: text as it is, null as empty, and a number where text belongs refused without showing it."""
+"""Parquet: unchanged text, null as empty, and numbers in place of text refused without showing them."""
 
 import base64
 import io
@@ -72,7 +72,7 @@ def test_permanent_may_be_boolean(tmp_path: Path) -> None:
     ],
     ids=lambda column: str(column.type)[:10],
 )
-def test_what_is_not_text_is_refused_without_showing_a_value(tmp_path: Path, field: str, column: Any) -> None:  # noqa: ANN401
+def test_other_types_than_text_are_refused_without_showing_a_value(tmp_path: Path, field: str, column: Any) -> None:  # noqa: ANN401
     columns: dict[str, Any] = {"username": ["a", "b"], "password": ["One-1", "Two-2"], field: column}
     with pytest.raises(InputError, match=f"column '{field}' .* not text") as caught:
         read(parquet_file(tmp_path, columns))
@@ -152,7 +152,7 @@ def test_rows_are_numbered_across_row_groups_and_chunks(tmp_path: Path, monkeypa
     assert [row.row for row in rows] == list(range(1, 51))
 
 
-def test_empty_row_groups_are_no_rows(tmp_path: Path) -> None:
+def test_empty_row_groups_are_not_rows(tmp_path: Path) -> None:
     path = tmp_path / "users.parquet"
     full = pa.table({"username": ["a"], "password": ["One-1"]})
     with pq.ParquetWriter(path, full.schema) as writer:
@@ -264,7 +264,7 @@ def test_every_encoding_and_page_version(tmp_path: Path, encoding: str, version:
     assert pairs(read(path)) == list(zip(names, secrets, strict=True))
 
 
-def test_file_with_lies_in_its_footer_is_refused_or_read(tmp_path: Path) -> None:
+def test_file_with_a_wrong_footer_is_refused_or_read(tmp_path: Path) -> None:
     table = pa.table({"username": [f"user.{n}" for n in range(50)], "password": ["Secret-1"] * 50})
     pq.write_table(table, tmp_path / "in.parquet")
     content = (tmp_path / "in.parquet").read_bytes()
@@ -284,7 +284,7 @@ def test_file_with_lies_in_its_footer_is_refused_or_read(tmp_path: Path) -> None
     assert not any("Secret" in told or "\n" in told for told in refused)
 
 
-def test_what_arrow_quotes_of_a_damaged_file_is_printable(tmp_path: Path) -> None:
+def test_arrows_message_about_a_damaged_file_is_printable(tmp_path: Path) -> None:
     path = parquet_file(tmp_path, {"username": ["ann"], "password": ["One-1"]})
     content = bytearray(path.read_bytes())
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
@@ -299,7 +299,7 @@ IDS = [UUID(int=number * 7**40) for number in range(3)]
 
 
 @pytest.mark.parametrize("kind", [pa.uuid(), pa.binary(16)])
-def test_uuids_are_text_where_the_job_says_so(tmp_path: Path, kind: Any) -> None:  # noqa: ANN401
+def test_uuids_are_text_if_the_job_says_so(tmp_path: Path, kind: Any) -> None:  # noqa: ANN401
     names = pa.array([*(one.bytes for one in IDS), None], kind)
     path = parquet_file(tmp_path, {"username": names, "password": ["One-1"] * 4})
     assert [row.username for row in read(path, binary="uuid")] == [*map(str, IDS), ""]
@@ -310,7 +310,7 @@ def test_uuids_are_text_where_the_job_says_so(tmp_path: Path, kind: Any) -> None
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(5)])
 @pytest.mark.parametrize("in_dictionary", [False, True])
-def test_bytes_are_text_where_the_job_says_so(tmp_path: Path, kind: Any, *, in_dictionary: bool) -> None:  # noqa: ANN401
+def test_bytes_are_text_if_the_job_says_so(tmp_path: Path, kind: Any, *, in_dictionary: bool) -> None:  # noqa: ANN401
     names = pa.array(["zoë1".encode(), None, b"a\xffbcd"], kind)
     if in_dictionary and kind != pa.binary_view():
         names = names.dictionary_encode()

@@ -1,4 +1,4 @@
-"""Generated passwords: by any policy and with margin, different, and readable where people type them."""
+"""Generated passwords: they meet any policy with a margin, differ, and are readable if people type them."""
 
 import string
 
@@ -40,7 +40,7 @@ def test_any_policy_is_met_with_margin(policy: PasswordPolicy, length: int, perm
 
 
 @given(st.booleans())
-def test_nothing_in_it_breaks_a_spreadsheet_a_mail_merge_or_a_shell_word(permanent: bool) -> None:  # noqa: FBT001  (given)
+def test_content_is_safe_for_spreadsheets_mail_merges_and_shells(permanent: bool) -> None:  # noqa: FBT001  (given)
     password = made(permanent=permanent)
     assert password[0].isalpha()
     assert password.isascii()
@@ -48,12 +48,12 @@ def test_nothing_in_it_breaks_a_spreadsheet_a_mail_merge_or_a_shell_word(permane
     assert not set(password) & set(" ,;\"'\\`$&<>|(){}[]")
 
 
-def test_what_people_type_has_no_look_alikes() -> None:
+def test_typed_passwords_have_no_look_alikes() -> None:
     typed = "".join(made(permanent=False) for _ in range(200))
     assert not set(typed) & set(LOOK_ALIKE)
 
 
-def test_every_character_that_may_come_does_come() -> None:
+def test_every_allowed_character_is_generated() -> None:
     kept = set("".join(made() for _ in range(500)))
     assert kept >= set(string.ascii_letters + string.digits)
 

@@ -1,4 +1,4 @@
-"""The password policy: Cognito's rules, told the same way for one password and for a column of them."""
+"""The password policy: Cognito's rules, with the same result for one password and for a column."""
 
 from uuid import UUID
 
@@ -114,7 +114,7 @@ def test_password_is_judged_as_the_service_does(password: str) -> None:
     assert failed_rules(STRICT, password) == ([CASES[password]] if CASES[password] else [])
 
 
-def test_every_unmet_rule_is_named_and_none_that_is_met() -> None:
+def test_only_failed_rules_are_named() -> None:
     words = ["an upper-case letter (A-Z)", "a lower-case letter (a-z)", "a digit (0-9)", "a symbol"]
     assert failed_rules(STRICT, "ж") == ["at least 8 characters", *words]
     assert failed_rules(STRICT, "Пароль-Aa1") == []
@@ -169,16 +169,14 @@ def test_passwords_on_both_sides_of_every_rule_have_each_unmet_one_named(
 
 
 @given(case=judged(), salt=st.uuids())
-def test_what_is_said_of_a_password_never_holds_it(case: tuple[PasswordPolicy, str, list[str]], salt: UUID) -> None:
+def test_message_about_a_password_never_contains_it(case: tuple[PasswordPolicy, str, list[str]], salt: UUID) -> None:
     policy, password, _ = case
     core = f"{password}{salt.hex[:4]}"
     assert core not in ", ".join(failed_rules(policy, core))
 
 
 @given(one=POLICIES, other=POLICIES, password=PASSWORDS)
-def test_stricter_policy_asks_for_what_either_asks_for(
-    one: PasswordPolicy, other: PasswordPolicy, password: str
-) -> None:
+def test_stricter_policy_has_the_rules_of_both(one: PasswordPolicy, other: PasswordPolicy, password: str) -> None:
     both = combine(one, other)
     met = not failed_rules(one, password) and not failed_rules(other, password)
     assert (not failed_rules(both, password)) is met
@@ -186,7 +184,7 @@ def test_stricter_policy_asks_for_what_either_asks_for(
     assert combine(both, one) == both
 
 
-def test_policy_that_is_not_known_asks_for_nothing() -> None:
+def test_unknown_policy_requires_nothing() -> None:
     assert combine(STRICT, None) is STRICT
     assert combine(STRICT, PasswordPolicy()) == STRICT
     assert combine(PasswordPolicy(), PasswordPolicy.model_construct(minimum_length=128)).minimum_length == 128
@@ -202,7 +200,7 @@ def pool() -> CognitoIdpUserPool:
 
 
 @given(policy=POLICIES, password=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40))
-def test_moto_agrees_where_it_models_the_policy(
+def test_moto_agrees_on_the_rules_that_it_models(
     pool: CognitoIdpUserPool, policy: PasswordPolicy, password: str
 ) -> None:
     # moto takes any digit and any space for good, and nothing of 99 characters or more: left out here.

@@ -219,5 +219,5 @@ def without_keys(path: Path) -> str:
         return str(error)
 
 
-def test_there_are_sixty_programs() -> None:
+def test_sixty_programs_are_listed() -> None:
     assert len(PROGRAMS) >= 60

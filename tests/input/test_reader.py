@@ -1,4 +1,4 @@
-"""The reader: which format a file is, which files it refuses, and a file's fingerprint."""
+"""The reader: the format of a file, refused files, and a file's fingerprint."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Properties of the reader: what was written comes back exactly, and a cut file never changes a row in silence."""
+"""Properties of the reader: exact round trips, and a truncated file never changes a row silently."""
 
 import csv
 import io

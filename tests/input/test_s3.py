@@ -1,4 +1,4 @@
-"""Inputs in S3: found by pattern, read by their version or ETag, tried again where the network fails, never another one's."""
+"""Inputs in S3: found by pattern, read by version or ETag, retried after network errors, never another object."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -56,7 +56,7 @@ def test_patterns_are_those_of_a_shell(s3: Storage) -> None:
             of(nothing)
 
 
-def test_answers_that_break_off_are_asked_for_again(s3: Storage) -> None:
+def test_truncated_answers_are_requested_again(s3: Storage) -> None:
     whole = csv_of(ROWS)
     uri = s3.put("in.csv", whole)
     found = of(uri)
@@ -75,7 +75,7 @@ def test_answers_that_break_off_are_asked_for_again(s3: Storage) -> None:
         (412, "PreconditionFailed", InputError, "has changed in S3 or is gone"),
     ],
 )
-def test_what_ends_a_reading_in_the_middle(
+def test_errors_that_end_a_read_in_the_middle(
     s3: Storage, status: int, code: str, kind: type[BulkresetError], says: str
 ) -> None:
     found = of(s3.put("in.csv", CSV))

@@ -24,7 +24,7 @@ def piped(content: bytes) -> io.BufferedReader:
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_what_is_kept_is_read_back_and_is_nowhere_in_plain_text(tmp_path: Path, kind: str) -> None:
+def test_stored_content_is_read_back_and_nowhere_in_plain_text(tmp_path: Path, kind: str) -> None:
     out = io.BytesIO()
     pq.write_table(pa.table({"username": ["ann"], "password": ["Quiet-1"]}), out)
     content = {"csv": ROW, "jsonl": b'{"username": "ann", "password": "Quiet-1"}\n', "parquet": out.getvalue()}[kind]
@@ -45,7 +45,7 @@ def test_what_is_kept_is_read_back_and_is_nowhere_in_plain_text(tmp_path: Path, 
         (ROW, "users.csv", "has no key that can be used"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_and_leaves_no_file(tmp_path: Path, content: bytes, key: str, told: str) -> None:
+def test_unstorable_value_is_refused_and_leaves_no_file(tmp_path: Path, content: bytes, key: str, told: str) -> None:
     key_file(tmp_path)
     csv_file(tmp_path, ROW)
     with pytest.raises(InputError, match=told):

@@ -1,4 +1,4 @@
-"""The screen: each code, which of several comes first, and no password in what is said of it."""
+"""The validation: each code, their order, and no password in a message."""
 
 import csv
 import re
@@ -118,7 +118,7 @@ SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\
 
 
 @pytest.mark.parametrize("character", [*SPACES, "\x00", "\x07", "\x1b", "\x7f", "\x80", "\x9f"])
-def test_username_has_neither_space_nor_control_character(character: str) -> None:
+def test_username_has_no_space_and_no_control_character(character: str) -> None:
     for name in (f"{character}ann", f"an{character}n", f"ann{character}", character):
         assert screen_one(name, GOOD).code == "bad_value"
 
@@ -255,7 +255,7 @@ def test_rejected_and_protected_rows_have_no_warning() -> None:
 
 
 @pytest.mark.parametrize("space", " \t\n\x0b\x0c\r")
-def test_password_neither_begins_nor_ends_with_white_space(space: str) -> None:
+def test_password_does_not_begin_or_end_with_white_space(space: str) -> None:
     assert screen_one("ann", space + GOOD).code == "password_whitespace"
     assert screen_one("ann", GOOD + space).code == "password_whitespace"
 
@@ -271,7 +271,7 @@ def test_password_may_have_white_space_inside(space: str) -> None:
 
 
 @pytest.mark.parametrize("space", "\u00a0\u3000\u200b\ufeff")
-def test_password_may_begin_and_end_with_what_the_service_calls_no_space(space: str) -> None:
+def test_password_may_begin_and_end_with_other_space_characters(space: str) -> None:
     assert screen_one("ann", f"{space}{GOOD}{space}").status == "ready"
 
 
@@ -308,7 +308,7 @@ def test_with_several_targets_a_row_names_its_own() -> None:
 
 
 @pytest.mark.parametrize("pool", ["1", " ", POOL.lower(), f"{POOL} ", OTHER])
-def test_pool_that_is_no_target_is_not_kept(pool: str) -> None:
+def test_pool_that_is_not_a_target_is_not_kept(pool: str) -> None:
     """It may be the password of a row whose cells are shifted."""
     found = screen_one("ann", GOOD, "", pool)
     assert (found.pool, *found[4:]) == ("", "rejected", "unknown_pool", "this user pool is not in the job")
@@ -340,7 +340,7 @@ def test_message_has_no_part_of_the_password(username: str, password: str, perma
 
 
 @pytest.mark.parametrize("examples", [20, pytest.param(500, marks=pytest.mark.soak)])
-def test_rows_are_judged_one_by_one_whatever_stands_beside_them(examples: int) -> None:
+def test_rows_are_validated_independently(examples: int) -> None:
     screen = RowValidator(job())
 
     @settings(max_examples=examples)
@@ -353,7 +353,7 @@ def test_rows_are_judged_one_by_one_whatever_stands_beside_them(examples: int) -
 
 
 @pytest.mark.parametrize("keep", ["refuse", "first", "last"])
-def test_bad_sample_becomes_what_is_expected_of_it(tmp_path: Path, keep: str) -> None:
+def test_bad_sample_has_the_expected_result(tmp_path: Path, keep: str) -> None:
     bad = job(path=SAMPLES / "bad.csv", permanent=True)
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
     for part in open_rows(bad.input).batches():
@@ -381,7 +381,7 @@ def test_good_samples_are_all_ready() -> None:
 LONG = PasswordPolicy(minimum_length=20)
 
 
-def test_policy_that_the_pool_told_is_asked_for_beside_the_jobs() -> None:
+def test_pools_policy_applies_with_the_jobs() -> None:
     screen = RowValidator(job(), (), {POOL: LONG})
     short, lax, good = screen.validate(chunk(("ann", GOOD), ("bob", "sunny" * 5), ("cat", GOOD * 2)))
     assert (short.code, short.message) == ("password_policy", "the password needs at least 20 characters")
@@ -399,7 +399,7 @@ def test_each_pools_rows_meet_its_own_policy() -> None:
     ]
 
 
-def test_policy_that_is_not_known_leaves_the_jobs() -> None:
+def test_unknown_policy_leaves_the_jobs() -> None:
     (found,) = RowValidator(job(), (), {POOL: None}).validate(chunk(("ann", "sunny")))
     assert found.code == "password_policy"
     (found,) = RowValidator(job(password={}), (), {}).validate(chunk(("ann", "x")))
@@ -417,7 +417,7 @@ def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> Val
 
 
 @pytest.mark.parametrize("password", ["", "weak", " x", "a\x00b", "x" * 300])
-def test_password_that_is_made_here_is_not_judged(password: str) -> None:
+def test_generated_password_is_not_validated(password: str) -> None:
     assert screen_made("ann", password) == (1, POOL, "ann", True, "ready", "", "")
 
 
@@ -431,12 +431,12 @@ def test_password_that_is_made_here_is_not_judged(password: str) -> None:
         ("unknown_pool", ("ann", "", "", OTHER)),
     ],
 )
-def test_everything_else_is_judged_where_passwords_are_made(code: str, row: tuple[str, ...]) -> None:
+def test_all_other_values_are_validated_if_passwords_are_generated(code: str, row: tuple[str, ...]) -> None:
     assert screen_made(*row).code == code
     assert screen_made(*row, recipients=("age1key",)).code == code
 
 
-def test_made_temporary_password_that_would_reach_nobody_is_rejected() -> None:
+def test_generated_temporary_password_without_a_recipient_is_rejected() -> None:
     found = screen_made("ann", "", "false")
     assert (found.status, found.code) == ("rejected", "bad_value")
     assert found.message == "a generated temporary password needs password.recipients"
@@ -445,11 +445,11 @@ def test_made_temporary_password_that_would_reach_nobody_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("permanent", ["true", "false", ""])
-def test_row_may_say_either_where_there_are_recipients(permanent: str) -> None:
+def test_row_may_be_permanent_or_temporary_if_there_are_recipients(permanent: str) -> None:
     found = screen_made("ann", "", permanent, recipients=("age1key",), permanent=False)
     assert (found.status, found.permanent) == ("ready", permanent == "true")
 
 
-def test_protected_user_is_left_alone_where_passwords_are_made() -> None:
+def test_protected_user_is_skipped_if_passwords_are_generated() -> None:
     found = screen_made("ann", guards={"protected": {"usernames": ["ANN"]}})
     assert found[4:] == ("skipped", "protected", "the job protects this user")

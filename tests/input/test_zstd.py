@@ -56,13 +56,13 @@ def test_cut_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"username,password\nann,Hidden-1\n", packed(CONTENT) + b"Hidden-1"])
-def test_what_is_not_zstandard_is_refused_without_a_byte_of_it(tmp_path: Path, content: bytes) -> None:
+def test_invalid_zstandard_is_refused_without_showing_a_byte(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(InputError, match=r"it is not Zstandard, or it is damaged|is text, not Zstandard") as caught:
         read(zst_file(tmp_path, content))
     assert "Hidden" not in str(caught.value)
 
 
-def test_error_of_the_source_stays_itself() -> None:
+def test_error_of_the_source_is_raised_unchanged() -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell() >= 10:

@@ -1,6 +1,7 @@
-"""The job file: every wrong key named, no value shown, a flag over the file over the default."""
+"""The job file: every wrong key is named, no value is shown, and a flag overrides the file."""
 
 import inspect
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from bulkreset.errors import InputError, JobError
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig, Job, PaceConfig, PasswordPolicy, Target
 from bulkreset.job.file import _name_from, job_from_journal, load
+from bulkreset.report.report_writers import write_csv
 from bulkreset.steps import SIGN_OUT
 
 POOL, OTHER = "eu-west-1_Here00001", "us-east-1_There0001"
@@ -265,7 +267,7 @@ def test_syntax_error_names_its_line_and_shows_no_value(folder: Path, text: str)
 
 @pytest.mark.parametrize("name", ["users.csv", "Users.CSV.gz", "users.parquet", "users.csv.age"])
 @pytest.mark.parametrize("content", [b"username,password\nann,s3cr3t\n", b"PAR1\xff", b"a,b\n" * (1 << 20) + b"x"])
-def test_input_in_the_place_of_a_job_is_told_as_one(tmp_path: Path, name: str, content: bytes) -> None:
+def test_input_given_as_a_job_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(JobError) as caught:
         load(tmp_path / name, {})
@@ -281,7 +283,7 @@ def test_job_with_the_name_of_an_input_is_read_or_named(tmp_path: Path) -> None:
     assert load(path, {"input.path": "in.csv"}).targets
 
 
-def test_file_that_is_not_utf8_is_no_toml(folder: Path) -> None:
+def test_file_that_is_not_utf8_is_not_toml(folder: Path) -> None:
     assert "is not TOML" in problem(folder, FEWEST.encode() + b"# s3cr3t \xff\n")
 
 
@@ -394,7 +396,7 @@ FLAGS = [
 
 
 @pytest.mark.parametrize(("given", "said"), FLAGS)
-def test_wrong_flag_is_told_as_the_flags_fault(folder: Path, given: dict[str, Any], said: str) -> None:
+def test_message_for_a_wrong_value_names_the_flag(folder: Path, given: dict[str, Any], said: str) -> None:
     path = folder / "nightly.toml"
     path.write_text(FEWEST)
     flags = flags_of(given)
@@ -430,10 +432,20 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "said"), MISTAKES)
-def test_mistake_is_told_in_plain_words(folder: Path, text: str, said: str) -> None:
+def test_mistake_is_reported_in_plain_words(folder: Path, text: str, said: str) -> None:
     found = problem(folder, text)
     assert said in found
     assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # what people need not know
+
+
+def test_no_column_of_the_report_can_be_carried_from_the_input(folder: Path) -> None:
+    written = io.BytesIO()
+    write_csv([], written)
+    header = written.getvalue().decode().strip().split(",")
+    assert "recovery" in header
+    for name in header:
+        found = problem(folder, FEWEST + f'[report]\ncolumns = ["ticket", "{name}"]\n')
+        assert f"names {name}, which is a column of the report itself" in found
 
 
 LINES = [
@@ -449,7 +461,7 @@ LINES = [
 
 
 @pytest.mark.parametrize(("text", "said"), LINES)
-def test_syntax_error_says_what_is_missing(folder: Path, text: str, said: str) -> None:
+def test_syntax_error_names_the_missing_character(folder: Path, text: str, said: str) -> None:
     assert said in problem(folder, text)
 
 
@@ -462,14 +474,14 @@ def test_syntax_error_says_what_is_missing(folder: Path, text: str, said: str) -
         ("job.toml", '{"name": "x"}', "JSON"),
     ],
 )
-def test_file_of_another_format_is_told_as_one(folder: Path, name: str, text: str, kind: str) -> None:
+def test_file_of_another_format_is_named(folder: Path, name: str, text: str, kind: str) -> None:
     (folder / name).write_text(text)
     with pytest.raises(JobError) as caught:
         load(folder / name, {})
     assert str(caught.value) == f"{folder / name} looks like {kind}. Job files are TOML. To write one: bulkreset init."
 
 
-def test_run_directory_in_the_place_of_a_job_is_told_as_one(folder: Path) -> None:
+def test_run_directory_given_as_a_job_is_named(folder: Path) -> None:
     (folder / "journal.sqlite").touch()
     with pytest.raises(JobError, match=r"is a run directory, not a job file\. To continue that run: bulkreset resume "):
         load(folder, {})
@@ -482,7 +494,7 @@ def test_target_override_needs_exactly_one_target(folder: Path, key: str, flag: 
 
 
 @pytest.mark.parametrize("text", ['input = "x"\n' + TARGET, "input = 5\n" + TARGET])
-def test_override_into_what_is_no_table_is_refused(folder: Path, text: str) -> None:
+def test_override_into_what_is_not_a_table_is_refused(folder: Path, text: str) -> None:
     assert "input must be a table" in problem(folder, text, input__path=Path("x"))
 
 
@@ -510,7 +522,9 @@ def test_home_of_an_unknown_user_is_a_path_that_does_not_exist(folder: Path) -> 
         open_rows(made.input)
 
 
-def test_path_on_the_command_line_is_relative_to_where_one_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_on_the_command_line_is_relative_to_the_current_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "here").mkdir()
     monkeypatch.chdir(folder / "here")
     made = job(folder, FEWEST, input__path=Path("mine.csv"))
@@ -557,7 +571,7 @@ GENERATE = '[password]\nsource = "generate"\n'
 RECIPIENTS = f'recipients = ["{KEY}"]\n'
 
 
-def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
+def test_generated_temporary_passwords_need_recipients(folder: Path) -> None:
     said = "password.recipients is missing: a generated temporary password must reach its user"
     assert said in problem(folder, FEWEST + GENERATE)
     assert said in problem(folder, FEWEST + GENERATE, permanent=False)
@@ -565,13 +579,13 @@ def test_made_temporary_passwords_need_recipients(folder: Path) -> None:
     assert job(folder, FEWEST + GENERATE, permanent=True).generates
 
 
-def test_recipients_are_of_no_use_where_the_input_has_the_passwords(folder: Path) -> None:
+def test_recipients_are_refused_if_the_input_has_the_passwords(folder: Path) -> None:
     said = 'password.recipients is of use with password.source = "generate" only'
     assert said in problem(folder, FEWEST + "[password]\n" + RECIPIENTS)
     assert said in problem(folder, FEWEST + '[password]\nsource = "input"\n' + RECIPIENTS)
 
 
-def test_column_of_passwords_is_not_named_where_they_are_made(folder: Path) -> None:
+def test_column_of_passwords_is_not_named_if_they_are_generated(folder: Path) -> None:
     renamed = INPUT + '[input.columns]\npassword = "pw"\n' + TARGET + GENERATE
     said = 'input.columns.password is of use with password.source = "input" only'
     assert said in problem(folder, renamed, permanent=True)
@@ -605,7 +619,7 @@ def test_steps_are_in_their_own_order_and_a_flag_changes_one_of_a_list(
     ],
 )
 @pytest.mark.parametrize("after", ["", "[after]\nsign_out = true\n", "[after]\nsign_out = false\n"])
-def test_users_are_signed_out_unasked_only_where_nobody_knows_their_password(
+def test_users_are_signed_out_by_default_only_after_a_scramble(
     folder: Path, text: str, after: str, *, permanent: bool, scrambles: bool
 ) -> None:
     made = job(folder, FEWEST + text + after, permanent=permanent)
@@ -614,7 +628,7 @@ def test_users_are_signed_out_unasked_only_where_nobody_knows_their_password(
 
 
 @pytest.mark.parametrize(("length", "fits"), [(11, False), (12, True), (98, True), (99, False)])
-def test_length_of_made_passwords_is_bounded(folder: Path, length: int, *, fits: bool) -> None:
+def test_length_of_generated_passwords_is_limited(folder: Path, length: int, *, fits: bool) -> None:
     text = FEWEST + GENERATE + f"length = {length}\n"
     if fits:
         assert job(folder, text, permanent=True).password.length == length
@@ -623,7 +637,7 @@ def test_length_of_made_passwords_is_bounded(folder: Path, length: int, *, fits:
 
 
 @pytest.mark.parametrize("rows", ["0", "-1", "1.5", '"5"'])
-def test_ration_is_a_number_of_rows(folder: Path, rows: str) -> None:
+def test_row_limit_is_a_number_of_rows(folder: Path, rows: str) -> None:
     assert "guards.limit" in problem(folder, FEWEST + f"[guards]\nlimit = {rows}\n")
 
 
@@ -637,7 +651,7 @@ FROM_POOL = "[input]\nfrom_pool = true\n" + TARGET
 MADE = 'permanent = true\npassword = { source = "generate" }\n'
 
 
-def test_pool_is_an_input_where_passwords_are_made(folder: Path) -> None:
+def test_pool_is_an_input_if_passwords_are_generated(folder: Path) -> None:
     select = '[input.select]\nstatuses = ["CONFIRMED"]\ngroups = ["staff"]\nnot_in = "done.csv"\n'
     made = job(folder, MADE + FROM_POOL + select + "created_before = 2026-01-31\n")
     assert made.input.from_pool
@@ -658,7 +672,7 @@ def test_pool_is_an_input_where_passwords_are_made(folder: Path) -> None:
         ('"2026-01-31"', datetime(2026, 1, 31, tzinfo=UTC)),
     ],
 )
-def test_moment_is_utc_where_it_says_nothing_else(folder: Path, said: str, when: datetime) -> None:
+def test_moment_is_utc_by_default(folder: Path, said: str, when: datetime) -> None:
     made = job(folder, MADE + FROM_POOL + f"[input.select]\ncreated_before = {said}\n")
     assert made.input.select.created_before == when
 
@@ -680,7 +694,7 @@ def test_moment_is_utc_where_it_says_nothing_else(folder: Path, said: str, when:
         (MADE + FROM_POOL + '[input.select]\ngroup = ["x"]\n', "(did you mean groups?)"),
     ],
 )
-def test_selection_that_is_none(folder: Path, text: str, said: str) -> None:
+def test_invalid_selection(folder: Path, text: str, said: str) -> None:
     assert said in problem(folder, text)
 
 
@@ -719,13 +733,13 @@ def test_time_out_of_more_than_a_day_is_refused(folder: Path, key: str) -> None:
         ('[metrics]\nemf = ""', "metrics.emf must not be empty"),
     ],
 )
-def test_who_is_told_is_checked_and_no_url_is_shown(folder: Path, text: str, said: str) -> None:
+def test_channels_are_checked_and_no_url_is_shown(folder: Path, text: str, said: str) -> None:
     found = problem(folder, FEWEST + text)
     assert said in found
     assert "T0ken" not in found
 
 
-def test_url_is_in_the_job_and_in_nothing_that_is_made_of_it(folder: Path) -> None:
+def test_url_is_only_in_the_job(folder: Path) -> None:
     made = job(folder, FEWEST + '[notify]\nurls = ["json://T0ken"]\n')
     assert made.notify.urls[0].get_secret_value() == "json://T0ken"
     shown = repr(made) + str(made) + made.model_dump_json() + json.dumps(made.model_dump(mode="json"))
@@ -733,7 +747,7 @@ def test_url_is_in_the_job_and_in_nothing_that_is_made_of_it(folder: Path) -> No
     assert job_from_journal(made.model_dump(mode="json"), {}).notify.urls[0].get_secret_value().startswith("*")
 
 
-def test_places_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> None:
+def test_paths_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> None:
     text = '[notify]\nurls_from = "file:urls"\n[metrics]\ntextfile = "b.prom"\nemf = "emf.log"\n'
     made = job(folder, FEWEST + text)
     assert made.notify.urls_from == f"file:{folder / 'urls'}"
@@ -745,14 +759,12 @@ def test_places_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> No
 @pytest.mark.parametrize(
     ("text", "extra"), [('[notify]\nurls_from = "env:X"', "notify"), ('[metrics]\ntextfile = "b.prom"', "metrics")]
 )
-def test_who_is_told_names_the_extra_that_is_missing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, extra: str
-) -> None:
+def test_channel_names_the_missing_extra(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, extra: str) -> None:
     monkeypatch.setattr("bulkreset.job.output.find_spec", lambda _: None)
     assert f"pip install 'bulkreset[{extra}]'" in problem(folder, FEWEST + text)
 
 
-def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
+def test_places_of_an_input_are_kept_in_order(folder: Path) -> None:
     made = job(folder, '[input]\npath = ["in/*.csv", "s3://bucket/in/", "/data/x.csv"]\n' + TARGET)
     assert made.input.places == (folder / "in/*.csv", "s3://bucket/in/", Path("/data/x.csv"))
     assert job_from_journal(made.model_dump(mode="json"), {}) == made
@@ -790,5 +802,5 @@ def test_places_of_an_input_are_kept_as_they_lie(folder: Path) -> None:
         ('path = "in"\n[mirror]\nto = "s3://bucket/runs"\nkms_key_id = "k"', 'goes with sse = "aws:kms"'),
     ],
 )
-def test_place_that_does_not_fit_is_told(folder: Path, text: str, said: str) -> None:
+def test_wrong_path_is_reported(folder: Path, text: str, said: str) -> None:
     assert said in problem(folder, f"[input]\n{text}\n{TARGET}")

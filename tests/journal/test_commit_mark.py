@@ -1,4 +1,4 @@
-"""The mark beside the journal: a journal that has lost commits is refused, a complete one never is."""
+"""The mark beside the journal: a journal that lacks commits is refused, a complete one never."""
 
 import shutil
 from pathlib import Path
@@ -111,7 +111,7 @@ def test_mark_is_never_ahead_of_the_journal(tmp_path: Path) -> None:
     assert (before.commits, before.row, before.job) == (2, 1, "nightly")
 
 
-def test_next_execution_goes_on_with_the_mark(tmp_path: Path) -> None:
+def test_next_execution_continues_with_the_mark(tmp_path: Path) -> None:
     journal = sending(tmp_path)
     commit(journal, [1, 4])
     journal.close()
@@ -139,7 +139,7 @@ def test_mark_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["journal.sqlite", "journal.sqlite-wal"])
 @pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "deleted"])
-def test_file_that_is_taken_away_is_noticed(tmp_path: Path, name: str, replaced: bool) -> None:  # noqa: FBT001
+def test_removed_file_is_noticed(tmp_path: Path, name: str, replaced: bool) -> None:  # noqa: FBT001
     journal = sending(tmp_path)
     journal.require_in_place()
     (tmp_path / name).rename(tmp_path / "away")

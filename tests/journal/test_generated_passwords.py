@@ -1,4 +1,4 @@
-"""The archive of passwords: what is written before a row is sent can be opened by the recipients, and by nobody else."""
+"""The archive of passwords: complete on disk before a row is sent, readable by the recipients only."""
 
 import os
 import stat
@@ -55,7 +55,7 @@ def test_a_later_execution_writes_behind_the_earlier_one(tmp_path: Path, key: Pa
     assert [line.password for _, line in read_archive(tmp_path, load_identities(key))] == list(SECRETS[:2])
 
 
-def test_nobody_else_may_look_and_nothing_is_readable_on_disk(tmp_path: Path, key: Path) -> None:
+def test_store_is_private_and_unreadable_on_disk(tmp_path: Path, key: Path) -> None:
     folder = tmp_path / "deep" / "passwords"
     PasswordArchive(folder, parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     (chunk,) = folder.iterdir()
@@ -72,7 +72,7 @@ def test_another_key_opens_nothing(tmp_path: Path, key: Path) -> None:
         list(read_archive(tmp_path / "passwords", other))
 
 
-def test_a_chunk_that_is_cut_off_is_said_to_be_damaged(tmp_path: Path, key: Path) -> None:
+def test_truncated_chunk_is_reported_as_damaged(tmp_path: Path, key: Path) -> None:
     PasswordArchive(tmp_path / "passwords", parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     (chunk,) = (tmp_path / "passwords").iterdir()
     chunk.write_bytes(chunk.read_bytes()[:-5])
@@ -86,26 +86,26 @@ def test_folder_that_cannot_be_written_is_found_out_before_anything_is_sent(tmp_
         PasswordArchive(tmp_path / "file" / "passwords", parse_recipients([public(key)]))
 
 
-def test_what_a_killed_process_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path, key: Path) -> None:
+def test_files_of_a_killed_process_with_the_same_id_do_not_disturb(tmp_path: Path, key: Path) -> None:
     (tmp_path / f".{os.getpid()}.probe").touch()
     PasswordArchive(tmp_path, parse_recipients([public(key)])).write([row(1, SECRETS[0])])
     assert [path.name for path in tmp_path.iterdir() if path != key] == ["00000001.age"]
 
 
-def test_folder_without_passwords_is_said_to_have_none(tmp_path: Path) -> None:
+def test_folder_without_passwords_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="no generated passwords"):
         list(read_archive(tmp_path, []))
 
 
 @pytest.mark.parametrize("wrong", ["age1nonsense", "ssh-ed25519 AAAA", ""])
-def test_what_is_no_public_key_is_no_recipient(wrong: str) -> None:
+def test_invalid_public_key_is_not_a_recipient(wrong: str) -> None:
     with pytest.raises(JobError) as caught:
         parse_recipients([wrong])
     assert caught.value.message == f'"{wrong}" is not an age public key.'
     assert caught.value.advice == 'A public key starts with "age1" or "ssh-ed25519".'
 
 
-def test_key_file_is_no_recipient(key: Path) -> None:
+def test_key_file_is_not_a_recipient(key: Path) -> None:
     with pytest.raises(JobError) as caught:
         parse_recipients([str(key)])
     assert caught.value.advice == 'This is a file; give the line "# public key: age1…" in it.'
@@ -122,7 +122,7 @@ def test_private_key_that_is_given_as_a_recipient_is_not_shown() -> None:
 @pytest.mark.parametrize(
     "text", ["", "# only a comment\n", "AGE-SECRET-KEY-1NONSENSE\n", "\xff\xfe", "-----BEGIN X-----\n"]
 )
-def test_what_is_no_identity_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
+def test_invalid_identity_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match="no key that can be used") as caught:

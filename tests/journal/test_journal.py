@@ -1,4 +1,4 @@
-"""The journal: one status for each row at any time, and no file that is not its own."""
+"""The journal: one status for each row at any time, and refusal of other files."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
     assert [row.number for row in sendable(journal, 1, 100)] == [1, 2, 3, 4]
 
 
-def test_only_what_is_ready_or_in_doubt_is_sendable(tmp_path: Path) -> None:
+def test_only_ready_and_doubtful_rows_are_sendable(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve", "fay")
     journal.plan.add_rows(
         [(7, POOL, "", None, "rejected", "missing_username", "why"), (8, POOL, "gil", True, "skipped", "", "")]
@@ -118,7 +118,7 @@ def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Pa
     ]
 
 
-def test_last_row_of_a_piece_and_the_first_of_the_next_are_told_apart(tmp_path: Path) -> None:
+def test_last_row_of_a_page_and_first_of_the_next_are_distinguished(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
     commit(journal, [], [done(row) for row in (1, 2, 5, 6)])
     assert list(journal.read.sendable_pages(3)) == [(0, POOL, 1), (1, POOL, 1)]
@@ -132,7 +132,7 @@ def test_first_and_last_rows_that_are_still_to_be_sent_are_found(tmp_path: Path)
     assert list(journal.read.sendable_pages(1)) == [(0, POOL, 1), (5, POOL, 1)]
 
 
-def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tmp_path: Path) -> None:
+def test_sendable_rows_after_a_row_are_of_the_requested_pools(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
     journal.plan.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
     commit(journal, [], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
@@ -147,7 +147,7 @@ def test_sendable_rows_behind_a_row_are_those_of_the_pools_that_are_asked_for(tm
     assert sendable_after(journal, 7, {POOL, OTHER}, 10) == sendable_after(journal, 0, set(), 10) == []
 
 
-def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_path: Path) -> None:
+def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
     journal.plan.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
     order = journal.read.step_order({"sign_out": (POOL, OTHER)})
@@ -169,7 +169,7 @@ def test_who_leaves_is_set_and_not_signed_out_in_the_pool_that_is_asked_for(tmp_
     assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}
 
 
-def test_set_rows_are_told_with_the_names_of_their_users(tmp_path: Path) -> None:
+def test_set_rows_are_reported_with_the_names_of_their_users(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
     journal.plan.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
     journal.plan.store_findings(
@@ -208,7 +208,7 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
     ]
 
 
-def test_row_tried_again_keeps_what_happened_before(tmp_path: Path) -> None:
+def test_retried_row_keeps_its_history(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     first = Outcome(
         1, Status.IN_DOUBT, "Lost", "why", 3, 1, in_doubt=True, latency_ms=9, started_at=1000, finished_at=2000
@@ -276,7 +276,7 @@ def test_doubt_of_a_retried_row_does_not_begin_before_its_refusal(
 
 
 @pytest.mark.parametrize("status", [Status.IN_DOUBT, Status.READY])
-def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: Path, status: Status) -> None:
+def test_row_returned_without_an_attempt_keeps_its_facts(tmp_path: Path, status: Status) -> None:
     journal = planned(tmp_path, "ann")
     lost = Outcome(1, status, "ConnectionClosedError", "why", 3, in_doubt=True, request_id="r1")
     for claims, outcomes in (([1], []), ([], [lost]), ([1], []), ([], [Outcome(1, status, in_doubt=True)])):
@@ -286,7 +286,7 @@ def test_row_given_back_without_an_attempt_keeps_what_was_known_of_it(tmp_path: 
     assert row.request_id == "r1"
 
 
-def test_row_given_back_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
+def test_row_returned_without_an_attempt_keeps_its_times(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     commit(journal, [1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
     commit(journal, [], [Outcome(1, Status.READY)])
@@ -315,7 +315,7 @@ def test_failed_rows_are_revived_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["given back", "died"])
-def test_a_row_in_doubt_that_is_not_sent_again_keeps_what_is_known_of_it(tmp_path: Path, end: str) -> None:
+def test_unsent_row_in_doubt_keeps_its_facts(tmp_path: Path, end: str) -> None:
     journal = planned(tmp_path, "ann")
     commit(journal, [1], [Outcome(1, Status.IN_DOUBT, "ReadTimeoutError", "lost", 1, in_doubt=True)])
     commit(journal, [1], [])
@@ -386,7 +386,7 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
     assert [row.number for row in sendable(journal, 1, 10)] == ready
 
 
-def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Path) -> None:
+def test_rejected_row_keeps_its_reason_among_duplicates(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann")
     journal.plan.add_rows(
         [(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")]
@@ -399,7 +399,7 @@ def test_row_that_is_rejected_already_keeps_its_reason_beside_twins(tmp_path: Pa
     ]
 
 
-def test_twins_are_told_of_each_other(tmp_path: Path) -> None:
+def test_duplicates_are_named_with_each_other(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "ann")
     journal.plan.reject_duplicates("refuse")
     assert [row[5] for row in journal.read.report_rows("x")] == [
@@ -434,14 +434,14 @@ def test_plan_is_forgotten_as_a_whole(tmp_path: Path) -> None:
     assert journal.read.counts() == {"ready": 1}
 
 
-def test_plan_that_breaks_off_leaves_no_row_of_its_chunk(tmp_path: Path) -> None:
+def test_interrupted_plan_leaves_no_row_of_its_chunk(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     with pytest.raises(RecordError):
         journal.plan.add_rows([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
     assert journal.read.counts() == {"ready": 1}
 
 
-def test_record_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+def test_interrupted_record_leaves_nothing(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     wrong = Outcome(2, Status.SET, attempts=None)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="NOT NULL"):
@@ -460,7 +460,7 @@ def test_facts_are_kept_and_replaced(tmp_path: Path) -> None:
         assert state == run_state("applying", unchecked={POOL: "Größe 🚀 \udce4"}, seconds=1.5)
 
 
-def test_facts_of_a_commit_that_breaks_off_are_not_taken_over(tmp_path: Path) -> None:
+def test_facts_of_an_interrupted_commit_are_not_used(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     wrong = Outcome(1, Status.SET, attempts=None)  # type: ignore[arg-type]
     with pytest.raises(RecordError, match="NOT NULL"):
@@ -557,7 +557,7 @@ def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_pa
             assert str(caught.value).startswith(damaged)
 
 
-def test_copy_is_one_whole_file_of_its_owner_alone(tmp_path: Path) -> None:
+def test_copy_is_one_complete_file_readable_by_its_owner_only(tmp_path: Path) -> None:
     begun = run_state("applying")
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], begun)
     journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
@@ -615,9 +615,7 @@ def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is
         ([], [1, 2, 3, 4, 5]),
     ],
 )
-def test_report_of_some_statuses_goes_by_what_the_report_calls_them(
-    tmp_path: Path, only: list[str], rows: list[int]
-) -> None:
+def test_report_of_some_statuses_uses_the_reports_words(tmp_path: Path, only: list[str], rows: list[int]) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     journal.plan.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
     commit(journal, [1, 3], [Outcome(2, Status.IN_DOUBT)])
@@ -632,14 +630,14 @@ def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
     assert Journal.open(tmp_path / "journal.sqlite").read.counts() == {"ready": 1}
 
 
-def test_file_of_somebody_else_is_never_made_a_journal(tmp_path: Path) -> None:
+def test_foreign_file_is_never_made_a_journal(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").touch()
     with pytest.raises(RecordError, match="File exists"):
         Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
     assert (tmp_path / "journal.sqlite").read_bytes() == b""
 
 
-def test_journal_is_its_owners_alone_whatever_the_mask(tmp_path: Path) -> None:
+def test_journal_is_private_with_any_umask(tmp_path: Path) -> None:
     mask = os.umask(0)
     try:
         journal = planned(tmp_path, "ann")
@@ -649,7 +647,7 @@ def test_journal_is_its_owners_alone_whatever_the_mask(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_journal_that_cannot_be_made_is_a_record_error(tmp_path: Path) -> None:
+def test_journal_that_cannot_be_created_is_a_record_error(tmp_path: Path) -> None:
     path = tmp_path / "none" / "journal.sqlite"
     with pytest.raises(RecordError, match=r"cannot be made: .*No such file") as caught:
         Journal.create(path, [POOL], run_state())
@@ -658,7 +656,7 @@ def test_journal_that_cannot_be_made_is_a_record_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_missing_journal_is_refused_and_not_made(tmp_path: Path, *, read_only: bool) -> None:
+def test_missing_journal_is_refused_and_not_created(tmp_path: Path, *, read_only: bool) -> None:
     for path in (tmp_path / "journal.sqlite", tmp_path):
         with pytest.raises(RunDirError) as caught:
             Journal.open(path, read_only=read_only)
@@ -670,7 +668,7 @@ def test_missing_journal_is_refused_and_not_made(tmp_path: Path, *, read_only: b
 @pytest.mark.parametrize(
     "content", [b"", b"username,password\n" * 100, b"\x00" * 4096, b"SQLite format 3\x00" + b"\xff" * 4080]
 )
-def test_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes, *, read_only: bool) -> None:
+def test_file_that_is_not_a_database_is_refused(tmp_path: Path, content: bytes, *, read_only: bool) -> None:
     path = tmp_path / "journal.sqlite"
     path.write_bytes(content)
     with pytest.raises(RecordError, match=r"journal\.sqlite is damaged") as caught:
@@ -724,7 +722,7 @@ def test_unknown_version_is_refused(tmp_path: Path, application: int, version: i
     )
 
 
-def test_reader_is_not_held_up_by_a_writer_nor_sees_half_of_what_it_does(tmp_path: Path) -> None:
+def test_reader_does_not_wait_for_a_writer_or_see_partial_commits(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     with journal._db.writing():
@@ -734,7 +732,7 @@ def test_reader_is_not_held_up_by_a_writer_nor_sees_half_of_what_it_does(tmp_pat
     assert reader.read.counts() == {"set": 2}
 
 
-def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
+def test_writer_does_not_wait_for_a_reader(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).read.report_rows("unprocessed")
     next(reading)
@@ -744,7 +742,7 @@ def test_writer_is_not_held_up_by_a_reader(tmp_path: Path) -> None:
     assert statuses(journal) == ["set", "in_doubt"]
 
 
-def test_what_is_read_while_held_is_as_it_was_at_the_beginning(tmp_path: Path) -> None:
+def test_read_transaction_shows_the_state_at_its_beginning(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     reader = Journal.open(tmp_path / "journal.sqlite", read_only=True)
     for row in (1, 2):
@@ -765,7 +763,7 @@ def test_reader_cannot_write(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"The journal {tmp_path / 'journal.sqlite'} cannot be used: ")
 
 
-def test_journal_taken_by_another_writer_is_a_record_error(tmp_path: Path) -> None:
+def test_journal_locked_by_another_writer_is_a_record_error(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal._db.execute("PRAGMA busy_timeout = 0")
     other = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)

@@ -1,4 +1,4 @@
-"""The figures: what is counted of a journal, in which order, and what is not."""
+"""The figures: counts of a journal, and their order."""
 
 from dataclasses import astuple
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import PlanMessage, ReportRow
-from bulkreset.models import Outcome, RateChange, Status, StepOutcome
+from bulkreset.journal.records import PlanMessage
+from bulkreset.models import Outcome, RateChange, ReportRow, Status, StepOutcome
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 
@@ -103,7 +103,7 @@ RATES = [
 ]
 
 
-def test_rates_are_told_by_lane_and_time_with_their_mean_and_the_last(tmp_path: Path) -> None:
+def test_rates_are_reported_by_lane_and_time_with_their_mean_and_the_last(tmp_path: Path) -> None:
     journal = planned(tmp_path)
     commit(journal, [], [], rates=RATES)
     assert sorted(journal.read.rates_over_time(1000, 1000)) == [
@@ -115,7 +115,7 @@ def test_rates_are_told_by_lane_and_time_with_their_mean_and_the_last(tmp_path: 
     ]
 
 
-def test_changes_of_the_rate_are_told_in_time_and_counted_by_lane_and_reason(tmp_path: Path) -> None:
+def test_changes_of_the_rate_are_reported_in_time_and_counted_by_lane_and_reason(tmp_path: Path) -> None:
     journal = planned(tmp_path)
     commit(journal, [], [], rates=RATES)
     lanes = {("0", "us-east-1"): 1, ("1", "eu-west-1"): 1, ("1", "us-east-1"): 6, ("2", "us-east-1"): 1}
@@ -132,7 +132,7 @@ def test_changes_of_the_rate_are_told_in_time_and_counted_by_lane_and_reason(tmp
     ]
 
 
-def test_codes_are_counted_by_status_with_what_is_in_doubt_without_one(tmp_path: Path) -> None:
+def test_codes_are_counted_by_status_and_rows_in_doubt_without_one(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
     found = [
         ("failed", "Gone", 3),
@@ -182,7 +182,7 @@ def test_slowest_rows_are_those_whose_last_calls_took_longest(tmp_path: Path) ->
     assert [row.row for row in journal.read.slowest_rows(9)] == [2, 3, 4, 1, 11]
 
 
-def test_rows_to_be_looked_at_are_told_with_the_gravest_first(tmp_path: Path) -> None:
+def test_rows_that_need_attention_have_the_most_serious_first(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
     found = journal.read.rows_needing_attention(12)
     assert [row.row for row in found] == [4, 5, 7, 8, 2, 6, 12, 1, 10, 9]
@@ -199,7 +199,7 @@ def test_latencies_are_exact_to_ten_seconds_and_to_a_tenth_beyond(tmp_path: Path
 
 
 @pytest.mark.parametrize(("seconds", "rate"), [(1, 2.0), (2, 2.0), (60, 1.5)])
-def test_recent_rate_is_of_what_settled_lately(tmp_path: Path, seconds: int, rate: float) -> None:
+def test_recent_rate_counts_recently_settled_rows(tmp_path: Path, seconds: int, rate: float) -> None:
     journal = planned(tmp_path, *"abcde")
     commit(journal, [], [done(row, finished_at=at) for row, at in enumerate((1000, 2001, 2500, 3000), 1)])
     assert journal.read.recent_rate(seconds) == pytest.approx(rate, rel=0.01)

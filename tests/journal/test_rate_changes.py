@@ -1,4 +1,4 @@
-"""The rates: the latest change of each lane, no more than one in a second, and none lost at the end."""
+"""The rates: the latest change of each lane, at most one a second, and none lost at the end."""
 
 from pathlib import Path
 

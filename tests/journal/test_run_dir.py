@@ -1,4 +1,4 @@
-"""The run directory: new, private, and held by one process, with which its lock dies."""
+"""The run directory: new, private, and locked by one process until it ends."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_journals_own_side_files_are_private(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-def test_directory_takes_its_name_with_the_journal_in_it(tmp_path: Path) -> None:
+def test_directory_gets_its_name_when_it_has_the_journal(tmp_path: Path) -> None:
     home = RunDir.create(tmp_path / "one", fill)
     assert RunDir.open(home.path).journal.is_file()
     assert [entry.name for entry in tmp_path.iterdir()] == ["one"]
@@ -94,7 +94,7 @@ def test_directory_takes_its_name_with_the_journal_in_it(tmp_path: Path) -> None
 
 
 @pytest.mark.process
-def test_what_a_killed_process_left_is_in_nobodys_way_and_does_not_pile_up(tmp_path: Path) -> None:
+def test_files_of_killed_processes_do_not_disturb_or_accumulate(tmp_path: Path) -> None:
     path = tmp_path / "one"
     (tmp_path / f".one.{os.getpid()}").mkdir()  # a container's processes have the same number each time
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_what_a_killed_process_left_is_in_nobodys_way_and_does_not_pile_up(tmp_p
     assert {entry.name for entry in tmp_path.iterdir()} == {"one", mine.name, f".one.{os.getpid()}"}
 
 
-def test_nothing_is_left_where_the_journal_cannot_be_made(tmp_path: Path) -> None:
+def test_no_file_is_left_if_the_journal_cannot_be_created(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_text("half")
         raise RecordError(f"The journal {path} cannot be used: the disk is full.", "Make room, then resume.")
@@ -124,7 +124,7 @@ def test_nothing_is_left_where_the_journal_cannot_be_made(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "dangling link"])
-def test_what_exists_is_never_used_again(tmp_path: Path, kind: str) -> None:
+def test_existing_directory_is_never_reused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "one"
     if kind == "directory":
         path.mkdir()
@@ -145,9 +145,7 @@ def test_what_exists_is_never_used_again(tmp_path: Path, kind: str) -> None:
         ("run", "finished", "bulkreset resume"),
     ],
 )
-def test_run_that_is_there_is_told_with_what_can_be_done_with_it(
-    tmp_path: Path, mode: str, state: str, advice: str
-) -> None:
+def test_existing_run_is_reported_with_its_next_commands(tmp_path: Path, mode: str, state: str, advice: str) -> None:
     facts = run_state(state, mode=mode, rows=0)
     RunDir.create(tmp_path / "one", lambda path: Journal.create(path, [], facts).close()).release()
     with pytest.raises(RunDirError, match="already exists") as caught:
@@ -163,7 +161,7 @@ def test_run_that_cannot_be_read_is_left_to_resume(tmp_path: Path) -> None:
         RunDir.create(tmp_path / "one", fill)
 
 
-def test_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunDirError, match="cannot be created"):
         RunDir.create(tmp_path / "file" / "deeper" / "one", fill)
@@ -175,18 +173,18 @@ def test_name_that_no_directory_can_have_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_directory_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
+def test_missing_directory_cannot_be_locked(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="cannot be used: No such file"):
         RunDir(tmp_path / "none").lock()
 
 
-def test_folder_without_a_journal_is_no_run_directory(tmp_path: Path) -> None:
+def test_folder_without_a_journal_is_not_a_run_directory(tmp_path: Path) -> None:
     for path, said in ((tmp_path, "it has no journal"), (tmp_path / "none", "does not exist")):
         with pytest.raises(RunDirError, match=said):
             RunDir.open(path)
 
 
-def test_second_holder_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+def test_second_holder_is_refused_until_the_first_releases(tmp_path: Path) -> None:
     home = RunDir.create(tmp_path / "one", fill)
     other = RunDir.open(home.path)
     assert other.is_held()
@@ -231,7 +229,7 @@ def test_lock_is_not_inherited_by_a_child(tmp_path: Path) -> None:
         child.kill()
 
 
-def test_discarded_directory_is_gone(tmp_path: Path) -> None:
+def test_discarded_directory_is_deleted(tmp_path: Path) -> None:
     home = RunDir.create(tmp_path / "one", fill)
     home.discard()
     assert list(tmp_path.iterdir()) == []
@@ -276,7 +274,7 @@ def test_reserved_directory_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_folder_that_is_a_file_is_told_when_the_run_is_made(
+def test_runs_folder_that_is_a_file_is_reported_when_the_run_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -331,7 +329,7 @@ def test_copy_of_a_live_directory_is_refused_unless_the_user_says_that_it_was_mo
     assert not (copy / ".holder.json").exists()
 
 
-def test_copy_of_a_dead_directory_is_taken(tmp_path: Path) -> None:
+def test_copy_of_a_dead_directory_is_accepted(tmp_path: Path) -> None:
     copy = copied(tmp_path)
     RunDir.open(tmp_path / "live").path.rename(tmp_path / "old")
     dead = RunDir.create(tmp_path / "live", lambda journal: journal.touch())  # nobody holds what has that name now
@@ -339,15 +337,13 @@ def test_copy_of_a_dead_directory_is_taken(tmp_path: Path) -> None:
     RunDir.open(copy).lock()
 
 
-def test_copy_from_before_the_machine_was_started_again_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copy_from_before_a_restart_of_the_machine_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"boot": "now", "machine": "this", "host": "one", "pid": "1", "path": "/runs/x", "inode": "1"}
     monkeypatch.setattr(run_dir, "_place", lambda home: here | {"inode": str(home.path.stat().st_ino)})
     RunDir.open(copied(tmp_path, boot="before")).lock()
 
 
-def test_directory_that_was_renamed_after_its_process_died_is_taken(tmp_path: Path) -> None:
+def test_directory_renamed_after_its_process_died_is_accepted(tmp_path: Path) -> None:
     live = RunDir.create(tmp_path / "live", lambda journal: journal.touch())
     live.unlock()  # as the death of its process does
     live.path.rename(tmp_path / "renamed")

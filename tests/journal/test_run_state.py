@@ -1,4 +1,4 @@
-"""The run state: how far a run is, and how it is called by people."""
+"""The run state: the progress of a run, and its names for people."""
 
 import pytest
 
@@ -17,7 +17,7 @@ STATES = [
 
 
 @pytest.mark.parametrize(("phase", "name", "done"), STATES)
-def test_phase_says_what_is_done(phase: Phase, name: str, done: tuple[bool, ...]) -> None:
+def test_phase_names_the_work(phase: Phase, name: str, done: tuple[bool, ...]) -> None:
     state = run_state().changed({"phase": phase})
     assert (state.is_read, state.is_checked, state.is_planned) == done
     assert (state.state, state.end, state.is_finished, state.stopped_by) == (name, None, False, None)

@@ -1,4 +1,4 @@
-"""A path that is no run directory: the error says what it is, and which run may be meant."""
+"""A path that is not a run directory: the error names its kind and the run that may be meant."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def said(path: str) -> str:
     return str(caught.value)
 
 
-def test_missing_path_is_told_as_missing() -> None:
+def test_missing_path_is_reported() -> None:
     assert said("runs/reset-9").startswith("runs/reset-9 does not exist. Name a run directory.")
 
 
@@ -34,28 +34,28 @@ def test_missing_path_is_told_as_missing() -> None:
     ("name", "text"),
     [("reset.toml", "x = "), ("a.toml", 'name = "reset"\n'), ("reset.toml", "\udcff"), ("reset.toml", "")],
 )
-def test_job_file_is_told_with_its_last_run(name: str, text: str) -> None:
+def test_job_file_is_reported_with_its_last_run(name: str, text: str) -> None:
     Path(name).write_text(text, encoding="utf-8", errors="surrogateescape")
     assert said(name) == f"{name} is a job file, not a run directory. Its last run is runs/reset-1."
 
 
-def test_job_file_without_a_run_is_told() -> None:
+def test_job_file_without_a_run_is_reported() -> None:
     Path("new.toml").touch()
     assert said("new.toml") == "new.toml is a job file, not a run directory. To list the runs: bulkreset status."
 
 
-def test_other_file_is_told_as_one() -> None:
+def test_other_file_is_named() -> None:
     Path("users.csv").touch()
     assert said("users.csv").startswith("users.csv is a file, not a run directory.")
 
 
-def test_folder_of_runs_is_told_with_its_runs() -> None:
+def test_folder_of_runs_is_reported_with_its_runs() -> None:
     assert said("runs") == (
         "runs contains runs; it is not a run directory itself."
         " Choose one, such as runs/other-3, runs/reset-1, runs/reset-2."
     )
 
 
-def test_directory_without_a_journal_is_told() -> None:
+def test_directory_without_a_journal_is_reported() -> None:
     Path("empty").mkdir()
     assert said("empty").startswith("empty is not a run directory: it has no journal.sqlite.")

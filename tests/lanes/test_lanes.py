@@ -1,4 +1,4 @@
-"""Many lanes in one run: none waits for another, none stops another, and each is told of by itself."""
+"""Many lanes in one run: none delays or stops another, and each is reported separately."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ import pytest
 from tests.crash.test_resume import resume
 from tests.e2e.command import SET, Command, assert_they_agree, finish
 from tests.e2e.live import rows_set
-from tests.lanes.places import ALL, A, B, C, R, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, A, B, C, R, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -37,7 +37,7 @@ def lane_of(summary: dict[str, object], account: str, region: str) -> dict[str, 
         pytest.param("users.csv", "sorted", marks=pytest.mark.soak),
     ],
 )
-def test_every_row_goes_to_its_own_place(bulkreset: Command, sim: Simulator, name: str, order: str) -> None:
+def test_every_row_goes_to_its_own_lane(bulkreset: Command, sim: Simulator, name: str, order: str) -> None:
     env = settle_in(bulkreset, sim)
     sizes = {A: 200, B: 40, C: 3, R: 60}
     lines = mixed([line for place, size in sizes.items() for line in users(place, size)], order)
@@ -76,7 +76,7 @@ def test_last_lane_of_a_sorted_input_does_not_wait_for_the_others(
     assert_they_agree(ran, sim)
 
 
-def test_lane_that_is_denied_stops_alone_and_is_taken_up_by_resume(bulkreset: Command, sim: Simulator) -> None:
+def test_only_a_denied_lane_stops_and_resume_continues_it(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 30)], "interleaved")
     denied = {"error": "AccessDeniedException", "operation": SET, "pool": B.pool, "from_call": 11}
@@ -234,7 +234,7 @@ def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, 
 
 
 @pytest.mark.soak
-def test_role_that_is_taken_away_stops_its_lane(bulkreset: Command, sim: Simulator) -> None:
+def test_revoked_role_stops_its_lane(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     denied = {"error": "AccessDenied", "status": 403, "operation": "AssumeRole", "from_call": 12}
     sim.configure(role_seconds=1, faults={"every": denied})
@@ -256,7 +256,7 @@ def test_role_that_is_taken_away_stops_its_lane(bulkreset: Command, sim: Simulat
 
 
 @pytest.mark.soak
-def test_every_change_of_a_rate_is_told_with_its_reason(bulkreset: Command, sim: Simulator) -> None:
+def test_every_change_of_a_rate_is_reported_with_its_reason(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim, (A,))
     lines = users(A, 300)
     sim.configure(faults={"users": {lines[30][0]: [{"throttle": 1}]}})  # one cut, six seconds back to the wall

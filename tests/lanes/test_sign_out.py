@@ -1,4 +1,4 @@
-"""Signing out: only who is set, never a second password, and resumed by itself."""
+"""Sign-outs: only for set users, without a second password, and resumable."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import pytest
 from tests.crash.test_resume import resume
 from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
 from tests.e2e.live import rows_set, signed_out
-from tests.lanes.places import ALL, B, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, B, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -71,7 +71,7 @@ def test_sign_outs_have_a_pace_of_their_own(bulkreset: Command, sim: Simulator) 
     assert_signed_out(ran, sim)
 
 
-def test_sign_outs_are_tried_again_and_what_fails_leaves_the_row_set(bulkreset: Command, sim: Simulator) -> None:
+def test_sign_outs_are_retried_and_failed_ones_leave_the_row_set(bulkreset: Command, sim: Simulator) -> None:
     scripts = {
         "user.001": [{"throttle": 2}],
         "user.002": [{"cut": "after"}],
@@ -132,9 +132,7 @@ def test_a_sign_out_that_is_denied_stops_the_lane_and_names_the_right(bulkreset:
     assert_signed_out(again, sim)
 
 
-def test_a_stopped_run_says_how_many_sign_outs_are_left_and_resume_makes_them(
-    bulkreset: Command, sim: Simulator
-) -> None:
+def test_stopped_run_says_how_many_sign_outs_remain_and_resume_makes_them(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(60))
     run_dir = bulkreset.home / "run"
     sim.configure(faults={"every": {"hold": True, "operation": OUT, "from_call": 9}})
@@ -165,7 +163,7 @@ def has_signed_out(run_dir: Path, users: int) -> bool:
     return len(signed_out(run_dir)) == users
 
 
-def test_killed_in_the_middle_nobody_is_forgotten_and_no_password_set_again(bulkreset: Command, sim: Simulator) -> None:
+def test_kill_in_the_middle_loses_no_user_and_sets_no_password_again(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(60))
     run_dir = bulkreset.home / "run"
     paced = ("--rate", "200", "--workers", "2", "--sign-out", *PATIENT)
@@ -193,7 +191,7 @@ def test_killed_in_the_middle_nobody_is_forgotten_and_no_password_set_again(bulk
 
 
 @pytest.mark.soak
-def test_every_lane_signs_out_by_itself(bulkreset: Command, sim: Simulator) -> None:
+def test_every_lane_signs_out_its_own_users(bulkreset: Command, sim: Simulator) -> None:
     env = settle_in(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 50)], "interleaved")
     sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": OUT, "pool": B.pool}})
@@ -222,7 +220,7 @@ def test_the_flag_beats_the_job(bulkreset: Command, sim: Simulator) -> None:
     assert "signed_out" not in ran.summary
 
 
-def test_who_deletes_the_passwords_can_still_have_the_users_signed_out(bulkreset: Command, sim: Simulator) -> None:
+def test_users_can_be_signed_out_after_the_passwords_are_deleted(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, [name for name, _ in people(30)])
     source = write_csv(bulkreset.home / "users.csv", people(30))
     ran = bulkreset.reset(source, "--rate", "none", "--sign-out")

@@ -1,4 +1,4 @@
-"""All steps after the password: each only where the pool has it, each settled once for each user, whatever is killed."""
+"""All steps after the password: only in pools that need them, once for each user, after any kill."""
 
 import random
 import sqlite3

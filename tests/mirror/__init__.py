@@ -1,1 +1,1 @@
-"""Tests of a run kept in S3 and made anew from there."""
+"""Tests of a run's copy in S3 and of its restore."""

@@ -1,4 +1,4 @@
-"""What the tests of the mirror share: clients of S3, which take longer to make than what is asked through them."""
+"""Shared S3 clients of the mirror's tests: creating one takes longer than its requests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A mirror in S3 looked into, as another machine would."""
+"""Read a mirror in S3 as another machine would."""
 
 import json
 import tempfile

@@ -16,7 +16,7 @@ from tests.bucket import BUCKET, Storage
 URI = f"s3://{BUCKET}/runs/lease.json"
 
 
-def test_s3_with_conditions_is_taken_and_nothing_is_left(s3: Storage) -> None:
+def test_s3_with_conditions_is_accepted_and_no_object_is_left(s3: Storage) -> None:
     require_conditions(Bucket(), URI)
     assert s3.keys() == []
 

@@ -1,4 +1,4 @@
-"""A delta: what was committed comes back as it was, and what is damaged or of another version is refused."""
+"""A delta: commits are read back unchanged; damaged ones and other versions are refused."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ EVENTS: list[Event] = [
 ]
 
 
-def test_events_come_back_as_they_were() -> None:
+def test_events_are_read_back_unchanged() -> None:
     delta = Delta(VERSION, [Commit(7, EVENTS), Commit(8, [])])
     assert Delta.unpacked(delta.packed(), "uri") == delta
 

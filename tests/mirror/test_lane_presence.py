@@ -71,13 +71,13 @@ def test_runs_see_each_other_until_they_leave_or_are_not_renewed() -> None:
     assert storage.kept == {}
 
 
-def test_what_is_no_run_counts_for_nobody() -> None:
+def test_other_directories_do_not_count_as_runs() -> None:
     storage = Storage()
     storage.kept = {f"{AT}0.json": b"?", f"{AT}1.json": b"{}", f"{AT}note.txt": b"{}"}
     assert storage.presence("one").neighbours() == Neighbours()
 
 
-def test_problem_is_told_once_and_changes_nothing() -> None:
+def test_problem_is_reported_once_and_changes_nothing() -> None:
     storage = Storage()
     it = storage.presence("one")
     storage.presence("two")

@@ -1,4 +1,4 @@
-"""The mirror: what is in S3 is what was committed, in order; a gap or damage is refused, and nobody else may go on."""
+"""The mirror: S3 has the commits in order; a gap or damage is refused, and only one process may continue."""
 
 import gzip
 import json
@@ -100,7 +100,7 @@ def some_commits(mirror: JournalMirror) -> None:
     claim(mirror, 4)
 
 
-def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: Path, s3: Storage) -> None:
+def test_every_commit_is_restored_and_only_one_process_continues(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     Redaction.load(run.home.redaction_key)
     some_commits(run.begin())
@@ -126,7 +126,7 @@ def test_every_commit_comes_back_and_whoever_goes_on_is_the_only_one(tmp_path: P
     namesake.close()
 
 
-def test_report_of_an_earlier_execution_does_not_stay_if_there_is_no_later_one(tmp_path: Path, s3: Storage) -> None:
+def test_report_of_an_earlier_execution_does_not_stay_if_there_is_not_a_later_one(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     some_commits(run.begin())
     for name in ("report.csv", "report.html"):
@@ -141,7 +141,7 @@ def test_report_of_an_earlier_execution_does_not_stay_if_there_is_no_later_one(t
     run.close()
 
 
-def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path, s3: Storage) -> None:
+def test_base_in_the_middle_replaces_earlier_objects(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
     claim(mirror, 1)
@@ -156,7 +156,7 @@ def test_base_in_the_middle_takes_the_place_of_what_is_before_it(tmp_path: Path,
 
 
 @pytest.mark.parametrize("fault", [["^PUT .*base", 503, "SlowDown", 2], ["^POST .*delete", 403, "AccessDenied", 1]])
-def test_base_that_fails_in_between_is_told_and_all_the_rest_is_put(
+def test_failed_base_is_reported_and_all_other_objects_are_uploaded(
     tmp_path: Path, s3: Storage, fault: list[object]
 ) -> None:
     run = Running(tmp_path / "here")
@@ -197,7 +197,7 @@ def test_gap_or_damage_is_refused(tmp_path: Path, s3: Storage, harm: str) -> Non
     assert not (tmp_path / "there").exists()
 
 
-def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claim_is_not_sent_if_its_upload_fails(tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     run = Running(tmp_path / "here")
     mirror = run.begin()
@@ -207,7 +207,7 @@ def test_claim_whose_put_fails_is_not_sent(tmp_path: Path, s3: Storage, monkeypa
     run.close()
 
 
-def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -> None:
+def test_lease_has_one_holder_is_renewed_and_changes_hands_when_it_ends(s3: Storage) -> None:
     bucket, uri, clock = Bucket(), f"s3://{BUCKET}/lease", ForwardClock()
     first = S3Lease(bucket, uri, "one", clock=clock).acquire()
     with pytest.raises(Busy, match="held by another process"):
@@ -237,7 +237,7 @@ def test_lease_is_held_by_one_renewed_and_taken_over_when_it_ends(s3: Storage) -
             other.check()
 
 
-def test_nothing_is_put_under_a_lease_that_is_lost(tmp_path: Path, s3: Storage) -> None:
+def test_no_upload_after_a_lost_lease(tmp_path: Path, s3: Storage) -> None:
     """So nothing is sent: a claim is in S3 before its rows are."""
     run = Running(tmp_path / "here")
     claim(run.begin(), 1)
@@ -254,7 +254,7 @@ def test_nothing_is_put_under_a_lease_that_is_lost(tmp_path: Path, s3: Storage) 
     run.close()
 
 
-def test_passwords_come_along_and_all_is_encrypted_as_asked(tmp_path: Path, s3: Storage) -> None:
+def test_passwords_are_included_and_encrypted_as_requested(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
     run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.told.append)
@@ -282,7 +282,7 @@ def machine_is_dead(run: Running, storage: Storage) -> None:
     storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
 
 
-def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
+def test_failed_starter_does_not_use_the_others_generation(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
@@ -308,7 +308,7 @@ def test_who_began_in_vain_does_not_take_the_others_generation_for_its_own(
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_base_that_was_put_before_a_crash_is_known_again(
+def test_base_uploaded_before_a_crash_is_recognised(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
     run = Running(tmp_path / "here")
@@ -406,7 +406,7 @@ class History:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(8))
-def test_whoever_goes_on_knows_all_that_was_sent(
+def test_next_process_knows_every_sent_row(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
@@ -426,7 +426,7 @@ def encrypted(run: Running, mirror: JournalMirror, row: int) -> Path:
 
 
 @pytest.mark.parametrize("what", ["passwords/0+2", "redaction.key"])
-def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
+def test_interrupted_restore_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
     run = Running(tmp_path / "here")
     Redaction.load(run.home.redaction_key)
     mirror = run.begin()
@@ -442,7 +442,7 @@ def test_restoring_that_breaks_off_leaves_nothing_that_could_be_resumed(tmp_path
         assert (tmp_path / "there" / "passwords" / chunk.name).read_bytes() == chunk.read_bytes()
 
 
-def test_chunk_is_never_put_over_another(tmp_path: Path, s3: Storage) -> None:
+def test_uploaded_chunk_is_never_overwritten(tmp_path: Path, s3: Storage) -> None:
     run = Running(tmp_path / "here")
     mirror = run.begin()
     chunk = encrypted(run, mirror, 1)
@@ -464,7 +464,7 @@ def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path
 
 
 @pytest.mark.usefixtures("s3")
-def test_outcomes_of_a_slow_lane_are_put_at_once_and_those_of_a_fast_one_with_the_next_claims(
+def test_outcomes_of_a_slow_lane_are_uploaded_at_once_and_of_a_fast_one_with_the_next_claims(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]

@@ -1,1 +1,1 @@
-"""Tests of who is told of a run, and of what."""
+"""Tests of notifications and metrics."""

@@ -1,4 +1,4 @@
-"""A web hook on loopback that keeps what it is sent, answers as it is told, or not at all."""
+"""A web hook on loopback that stores its requests, and answers as a test says, or not at all."""
 
 import json
 import threading

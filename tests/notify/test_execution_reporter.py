@@ -1,4 +1,4 @@
-"""Afterwards: the figures of a run under way, and what is last written is the end."""
+"""The execution reporter: figures during a run, and the final ones at its end."""
 
 import time
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
     ]
 
 
-def test_figures_that_cannot_be_made_are_one_warning(path: Path) -> None:
+def test_failing_figures_give_one_warning(path: Path) -> None:
     said: list[str] = []
     with watched(path, said) as telling, telling.along(said.append):
         wait_until(lambda: said)  # there is no run directory
@@ -89,7 +89,7 @@ def test_figures_that_cannot_be_made_are_one_warning(path: Path) -> None:
     assert not path.exists()
 
 
-def test_night_without_input_is_a_success_and_one_that_is_refused_is_none(path: Path) -> None:
+def test_scheduled_run_without_input_is_a_success_and_a_refused_one_is_not(path: Path) -> None:
     said: list[str] = []
     with watched(path, said) as telling:
         telling.idle()
@@ -130,7 +130,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     assert ("bulkreset_rows", "set") not in read(path)
 
 
-def test_dry_run_tells_nobody_and_warns_of_what_would_fail(path: Path) -> None:
+def test_dry_run_sends_no_notification_and_warns_of_failures(path: Path) -> None:
     said: list[str] = []
     with watched(path, said, counts=False) as telling, telling.along(said.append):
         telling.of(SUMMARY, run_state(rows=10), said.append)

@@ -1,4 +1,4 @@
-"""The metrics: one set of figures, drawn for the node exporter and for CloudWatch; success is remembered over failures."""
+"""The metrics: one set of figures for the node exporter and CloudWatch; the last success stays after failures."""
 
 import io
 import json
@@ -72,12 +72,12 @@ def test_last_success_outlives_failures_and_runs_under_way(tmp_path: Path) -> No
     assert (refused[textfile.SUCCESS, ""], refused["bulkreset_exit_code", ""]) == (first, 70)
 
 
-def test_ceiling_is_unknown_where_a_lane_is_unpaced() -> None:
+def test_ceiling_is_unknown_if_a_lane_is_unpaced() -> None:
     lanes = metrics_finished(replace(SUMMARY, lanes=(replace(LANES[0], ceiling=None), LANES[1])), 1.0)
     assert (lanes.ceiling, FIGURES.ceiling, RunMetrics("x", 1.0, {}).ceiling) == (None, 44.0, None)
 
 
-def test_emf_line_is_what_cloudwatch_reads(tmp_path: Path) -> None:
+def test_emf_line_has_the_format_of_cloudwatch(tmp_path: Path) -> None:
     out = io.StringIO()
     emf.write("stdout", out, FIGURES, Path("/runs/1"))
     emf.write(str(tmp_path / "emf.log"), None, FIGURES, None)

@@ -1,4 +1,4 @@
-"""The notifier: everybody is told what everybody may know; who cannot be told is named, and nothing is waited for."""
+"""The notifier: all channels get public facts; failed channels are named, and none delays the run."""
 
 import threading
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> None:
+def test_web_hook_gets_public_facts_only(hook: Hook, tmp_path: Path) -> None:
     (tmp_path / "urls").write_text(f"# the team's\n\n{hook.url}?format=text\n", encoding="utf-8")
     assert notify(NotifyConfig(urls_from=f"file:{tmp_path / 'urls'}"), ENDING) == []
     (got,) = hook.got
@@ -58,7 +58,7 @@ def test_web_hook_gets_what_everybody_may_know(hook: Hook, tmp_path: Path) -> No
     assert lines["Next"] == "bulkreset resume /runs/n-1"
 
 
-def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_channels_are_notified_although_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     hook.may_answer.clear()
     times = iter([0.0, 0.0, notifier.PATIENCE])  # all of it is left for the one that answers, none for the other
     with web_hook() as other:
@@ -73,7 +73,7 @@ def test_all_are_told_though_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("patient")
-def test_who_cannot_be_told_is_named_without_the_url(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_channel_is_named_without_the_url(hook: Hook, capsys: pytest.CaptureFixture[str]) -> None:
     hook.status = 500
     urls = (f"{hook.url}?token={SECRET}", f"nonsense://{SECRET}", f"slack://{SECRET}", f"json://127.0.0.1:1/{SECRET}")
     wanted = NotifyConfig.model_validate({"urls": urls})
@@ -101,7 +101,7 @@ def test_urls_that_are_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("patient")
 @mock_aws
-def test_topic_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_topic_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
     topic = boto3.client("sns", region_name="eu-west-1").create_topic(Name="resets")["TopicArn"]

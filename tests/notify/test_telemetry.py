@@ -1,4 +1,4 @@
-"""Traces and metrics for OpenTelemetry: what is in them, and what never is."""
+"""Traces and metrics for OpenTelemetry: their content, without secrets and names."""
 
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -57,7 +57,7 @@ def test_spans_are_below_each_other_and_have_the_run_in_their_resource() -> None
     assert spans["run"].resource.attributes["bulkreset.run_id"] == "id"
 
 
-def test_error_is_told_by_its_class_alone() -> None:
+def test_error_is_reported_only_by_its_class() -> None:
     got = Collected()
     with pytest.raises(GuardTripped), got.it.span("apply"):
         raise GuardTripped("the user ann@example.com", "Quiet-Garden.1")
@@ -95,6 +95,6 @@ def test_without_a_collector_nothing_is_done() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:4318", "http://user:secret@host", "ftp://host", "http://host/?key=1"])
-def test_url_that_is_none_or_has_a_secret_is_refused(url: str) -> None:
+def test_invalid_url_or_one_with_a_secret_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         MetricsConfig.model_validate({"otlp": url})

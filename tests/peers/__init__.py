@@ -1,1 +1,1 @@
-"""The program beside parts that nobody here wrote: `make peers` installs them, runs against them and prints a table."""
+"""The program with other software: `make peers` installs it, runs the tests and prints a table."""

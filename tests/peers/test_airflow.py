@@ -37,7 +37,7 @@ def test_dag_is_loaded_without_deprecated_calls(airflow: Path, environment: dict
     tried(", ".join(parts), "jobs/airflow_dag.py is loaded without a deprecated call")
 
 
-def test_dag_is_run_and_what_stopped_is_resumed(
+def test_dag_is_run_and_resumed_after_a_stop(
     airflow: Path, environment: dict[str, str], bulkreset: Command, running: Simulator, tried: Tried
 ) -> None:
     running.add_pool(POOL, policy=LAX, auto_users=True)

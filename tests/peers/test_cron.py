@@ -1,4 +1,4 @@
-"""cron itself, in its own environment: it starts jobs/schedule/nightly.sh, which says nothing where nothing is wrong."""
+"""cron itself, in its own environment: it starts jobs/schedule/nightly.sh, which prints nothing on success."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ kill $cron
 """
 
 
-def test_cron_starts_the_night_and_stays_quiet(bulkreset: Command, running: Simulator, tried: Tried) -> None:
+def test_cron_starts_the_scheduled_run_without_output(bulkreset: Command, running: Simulator, tried: Tried) -> None:
     if os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("cron in namespaces of its own needs root and unshare")
     cron, home = debian_program("cron", "cron"), bulkreset.home

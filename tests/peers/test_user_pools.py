@@ -71,7 +71,7 @@ def test_reviewed_permanent_passwords(cognito: Cognito, bulkreset: Command, tran
     )
 
 
-def test_temporary_passwords_and_what_has_become_of_them(cognito: Cognito, bulkreset: Command, tried: Tried) -> None:
+def test_temporary_passwords_and_their_states(cognito: Cognito, bulkreset: Command, tried: Tried) -> None:
     pool = make_pool(cognito, 20)
     rows = new_passwords(pool)
     ran = bulkreset("run", job(bulkreset.home, pool, rows, "permanent = false", "[pace]\nrate = 200\n"), "--yes")

@@ -1,4 +1,4 @@
-"""The built wheel with one extra at a time, in an environment that has nothing else: each works, and each is missed by name."""
+"""The built wheel with one extra at a time: each extra works, and a missing one is named."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +98,7 @@ def installed(wheel: Path, tmp_path: Path, running: Simulator, stored: Storage) 
     return lambda extras: Installed(wheel, extras, tmp_path, running, stored)
 
 
-def test_wheel_alone_runs_and_misses_each_extra_in_the_dry_run(
+def test_wheel_without_extras_runs_and_names_each_missing_extra_in_the_dry_run(
     installed: Callable[[str], Installed], running: Simulator, tried: Tried
 ) -> None:
     alone = installed("")
@@ -113,7 +113,7 @@ def test_wheel_alone_runs_and_misses_each_extra_in_the_dry_run(
 
 
 @pytest.mark.parametrize("extra", USES)
-def test_extra_alone_is_enough(installed: Callable[[str], Installed], extra: str, tried: Tried) -> None:
+def test_extra_is_enough_by_itself(installed: Callable[[str], Installed], extra: str, tried: Tried) -> None:
     with_extra = installed(extra)
     code, said = with_extra.use(extra, "--yes")
     assert code == 0, said

@@ -1,1 +1,1 @@
-"""Tests of the plan: screened, looked up, compared with what was approved, told."""
+"""Tests of the plan: validation, look-up, approval, preflight."""

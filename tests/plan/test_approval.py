@@ -1,4 +1,4 @@
-"""The approval: only what was reviewed may run; whatever differs is named."""
+"""The approval: only the reviewed plan may run; every difference is named."""
 
 import hashlib
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_approval_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest
     assert Approval(Path("dry")).facts.run_dir == str(tmp_path / "dry")
 
 
-def test_real_run_is_no_approval(tmp_path: Path) -> None:
+def test_real_run_is_not_an_approval(tmp_path: Path) -> None:
     with pytest.raises(ApprovalError, match="is not a dry run"):
         Approval(made(tmp_path / "run", mode="run"))
 
@@ -62,13 +62,13 @@ def test_real_run_is_no_approval(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"state": "planning"}, {"state": "interrupted"}, {"state": "stopped"}, {"rows": ...}], ids=str
 )
-def test_unfinished_dry_run_is_no_approval(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_unfinished_dry_run_is_not_an_approval(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(ApprovalError, match="did not finish") as caught:
         Approval(made(tmp_path / "dry", **change))
     assert caught.value.exit_code == 2
 
 
-def test_directory_that_is_no_runs_is_no_approval(tmp_path: Path) -> None:
+def test_directory_without_a_run_is_not_an_approval(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="is not a run directory"):
         Approval(tmp_path)
 
@@ -161,7 +161,7 @@ def test_everything_that_changed_is_named_at_once(tmp_path: Path) -> None:
     assert str(caught.value).count(";") == 2
 
 
-def test_account_that_is_not_known_is_no_difference(tmp_path: Path) -> None:
+def test_unknown_account_is_not_a_difference(tmp_path: Path) -> None:
     Approval(made(tmp_path / "dry")).require_same_job(facts(targets=[TARGET | {"account": ""}]))
     Approval(made(tmp_path / "other", targets=[TARGET | {"account": ""}])).require_same_job(facts())
 
@@ -169,7 +169,7 @@ def test_account_that_is_not_known_is_no_difference(tmp_path: Path) -> None:
 PLANNED = [("ready", ""), ("rejected", "user_not_found")]
 
 
-def test_same_plan_is_what_was_approved(tmp_path: Path) -> None:
+def test_same_plan_is_approved(tmp_path: Path) -> None:
     approval = Approval(made(tmp_path / "dry", *PLANNED))
     journal = Journal.open(made(tmp_path / "run", *PLANNED) / "journal.sqlite")
     approval.require_same_rows(journal.read)
@@ -208,7 +208,7 @@ def test_row_whose_status_changed_is_named(tmp_path: Path, now: list[tuple[str, 
         (None, 1, ""),
     ],
 )
-def test_not_more_rows_may_be_sent_at_first_than_were_approved(
+def test_no_more_rows_may_be_sent_at_first_than_approved(
     tmp_path: Path, reviewed: int | None, now: int | None, said: str
 ) -> None:
     approval = Approval(made(tmp_path / "dry", limit=reviewed))

@@ -74,19 +74,19 @@ def test_run_that_set_nothing_is_not_found() -> None:
     assert found() == []
 
 
-def test_users_of_the_pools_are_no_input() -> None:
+def test_users_of_the_pools_are_not_an_input() -> None:
     made("one", done(1), input=InputFacts())
     assert find_earlier_runs(state(input=InputFacts()), Path("runs/now")) == ()
 
 
-def test_folder_of_the_run_is_looked_at_if_it_has_runs(tmp_path: Path) -> None:
+def test_folder_of_the_run_is_searched_if_it_has_runs(tmp_path: Path) -> None:
     other = made("one", done(1), folder=str(tmp_path / "data" / "runs"))
     aside = made("two", done(1), folder="elsewhere")
     assert found(str(tmp_path / "data" / "runs" / "now")) == [other]
     assert aside not in found("elsewhere/now")
 
 
-def test_what_cannot_be_read_is_passed_over() -> None:
+def test_unreadable_item_is_ignored() -> None:
     good = made("good", done(1))
     for name in ("empty", "damaged"):
         Path("runs", name).mkdir()

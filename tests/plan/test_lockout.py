@@ -1,4 +1,4 @@
-"""The campaign in the preflight: who can come back and how long it takes, and which scramble is refused."""
+"""Recovery in the preflight: who can come back, how long it takes, and which scramble is refused."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def planned(rows: int = 0, recovery: PlannedRecovery | None = None, **change: An
     ],
     ids=["admin_only", "no sms", "sms mfa", "mail mfa"],
 )
-def test_scramble_of_a_pool_from_which_nobody_comes_back_is_refused(settings: RecoverySettings, reason: str) -> None:
+def test_scramble_of_a_pool_without_recovery_is_refused(settings: RecoverySettings, reason: str) -> None:
     asked = job(EU, US, **SCRAMBLE)
     facts = pools(asked, {US: PoolFacts(US, name="customers", recovery=settings)})
     with pytest.raises(JobError, match="would lock out every user of customers") as refused:
@@ -63,7 +63,7 @@ def test_scramble_of_a_pool_from_which_nobody_comes_back_is_refused(settings: Re
         RecoverySettings(sms_mfa=Mfa.EVERYBODY, email_mfa=Mfa.EVERYBODY),
     ],
 )
-def test_scramble_of_a_pool_from_which_some_come_back_is_not_refused(settings: RecoverySettings) -> None:
+def test_scramble_of_a_pool_with_recovery_for_some_is_not_refused(settings: RecoverySettings) -> None:
     asked = job(EU, **SCRAMBLE)
     require_recoverable(asked, {EU: PoolFacts(EU, recovery=settings)})
 
@@ -82,7 +82,7 @@ def test_pool_that_is_not_known_is_not_refused() -> None:
     require_recoverable(job(EU, **SCRAMBLE), {EU: PoolFacts(EU, recovery=SHUT, unknown=unknown)})
 
 
-def test_ways_back_are_counted_and_the_skipped_and_the_unknown_told() -> None:
+def test_recovery_is_counted_with_skipped_and_unknown_users() -> None:
     found = PlannedRecovery({EU: {"email": 40, "phone": 7, "unknown": 3}}, skipped=1200)
     shown = lines(job(EU, **SCRAMBLE), PoolFacts(EU, recovery=OWN), planned=planned(50, found))
     assert said(shown, "Recovery") == [
@@ -119,7 +119,7 @@ def test_cognitos_own_mail_account_is_compared_with_the_users(
     )
 
 
-def test_sms_that_reaches_not_everybody_is_told_if_somebody_needs_one() -> None:
+def test_sms_limits_are_reported_if_a_user_needs_one() -> None:
     settings = RecoverySettings(mail_account="DEVELOPER", sms_problem="SNSSandbox")
     for users, warned in (({"phone": 1}, True), ({"email": 1}, False)):
         shown = lines(
@@ -161,7 +161,7 @@ def test_slowest_lane_decides_when_the_last_user_is_back() -> None:
     assert said(shown, "Coming back")[1] == "while the run sends, users have 2 calls/s"
 
 
-def test_rate_above_the_quota_or_none_leaves_users_nothing() -> None:
+def test_unlimited_rate_or_one_above_the_quota_leaves_nothing_for_users() -> None:
     over = lines(job(EU, pace={"rate": 60.0}, **SCRAMBLE), planned=planned(9))
     assert said(over, "Coming back")[1] == "while the run sends, users have 0 calls/s"
     unpaced = lines(job(EU, pace={"rate": "none"}, **SCRAMBLE), planned=planned(9))
@@ -169,13 +169,13 @@ def test_rate_above_the_quota_or_none_leaves_users_nothing() -> None:
 
 
 @pytest.mark.parametrize(("absent", "told"), [(6, True), (5, False), (0, False)])
-def test_import_is_named_if_most_rows_name_nobody(absent: int, *, told: bool) -> None:
+def test_import_is_suggested_if_most_rows_name_no_user(absent: int, *, told: bool) -> None:
     plan = planned(10 - absent, PlannedRecovery(absent=absent), counts={"ready": 10 - absent, "rejected": absent})
     shown = said(lines(job(EU), planned=plan), "New users")
     assert [text.startswith(f"{absent} of 10 rows name nobody in the pool.") for text in shown] == [True] * told
 
 
-def test_recovery_under_way_and_replicas_are_told_of_their_pool() -> None:
+def test_recovery_under_way_and_replicas_are_reported_with_their_pool() -> None:
     replicas = (Replica("eu-west-1", "PRIMARY", "ACTIVE"), Replica("us-east-1", "SECONDARY", "CREATING"))
     facts = PoolFacts(EU, name="customers", restoring="RESTORING", replicas=replicas)
     alone = lines(job(EU), facts)
@@ -204,14 +204,14 @@ HELD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", HELD)
-def test_scramble_names_what_it_does_not_remove_if_the_pool_has_it(what: str) -> None:
+def test_scramble_names_remaining_items_that_the_pool_can_have(what: str) -> None:
     facts = HELD[what]
     (text,) = said(lines(job(EU, **SCRAMBLE), PoolFacts(EU, **facts), planned=planned(9)), "Remains")
     assert text.startswith(f"this run does not remove {what}")
     assert [other for other in HELD if other in text] == [what]
 
 
-def test_what_remains_is_named_only_where_it_can_be_and_only_for_a_scramble() -> None:
+def test_remaining_items_are_named_only_if_possible_and_only_for_a_scramble() -> None:
     every: dict[str, Any] = {key: value for facts in HELD.values() for key, value in facts.items()}
     shown = said(lines(job(EU, US, **SCRAMBLE), PoolFacts(US, name="shop", **every), planned=planned(9)), "Remains")
     assert [text.startswith("shop: ") for text in shown] == [True]
@@ -221,7 +221,7 @@ def test_what_remains_is_named_only_where_it_can_be_and_only_for_a_scramble() ->
 
 
 @pytest.mark.parametrize("step", ["revoke_sessions", "forget_devices", "delete_totp"])
-def test_what_a_step_of_the_run_removes_does_not_remain(step: str) -> None:
+def test_items_removed_by_a_step_do_not_remain(step: str) -> None:
     every: dict[str, Any] = {key: value for facts in HELD.values() for key, value in facts.items()}
     made = job(EU, **SCRAMBLE, after={step: True})
     (text,) = said(lines(made, PoolFacts(EU, **every), planned=planned(9)), "Remains")

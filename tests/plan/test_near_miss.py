@@ -1,4 +1,4 @@
-"""Near misses: what the name alone shows, what the pool's list adds, and a cause only for rows without a user."""
+"""Near misses: causes from the name, causes from the pool's list, and only for rows without a user."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ def causes(folder: Path, names: Sequence[str], users: Sequence[str], *, swept: b
 
 
 @pytest.mark.parametrize(("name", "cause"), WRITTEN.items())
-def test_name_alone_shows_the_cause(tmp_path: Path, name: str, cause: str) -> None:
+def test_cause_is_found_from_the_name(tmp_path: Path, name: str, cause: str) -> None:
     assert written_cause(name) == cause
     assert causes(tmp_path, [name], ["someone-else"], swept=False) == {name: cause}
 

@@ -1,4 +1,4 @@
-"""The sweep of one pool: shards side by side at the pace whatever a page takes, one sweep if shards cannot be trusted."""
+"""The sweep of one pool: parallel shards at the pace for pages of any duration, or one sweep without shards."""
 
 import heapq
 import random
@@ -17,9 +17,9 @@ from bulkreset.plan.pool_sweep import AT_ONCE, FIRST, WHOLE, PoolSweep, SweptPag
 from bulkreset.plan.user_store import NOBODY, UserStore
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import PagedReader
-from tests.listed import DENIED, LOST, STALE, Listed, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU
+from tests.user_directory import DENIED, LOST, STALE, Listed, refused, told
 
 RATE = 24.0
 MANY, MILLION = 250_000, 1_000_000  # each has 256 shards
@@ -114,9 +114,7 @@ def people(count: int, start: int = 0) -> list[dict[str, object]]:
     ("users", "milliseconds"),
     [(MANY, 20), (MANY, 400), *(pytest.param(MILLION, each, marks=pytest.mark.soak) for each in (20, 60, 200, 400))],
 )
-def test_many_users_are_listed_at_the_pace_whatever_a_page_takes(
-    store: UserStore, users: int, milliseconds: int
-) -> None:
+def test_many_users_are_listed_at_the_pace_with_slow_pages(store: UserStore, users: int, milliseconds: int) -> None:
     chance = random.Random(milliseconds)
     swept = Sweeping(store, Crowded(users), lambda: milliseconds / 1000 * chance.uniform(0.7, 1.3))
     began = swept.clock.now()
@@ -210,7 +208,7 @@ def test_user_without_a_hexadecimal_sub_leads_to_one_sweep(store: UserStore) -> 
 
 
 @pytest.mark.parametrize("estimate", [6900, 7700])
-def test_estimate_that_is_a_little_old_is_no_reason_for_one_sweep(store: UserStore, estimate: int) -> None:
+def test_slightly_old_estimate_is_not_a_reason_for_one_sweep(store: UserStore, estimate: int) -> None:
     swept = Sweeping(store, Listed(people(7200), PoolFacts(EU, users=estimate))).run()
     assert len(swept.users) == 7200 + PAGE
     assert len(store.progress(EU)) == 16
@@ -243,7 +241,7 @@ class Expiring(Listed):
         return super().page(token, expression)
 
 
-def test_interrupted_sweep_goes_on_shard_by_shard(store: UserStore) -> None:
+def test_interrupted_sweep_continues_shard_by_shard(store: UserStore) -> None:
     directory = Listed(people(6000))
     Sweeping(store, directory).run(40)
     made = sum(progress.pages for progress in store.progress(EU).values())
@@ -257,7 +255,7 @@ def test_interrupted_sweep_goes_on_shard_by_shard(store: UserStore) -> None:
 
 
 @pytest.mark.parametrize("part", [FIRST, WHOLE])
-def test_interrupted_sweep_goes_on_in_its_part(store: UserStore, part: str) -> None:
+def test_interrupted_sweep_continues_in_its_part(store: UserStore, part: str) -> None:
     directory = Listed(people(6000))
     store.begin_sweep(EU, [part])
     store.store_page(EU, part, [], "60")

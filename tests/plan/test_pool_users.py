@@ -1,4 +1,4 @@
-"""The roll: who of the pools is chosen, that nobody is listed twice or lost, and what breaks the listing off."""
+"""The pools' users as the input: selection, no user twice or lost, and errors that stop the list."""
 
 import csv
 import time
@@ -22,9 +22,9 @@ from bulkreset.plan.pool_users import PoolUserSource
 from bulkreset.plan.user_store import LIST_LIFE, LookupProgress, RowFinding, UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
-from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 
 OLD, NEW = datetime(2024, 5, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
 PEOPLE = [
@@ -138,7 +138,7 @@ def test_rows_come_in_chunks(listing: UserStore, monkeypatch: pytest.MonkeyPatch
     assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]
 
 
-def test_list_that_is_begun_again_lists_nobody_twice(listing: UserStore) -> None:
+def test_restarted_list_lists_no_user_twice(listing: UserStore) -> None:
     directory = Listed(crowd(240), faults=[None, None, STALE])
     called = Called(listing, directory).call()
     assert directory.pages == [None, "60", "120", None, "60", "120", "180"]
@@ -147,7 +147,7 @@ def test_list_that_is_begun_again_lists_nobody_twice(listing: UserStore) -> None
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
-def test_call_that_failed_is_made_again(listing: UserStore, fault: Any) -> None:  # noqa: ANN401  (pytest's)
+def test_failed_call_is_repeated(listing: UserStore, fault: Any) -> None:  # noqa: ANN401  (pytest's)
     directory = Listed(crowd(150), faults=[fault, None, fault, fault])
     assert len(Called(listing, directory).call().names) == 150
 
@@ -167,7 +167,7 @@ def test_expired_credentials_are_renewed(listing: UserStore) -> None:
     ],
     ids=["away", "stale", "refused", "expired"],
 )
-def test_listing_that_breaks_off_can_be_resumed(listing: UserStore, faults: list[Any], code: str) -> None:
+def test_interrupted_listing_can_be_resumed(listing: UserStore, faults: list[Any], code: str) -> None:
     with pytest.raises(ServiceError, match=f"The users of {EU} could not be listed: {code}") as caught:
         Called(listing, Listed(crowd(200), faults=faults)).call()
     assert "Resume" in caught.value.advice
@@ -204,7 +204,7 @@ def test_listing_is_stopped_at_once(listing: UserStore) -> None:
     assert len(directory.asked) <= 2
 
 
-def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: UserStore, tmp_path: Path) -> None:
+def test_users_of_a_file_are_excluded_as_the_pool_compares_names(listing: UserStore, tmp_path: Path) -> None:
     people = [told("Ann"), told("bob", email="Bob@x.example"), told("cat"), told("sub-x"), told("+45123")]
     facts = PoolFacts(EU, users=5, case_insensitive=True, sign_in_by=frozenset({"email"}))
     exact = Listed([told("Ann"), told("ann"), told("cat")], PoolFacts(EU2, users=3))
@@ -214,13 +214,13 @@ def test_users_of_a_file_are_left_out_as_the_pool_compares_names(listing: UserSt
     assert called.rows == [(EU, "cat"), (EU, "sub-x"), (EU2, "Ann"), (EU2, "ann")]
 
 
-def test_apostrophe_before_what_is_no_formula_is_part_of_the_name(listing: UserStore, tmp_path: Path) -> None:
+def test_apostrophe_before_other_text_than_a_formula_is_part_of_the_name(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "names.csv", [("'bob",), ("'=x",)])
     directory = Listed([told("bob"), told("'bob"), told("=x"), told("ann")])
     assert Called(listing, directory, not_in=str(path)).call().names == ["ann", "bob"]
 
 
-def test_file_with_passwords_is_read_for_its_names_alone(listing: UserStore, tmp_path: Path) -> None:
+def test_only_names_of_a_file_with_passwords_are_read(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "old.csv", [("ann", "Secret-Word.1")], ("username", "password"))
     assert Called(listing, Listed(PEOPLE), not_in=str(path)).call().names == ["bob", "cat", "dan", "zoe"]
 
@@ -246,7 +246,7 @@ def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: UserStore, tmp_
         assert directory.asked == []
 
 
-def test_names_are_not_compared_where_it_is_not_known_how(listing: UserStore, tmp_path: Path) -> None:
+def test_names_are_not_compared_if_the_rule_is_unknown(listing: UserStore, tmp_path: Path) -> None:
     gap = UnknownFact("x", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
     directory = Listed(PEOPLE, PoolFacts(EU, unknown=gap))
     with pytest.raises(TargetError, match="which not_in needs: AccessDeniedException"):
@@ -274,7 +274,7 @@ def test_list_that_a_killed_process_left_is_not_continued(tmp_path: Path) -> Non
             assert Called(listing, Listed(PEOPLE)).call().names == ["ann", "bob", "cat", "dan", "zoe"]
 
 
-def test_interrupted_list_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_interrupted_list_continues_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "users.sqlite"
     directory = Listed(crowd(240), faults=[None, None, DENIED])
     excluded = write(tmp_path / "names.csv", [("user00003",)])

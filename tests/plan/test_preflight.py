@@ -1,4 +1,4 @@
-"""The preflight: which pools share a quota, how fast, how many rows, how long."""
+"""The preflight: shared quotas, rate, number of rows, duration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,7 +48,7 @@ def test_two_accounts_are_two_lanes() -> None:
     assert [lane.pools for lane in lanes(job(EU, EU2), both)] == [(EU,), (EU2,)]
 
 
-def test_unknown_account_is_told_apart_by_the_way_to_it() -> None:
+def test_unknown_accounts_are_distinguished_by_profile_and_endpoint() -> None:
     nobody = {EU: Caller(problem="x"), EU2: Caller(problem="x")}
     assert [lane.pools for lane in lanes(job(EU, EU2), nobody)] == [(EU, EU2)]
     asked = job(EU, EU2)
@@ -74,7 +74,7 @@ def test_ceiling_is_the_jobs_rate_or_a_share_of_the_quota(pace: dict[str, Any], 
     assert (lane.ceiling, lane.quota) == (ceiling, 30.0)
 
 
-def test_lane_has_the_quota_that_was_told_for_any_of_its_pools() -> None:
+def test_lane_has_the_quota_of_any_of_its_pools() -> None:
     asked = job(EU, EU2)
     told, published = AccountQuota(60.0, "applied"), AccountQuota(30.0, "as published", (GAP,))
     for first, second in ((told, published), (published, told)):
@@ -87,7 +87,7 @@ def test_users_are_listed_at_a_share_of_what_aws_allows(pace: dict[str, Any], ra
     assert listing_rate(job(EU, pace=pace)) == rate
 
 
-def test_users_are_listed_unpaced_where_nothing_is_paced() -> None:
+def test_users_are_listed_unpaced_if_nothing_is_paced() -> None:
     assert listing_rate(job(EU, pace={"rate": "none"})) is None
 
 
@@ -95,7 +95,7 @@ def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | 
     return PlannedLane("1", region, pools, quota, "told", ceiling)
 
 
-def test_longest_lane_is_how_long_it_takes() -> None:
+def test_longest_lane_decides_the_duration() -> None:
     fast, slow = lane_of(EU, EU2), lane_of(US, region="b", ceiling=2)
     assert expected_seconds((fast, slow), {EU: 240, EU2: 240, US: 10}, Timetable(()), 0.0) == 20
     assert expected_seconds((fast, slow), {EU: 24, US: 10}, Timetable(()), 0.0) == 5
@@ -103,11 +103,11 @@ def test_longest_lane_is_how_long_it_takes() -> None:
     assert expected_seconds((fast, lane_of(US, region="b", ceiling=None)), {EU: 24}, Timetable(()), 0.0) is None
 
 
-def test_quota_below_the_ceiling_is_how_long_it_takes() -> None:
+def test_quota_below_the_ceiling_decides_the_duration() -> None:
     assert expected_seconds((lane_of(EU, quota=30, ceiling=500),), {EU: 300}, Timetable(()), 0.0) == 10
 
 
-def test_preflight_counts_what_will_be_sent() -> None:
+def test_preflight_counts_the_rows_to_send() -> None:
     asked = job(EU, US)
     planned = PlanFacts(
         {"ready": 276, "rejected": 1}, [(EU, 1, 240), (EU, 0, 24), (US, 1, 12)], {"CONFIRMED": 270}, {US: "why"}
@@ -125,7 +125,7 @@ def test_preflight_counts_what_will_be_sent() -> None:
     assert found.approved is None
 
 
-def test_every_gap_is_told_once() -> None:
+def test_every_gap_is_reported_once() -> None:
     asked = job(EU, EU2)
     unread = UnknownFact("its policy", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
     unlisted = UnknownFact("who is there", "cognito-idp:ListUsers", "AccessDeniedException", denied=True)
@@ -138,7 +138,7 @@ def test_every_gap_is_told_once() -> None:
     assert found.unknown == (unread, GAP, unlisted)
 
 
-def test_pool_goes_by_its_own_name_where_that_is_known() -> None:
+def test_pool_is_shown_by_its_name_if_it_is_known() -> None:
     asked = job(EU, US)
     brought = AwsFacts(callers(asked), pools(asked, {EU: PoolFacts(EU, name="customers")}), quotas(asked))
     found = build_preflight(asked, sessions(asked), brought, PlanFacts({}, [], {}, {}))
@@ -153,7 +153,7 @@ def test_emulator_has_its_own_quota() -> None:
     assert [(lane.quota, lane.ceiling) for lane in found.lanes] == [(100, 80)]
 
 
-def test_targets_are_described_with_the_account_where_it_is_known() -> None:
+def test_targets_are_described_with_the_account_if_it_is_known() -> None:
     asked = job(EU)
     endpoint = "https://cognito-idp.eu-west-1.amazonaws.com"
     plain = TargetFacts(user_pool_id=EU, region="eu-west-1", endpoint=endpoint)
@@ -181,7 +181,7 @@ def steps_of(asked: Job, *facts: PoolFacts, rows: int = 100) -> dict[str, tuple[
     return {it.step.name: (it.pools, it.unknown, it.users) for it in built.steps}
 
 
-def test_steps_are_taken_where_the_pool_has_what_they_remove() -> None:
+def test_steps_are_taken_if_the_pool_has_items_to_remove() -> None:
     has = PoolFacts(EU, remembers_devices=True, tracks_sessions=True, mfa="ON", mfa_kinds=frozenset({"TOTP"}))
     has_not = PoolFacts(US, tracks_sessions=False)
     assert steps_of(job(EU, US, after=STEPS), has, has_not) == {
@@ -192,7 +192,7 @@ def test_steps_are_taken_where_the_pool_has_what_they_remove() -> None:
     }
 
 
-def test_steps_of_which_it_is_not_known_whether_they_are_needed_are_tried() -> None:
+def test_steps_that_may_be_needed_are_tried() -> None:
     unknown = PoolFacts(EU, unknown=UnknownFact("pool", "cognito-idp:DescribeUserPool", "AccessDenied"))
     assert {name: found[1] for name, found in steps_of(job(EU, after=STEPS), unknown).items()} == {
         "sign_out": (),

@@ -1,4 +1,4 @@
-"""The briefing: every line that somebody reads before confirming."""
+"""The text of the preflight: every line before a confirmation."""
 
 import json
 import re
@@ -68,7 +68,7 @@ def test_remarks_on_the_input() -> None:
     assert said(lines(job(EU), planned=planned(remarks=told)), "Input") == told[:5]
 
 
-def test_whole_of_a_plain_run() -> None:
+def test_all_output_of_a_plain_run() -> None:
     shown = lines(job(EU), PoolFacts(EU, name="customers"))
     assert [label for label, _ in shown] == [
         *("Job", "User pool", "Caller", "Rows", "Temporary", "Permanent", "Coming back", ""),
@@ -106,13 +106,13 @@ def test_every_line_begins_with_its_label_in_a_column() -> None:
     assert all(line[11] == " " or line.startswith("Passwordless") for line in found.splitlines())
 
 
-def test_pool_without_a_name_goes_by_its_id() -> None:
+def test_pool_without_a_name_is_shown_by_its_id() -> None:
     for name in ("", EU):
         (text,) = said(lines(job(EU), PoolFacts(EU, name=name)), "User pool")
         assert text.startswith(f"{EU}, eu-west-1")
 
 
-def test_account_that_is_not_known_says_why() -> None:
+def test_unknown_account_has_a_reason() -> None:
     shown = lines(job(EU), callers={EU: Caller(problem="STS could not be reached")})
     assert said(shown, "User pool") == [f"{EU}, eu-west-1, account unknown: STS could not be reached"]
     assert said(shown, "Caller") == []
@@ -138,7 +138,7 @@ def test_account_that_is_not_known_says_why() -> None:
         ({}, None),
     ],
 )
-def test_endpoint_is_told_where_somebody_should_know_of_it(target: dict[str, Any], text: str | None) -> None:
+def test_endpoint_is_shown_if_it_is_unusual(target: dict[str, Any], text: str | None) -> None:
     asked = job(EU, targets=[{"user_pool_id": EU, **target}])
     shown = said(lines(asked), "Endpoint")
     assert [one[-len(text or "") :] for one in shown] == ([text] if text else [])
@@ -156,14 +156,14 @@ def test_approval_is_named() -> None:
     assert said(lines(job(EU), approved=approved), "Approved") == ["/runs/dry, planned 2024-01-31T00:01:00.000Z"]
 
 
-def test_history_is_told() -> None:
+def test_history_is_reported() -> None:
     assert said(lines(job(EU), PoolFacts(EU, history=5)), "History") == [
         "The pool refuses the last 5 passwords of a user. That is known only when they are sent"
     ]
     assert said(lines(job(EU)), "History") == []
 
 
-def test_users_to_be_set_are_told_by_status_the_most_first() -> None:
+def test_users_to_set_are_reported_by_status_with_the_largest_first() -> None:
     before = {"FORCE_CHANGE_PASSWORD": 10, "CONFIRMED": 1250, "UNCONFIRMED": 4}
     assert said(lines(job(EU), planned=planned(status_before=before)), "Users") == [
         "1,264 found in the pool: 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
@@ -173,7 +173,7 @@ def test_users_to_be_set_are_told_by_status_the_most_first() -> None:
     assert len(said(lines(job(EU), planned=temporary), "Users")) == 1
 
 
-def test_users_that_were_not_looked_up_are_told_with_the_reason() -> None:
+def test_users_that_were_not_looked_up_are_reported_with_the_reason() -> None:
     assert said(lines(job(EU), planned=planned(unchecked={EU: "the job asks for no check"})), "Users") == [
         "NOT checked: the job asks for no check"
     ]
@@ -184,7 +184,7 @@ def test_users_that_were_not_looked_up_are_told_with_the_reason() -> None:
     ]
 
 
-def test_temporary_passwords_say_what_they_mean_and_when_they_expire() -> None:
+def test_temporary_passwords_show_their_effect_and_expiry() -> None:
     shown = lines(job(EU, US), PoolFacts(EU, temporary_days=7), PoolFacts(US, temporary_days=3))
     must = "each user must choose a new password at the next sign-in, and cannot use forgot-password"
     assert said(shown, "Temporary") == [f"24: {must} until then; they expire after 3 days"]
@@ -219,7 +219,7 @@ def test_pace_names_the_quota_and_its_source(pace: dict[str, Any], text: str) ->
     assert bool(said(shown, "Duration")) is (text != "no limit")
 
 
-def test_end_is_told_with_its_day_where_that_is_another() -> None:
+def test_end_is_shown_with_its_day_if_that_is_another() -> None:
     (soon,) = said(lines(job(EU, pace={"rate": 30})), "Duration")
     assert re.fullmatch(r"about 9 s \(done at (?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d \S+ at the earliest\)", soon)
     before = datetime.now().astimezone()
@@ -245,7 +245,7 @@ def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -
     assert re.fullmatch(text, told)
 
 
-def test_pools_of_several_plans_are_told_one_by_one() -> None:
+def test_pools_of_several_plans_are_reported_one_by_one() -> None:
     found = said(lines(job(EU, US), PoolFacts(EU, tier="PLUS"), PoolFacts(US, tier="LITE")), "Undo")
     assert [text.partition(":")[0] for text in found] == [EU, US]
 
@@ -257,11 +257,11 @@ def test_emulated_run_needs_no_undo() -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.25, "0.2 s"), (59.9, "59.9 s"), (60, "1 min"), (3599, "1 h 0 min"), (5400, "1 h 30 min")]
 )
-def test_duration_is_told_as_a_person_would(seconds: float, words: str) -> None:
+def test_duration_is_readable(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words
 
 
-def test_every_guard_is_told() -> None:
+def test_every_guard_is_reported() -> None:
     guards = {
         "max_rows": 5000,
         "max_failures": "5%",
@@ -281,7 +281,7 @@ def test_every_guard_is_told() -> None:
     assert one.endswith("1 protected user")
 
 
-def test_gaps_are_named_and_a_statement_would_allow_what_is_denied() -> None:
+def test_gaps_are_named_with_a_statement_that_allows_denied_calls() -> None:
     shown = lines(
         job(EU),
         PoolFacts(EU, unknown=UNREAD),
@@ -321,14 +321,14 @@ def test_many_pools_and_lanes_are_counted() -> None:
     assert said(shown, "Passwordless")[0].startswith(", ".join(names[:SHOWN]) + f" and {9 - SHOWN} more: users may")
 
 
-def test_endpoint_of_a_pool_that_is_only_counted_is_told_all_the_same() -> None:
+def test_endpoint_of_a_pool_that_is_only_counted_is_also_shown() -> None:
     names = [f"eu-west-1_Pool0000{number}" for number in range(SHOWN + 2)]
     targets = [{"user_pool_id": name} for name in names[:-1]]
     asked = job(*names, targets=[*targets, {"user_pool_id": names[-1], "endpoint_url": "http://there.example"}])
     assert said(lines(asked), "Endpoint") == ["http://there.example: not AWS's own, NOT ENCRYPTED"]
 
 
-def test_one_is_told_as_one() -> None:
+def test_count_of_one_is_singular() -> None:
     one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], recovery=PlannedRecovery({EU: {"none": 1}}))
     guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
@@ -339,7 +339,7 @@ def test_one_is_told_as_one() -> None:
     assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
 
-def test_briefing_holds_no_path_of_the_input() -> None:
+def test_preflight_has_no_path_of_the_input() -> None:
     asked = job(EU, input={"path": Path("/secret/place.csv")})
     assert all("/secret" not in text for _, text in lines(asked))
 
@@ -347,7 +347,7 @@ def test_briefing_holds_no_path_of_the_input() -> None:
 SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate", "length": 32}}
 
 
-def test_step_says_what_it_costs_and_where_it_is_not_needed() -> None:
+def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
     facts = PoolFacts(EU, remembers_devices=True, tracks_sessions=None)
     asked = job(EU, US, after={"forget_devices": True, "revoke_sessions": True, "delete_totp": True})
     shown = [text for _, text in lines(asked, facts, planned=planned(ready=[(EU, 1, 1), (US, 1, 5)]))]
@@ -360,7 +360,7 @@ def test_step_says_what_it_costs_and_where_it_is_not_needed() -> None:
     assert f"Not known whether it is needed in {EU}, {US}: it is tried for each user" in shown
 
 
-def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -> None:
+def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
     assert said(shown, "Passwords") == ["generated, 32 characters, kept NOWHERE: users come back with forgot-password"]
     assert said(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
@@ -378,7 +378,7 @@ def test_scramble_says_that_nobody_keeps_the_passwords_and_who_is_signed_out() -
     ],
 )
 @pytest.mark.parametrize("permanent", [True, False])
-def test_encrypted_passwords_say_to_how_many_and_where(
+def test_preflight_gives_number_of_recipients_and_folder_of_encrypted_passwords(
     passwords: dict[str, Any], text: str, *, permanent: bool
 ) -> None:
     asked = job(EU, permanent=permanent, password={"source": "generate"} | passwords)

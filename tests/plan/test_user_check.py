@@ -1,4 +1,4 @@
-"""The check: what the directory says of each row before anything is sent, and why it was not asked."""
+"""The user check: the directory's finding for each row before anything is sent, and reasons to skip the check."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ from bulkreset.plan import user_check as check_module
 from bulkreset.plan.user_check import UserCheck
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import run_state
-from tests.listed import DENIED, LOST, Listed, crowd, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
+from tests.user_directory import DENIED, LOST, Listed, crowd, told
 
 FOUND = [
     told("ann"),
@@ -79,7 +79,7 @@ def here(*names: str) -> list[tuple[str, str]]:
     return [(EU, name) for name in names]
 
 
-def test_each_row_is_what_its_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_row_has_the_status_of_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here(*NAMES))
     assert checked.run() == ({}, [])
     federated = ("skipped", "federated", "the user signs in through an identity provider")
@@ -107,7 +107,7 @@ def test_each_row_is_what_its_user_is(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
     ids=str,
 )
-def test_job_says_which_users_are_left_alone(
+def test_job_says_which_users_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: list[str], codes: list[str]
 ) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here(*NAMES[:-1]), plan={"skip": skip})
@@ -116,7 +116,7 @@ def test_job_says_which_users_are_left_alone(
 
 
 @pytest.mark.parametrize(("skip", "skipped"), [(["passwordless"], True), ([], False)])
-def test_pool_that_lets_nobody_in_by_password_is_left_alone(
+def test_pool_without_password_sign_in_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: list[str], *, skipped: bool
 ) -> None:
     directory = Listed(FOUND, PoolFacts(EU, users=7, passwordless=True))
@@ -126,7 +126,7 @@ def test_pool_that_lets_nobody_in_by_password_is_left_alone(
 
 
 @pytest.mark.parametrize("protected", ["ann", "sub-ann", "annie", "ann@x.example"])
-def test_protected_user_is_left_alone_whatever_the_row_calls_it(
+def test_protected_user_is_skipped_under_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protected: str
 ) -> None:
     ann = told("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie", sub="sub-ann")
@@ -140,7 +140,7 @@ def test_protected_user_is_left_alone_whatever_the_row_calls_it(
     assert checked.rows[0][2] == "the job protects this user"
 
 
-def test_rows_that_were_not_ready_stay_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_were_not_ready_stay_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here("ann"))
     checked.journal.plan.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
     checked.run()
@@ -195,7 +195,7 @@ def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypat
     assert checked.codes == ["unprocessed", "user_not_found", "unprocessed"]
 
 
-def test_what_was_found_is_kept_where_the_search_is_stopped_and_thrown_away_where_it_ends(
+def test_findings_are_kept_if_the_search_stops_and_deleted_when_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = Listed(crowd(180), PoolFacts(EU, users=0))
@@ -216,9 +216,7 @@ def test_what_was_found_is_kept_where_the_search_is_stopped_and_thrown_away_wher
     assert not checked.scratch.exists()
 
 
-def test_search_that_broke_off_leaves_the_rows_ready_to_be_looked_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_search_leaves_the_rows_ready_for_look_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = Listed(FOUND, faults=[LOST] * ATTEMPTS)
     checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES))
     with pytest.raises(ServiceError):
@@ -267,7 +265,7 @@ def test_scramble_that_accepts_it_locks_users_out_and_says_so_at_their_rows(
 @pytest.mark.parametrize(
     "how", [{}, SCRAMBLES | {"password": {"source": "generate", "recipients": ["age1"]}}], ids=["input", "encrypted"]
 )
-def test_nobody_is_skipped_if_somebody_knows_the_passwords(
+def test_no_user_is_skipped_if_the_passwords_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
@@ -276,7 +274,7 @@ def test_nobody_is_skipped_if_somebody_knows_the_passwords(
 
 
 @pytest.mark.parametrize("how", [{}, SCRAMBLES | ACCEPTED], ids=["input", "scramble"])
-def test_users_who_could_not_recover_are_left_alone_where_the_job_says_so(
+def test_users_without_recovery_are_skipped_if_the_job_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     plan = {"skip": ["unrecoverable"]}
@@ -296,7 +294,7 @@ def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
     assert checked.codes == ["disabled", "federated", "unconfirmed", "unrecoverable"]
 
 
-def test_pool_that_could_not_be_asked_at_first_is_asked_when_the_check_goes_on(
+def test_pool_that_failed_at_first_is_asked_when_the_check_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shut = Listed(

@@ -1,4 +1,4 @@
-"""The search: everybody found with the fewer calls, at the pace of ListUsers, and gone on with where it broke off."""
+"""The search: all users with the fewest calls, at the pace of ListUsers, continued after an interruption."""
 
 import itertools
 import threading
@@ -16,9 +16,9 @@ from bulkreset.plan.user_search import SURE_PAGES, UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, UserStore
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
-from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, refused, told
 
 PATIENCE = 90.0  # seconds after which a test gives up
 DIRECTIONS = {"sweep": 0, "look-ups": 10**6}
@@ -77,7 +77,7 @@ def facts(users: int | None, pool: str = EU) -> PoolFacts:
 
 
 @pytest.mark.parametrize(("users", "names", "sweeps"), [(600, 10, False), (600, 11, True), (0, 1, True), (1, 1, True)])
-def test_pool_is_swept_where_that_is_fewer_calls(lookup: UserStore, users: int, names: int, *, sweeps: bool) -> None:
+def test_pool_is_listed_if_that_needs_fewer_calls(lookup: UserStore, users: int, names: int, *, sweeps: bool) -> None:
     directory = Listed(crowd(users))
     Searched(sought(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
     missing = max(0, names - users) if sweeps else 0  # looked up after the sweep
@@ -125,27 +125,27 @@ def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: UserSto
     assert known(lookup) == {1: ann, 2: ann, 3: ann, 4: ("", "", missing)}
 
 
-def test_pool_that_folds_names_is_listed_where_that_does_not_take_long(lookup: UserStore) -> None:
+def test_pool_that_folds_names_is_listed_if_that_is_fast(lookup: UserStore) -> None:
     told_of = PoolFacts(EU, users=SURE_PAGES * PAGE - 1, case_insensitive=True)
     directory = Listed([told("Ann")], told_of)
     Searched(sought(lookup, "ANN", "aNn", folds=True), directory).run()
     assert {found[0] for found in known(lookup).values()} == {"Ann"}
 
 
-def test_name_that_no_filter_can_hold_concerns_its_own_row_alone(lookup: UserStore) -> None:
+def test_name_that_fits_no_filter_concerns_only_its_own_row(lookup: UserStore) -> None:
     directory = Listed(crowd(3), facts(10**6))
     directory.refuses = {'username = "a\\"b"'}
     assert Searched(sought(lookup, "user00001", 'a"b'), directory).run() == {}
     assert known(lookup) == {1: ("user00001", "CONFIRMED", ""), 2: ("", "", UNKNOWN.kind)}
 
 
-def test_nobody_is_asked_for_where_no_name_is_sought(lookup: UserStore) -> None:
+def test_no_request_is_made_without_names(lookup: UserStore) -> None:
     directory = Listed(crowd(5))
     assert Searched(sought(lookup), directory).run() == {}
     assert directory.asked == []
 
 
-def test_each_name_is_looked_up_once_however_many_there_are(lookup: UserStore) -> None:
+def test_each_name_is_looked_up_once_for_any_number_of_names(lookup: UserStore) -> None:
     names = [f"user{number:05d}" for number in range(1200)]
     directory = Listed(crowd(3), facts(10**6))
     Searched(sought(lookup, *names), directory, rate=None).run()
@@ -171,7 +171,7 @@ def test_calls_are_paced(lookup: UserStore, users: int) -> None:
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_progress_is_told_in_calls(lookup: UserStore, users: int) -> None:
+def test_progress_is_reported_in_calls(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(600), facts(users and 600))
     searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(10 if users else 11))), directory)
     searched.run()
@@ -182,7 +182,7 @@ def test_progress_is_told_in_calls(lookup: UserStore, users: int) -> None:
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_call_that_failed_is_made_again_and_loses_nobody(lookup: UserStore, users: int, fault: ReadCallError) -> None:
+def test_failed_call_is_repeated_and_no_user_is_lost(lookup: UserStore, users: int, fault: ReadCallError) -> None:
     directory = Listed(crowd(150), facts(users), [fault, None, fault, fault, fault])
     names = [f"user{number:05d}" for number in range(0, 150, 10)]
     searched = Searched(sought(lookup, *names, "nobody"), directory)
@@ -212,7 +212,7 @@ def test_token_that_expires_again_and_again_breaks_the_search_off(lookup: UserSt
     assert len(directory.asked) == 2 * (RESTARTS + 1)
 
 
-def test_first_page_that_is_refused_is_no_expired_token(lookup: UserStore) -> None:
+def test_first_page_that_is_refused_is_not_an_expired_token(lookup: UserStore) -> None:
     directory = Listed(crowd(240), facts(0), [STALE])
     with pytest.raises(ServiceError, match="InvalidParameterException"):
         Searched(sought(lookup, "ann"), directory).run()
@@ -239,7 +239,7 @@ def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_sear
     assert len(shut.asked) <= 8
 
 
-def test_service_that_stays_away_breaks_the_sweep_off_and_it_goes_on_from_its_page(lookup: UserStore) -> None:
+def test_lasting_failure_stops_the_sweep_and_it_continues_from_its_page(lookup: UserStore) -> None:
     directory = Listed(crowd(300), facts(0), [None, None, *[LOST] * ATTEMPTS])
     sought(lookup, "user00000", "user00299", "nobody")
     with pytest.raises(ServiceError, match=f"users of {EU} could not be listed: ReadTimeoutError") as caught:
@@ -252,7 +252,7 @@ def test_service_that_stays_away_breaks_the_sweep_off_and_it_goes_on_from_its_pa
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
 
-def test_service_that_stays_away_breaks_look_ups_off_and_who_was_found_is_not_asked_for_again(
+def test_lasting_failure_stops_look_ups_and_found_users_are_not_requested_again(
     lookup: UserStore,
 ) -> None:
     names = [f"user{number:05d}" for number in range(200)]
@@ -271,7 +271,7 @@ def test_service_that_stays_away_breaks_look_ups_off_and_who_was_found_is_not_as
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_expired_credentials_are_renewed_where_there_are_newer_ones(lookup: UserStore, users: int) -> None:
+def test_expired_credentials_are_renewed_if_there_are_newer_ones(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(130), facts(users), [None, EXPIRED], renewals=1)
     Searched(sought(lookup, "user00129", "user00001", "nobody"), directory).run()
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
@@ -285,7 +285,7 @@ def test_expired_credentials_that_nothing_renews_break_the_search_off(lookup: Us
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_search_that_is_stopped_ends_at_once_and_goes_on_where_it_was(lookup: UserStore, users: int) -> None:
+def test_stopped_search_ends_at_once_and_continues_where_it_was(lookup: UserStore, users: int) -> None:
     names = [f"user{number:05d}" for number in range(0, 600, 6)]
     directory = Listed(crowd(600), facts(users))
     sought(lookup, *names)
@@ -316,14 +316,14 @@ def test_swept_pool_is_not_swept_again(lookup: UserStore) -> None:
 
 
 @pytest.mark.parametrize("folds", [False, True])
-def test_user_whom_a_listing_does_not_have_is_looked_up(lookup: UserStore, *, folds: bool) -> None:
+def test_user_missing_in_a_list_is_looked_up(lookup: UserStore, *, folds: bool) -> None:
     directory = Stale([told("ann"), told("new")], PoolFacts(EU, users=2, case_insensitive=folds))
     Searched(sought(lookup, "ann", "new", "nobody", folds=folds), directory).run()
     assert directory.names == ["new", "nobody"]
     assert known(lookup) == {1: ("ann", "CONFIRMED", ""), 2: ("new", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
 
-def test_look_ups_after_a_listing_are_limited_and_the_others_are_told_apart(
+def test_look_ups_after_a_listing_are_limited_and_the_others_are_distinguished(
     lookup: UserStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert user_search.CONFIRMED == 1000
@@ -335,7 +335,7 @@ def test_look_ups_after_a_listing_are_limited_and_the_others_are_told_apart(
     assert [found.kind for found in lookup.findings()] == ["", ABSENT, ABSENT, ABSENT, UNLISTED, UNLISTED]
 
 
-def test_name_that_no_filter_can_hold_is_absent_by_the_listing_alone(lookup: UserStore) -> None:
+def test_name_that_fits_no_filter_is_absent_if_the_list_lacks_it(lookup: UserStore) -> None:
     directory = Listed([told("ann")], facts(1))
     directory.refuses = {'username = "a\\"b"'}
     assert Searched(sought(lookup, "ann", 'a"b'), directory).run() == {}

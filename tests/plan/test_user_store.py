@@ -1,4 +1,4 @@
-"""The lookup: what is sought, whom a name means most surely, and how far the search is; losing the file loses time only."""
+"""The user store: searched names, the surest user for a name, and the progress; its loss costs only time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def rows(lookup: UserStore) -> dict[int, tuple[str, str, str]]:
     return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
 
-def test_new_lookup_seeks_and_knows_nothing(lookup: UserStore) -> None:
+def test_new_lookup_is_empty(lookup: UserStore) -> None:
     assert not lookup.is_filled
     assert lookup.names(POOL) == 0
     assert lookup.progress(POOL) == {}
@@ -48,7 +48,7 @@ def test_names_are_counted_as_the_pool_compares_them(lookup: UserStore) -> None:
     assert lookup.missing(POOL, "", 10) == [("ann", "ANN"), ("bob", "bob")]
 
 
-def test_input_that_breaks_off_is_no_lookup(lookup: UserStore) -> None:
+def test_truncated_input_is_not_a_lookup(lookup: UserStore) -> None:
     def breaking() -> Iterator[tuple[int, str, str]]:
         yield 1, POOL, "ann"
         raise KeyError
@@ -59,7 +59,7 @@ def test_input_that_breaks_off_is_no_lookup(lookup: UserStore) -> None:
     assert lookup.names(POOL) == 0
 
 
-def test_nobody_asks_for_missing_names_twice(lookup: UserStore) -> None:
+def test_missing_names_are_not_requested_twice(lookup: UserStore) -> None:
     fill(lookup, "dan", "ann", "cat", "bob")
     assert [name for name, _ in lookup.missing(POOL, "", 2)] == ["ann", "bob"]
     assert [name for name, _ in lookup.missing(POOL, "bob", 2)] == ["cat", "dan"]
@@ -67,7 +67,7 @@ def test_nobody_asks_for_missing_names_twice(lookup: UserStore) -> None:
     assert [name for name, _ in lookup.missing(POOL, "", 10)] == ["bob", "dan"]
 
 
-def test_page_tells_of_each_row_whom_it_means(lookup: UserStore) -> None:
+def test_page_shows_the_user_of_each_row(lookup: UserStore) -> None:
     fill(lookup, "bob", "ann@x", "nobody", "ann")
     lookup.begin_sweep(POOL, ["0", "1"])
     lookup.store_page(POOL, "0", [ANN, BOB], "next")
@@ -80,7 +80,7 @@ def test_page_tells_of_each_row_whom_it_means(lookup: UserStore) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1], ids=["surest first", "surest last"])
-def test_surest_name_wins_whichever_page_it_is_on(lookup: UserStore, first: int) -> None:
+def test_surest_name_wins_on_any_page(lookup: UserStore, first: int) -> None:
     fill(lookup, "ann@x")
     named, aliased = UserMatch(("ann@x",), "ann@x", "CONFIRMED", ""), ANN
     both = [named, aliased] if first == 0 else [aliased, named]
@@ -105,7 +105,7 @@ def test_pools_are_kept_apart(lookup: UserStore) -> None:
     assert lookup.progress(OTHER) == {}
 
 
-def test_who_was_not_met_in_the_whole_sweep_is_absent(lookup: UserStore) -> None:
+def test_user_not_found_in_the_whole_sweep_is_absent(lookup: UserStore) -> None:
     fill(lookup, "ann", "nobody")
     lookup.begin_sweep(POOL, ["*"])
     lookup.store_page(POOL, "*", [ANN], None)
@@ -120,14 +120,14 @@ def test_answer_is_for_the_name_that_was_asked_and_no_other(lookup: UserStore) -
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
 
-def test_user_who_is_met_later_is_not_absent(lookup: UserStore) -> None:
+def test_user_found_later_is_not_absent(lookup: UserStore) -> None:
     fill(lookup, "ann")
     lookup.store_matches(POOL, [("ann", NOBODY)])
     lookup.store_matches(POOL, [("ann", ANN)])
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", "")}
 
 
-def test_sweep_goes_on_from_its_page_in_another_process(tmp_path: Path) -> None:
+def test_sweep_continues_from_its_page_in_another_process(tmp_path: Path) -> None:
     with UserStore(tmp_path / "users.sqlite") as before:
         fill(before, "ann", "bob")
         before.begin_sweep(POOL, ["0"])
@@ -140,7 +140,7 @@ def test_sweep_goes_on_from_its_page_in_another_process(tmp_path: Path) -> None:
         assert after.missing(POOL, "", 10) == [("bob", "bob")]
 
 
-def test_sweep_that_begins_again_keeps_whom_it_met(lookup: UserStore) -> None:
+def test_restarted_sweep_keeps_found_users(lookup: UserStore) -> None:
     fill(lookup, "ann", "bob")
     lookup.begin_sweep(POOL, ["0", "1"])
     lookup.store_page(POOL, "0", [ANN], "second")
@@ -150,7 +150,7 @@ def test_sweep_that_begins_again_keeps_whom_it_met(lookup: UserStore) -> None:
     assert rows(lookup) == {1: ("Ann", "CONFIRMED", ""), 2: ("bob", "UNCONFIRMED", "")}
 
 
-def test_page_that_breaks_off_leaves_nothing(lookup: UserStore) -> None:
+def test_interrupted_page_leaves_nothing(lookup: UserStore) -> None:
     fill(lookup, "ann", "bob").begin_sweep(POOL, ["*"])
     with pytest.raises(RecordError):
         lookup.store_page(POOL, "*", [ANN, BOB._replace(status=None)], "next")  # type: ignore[arg-type]

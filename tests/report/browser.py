@@ -1,4 +1,4 @@
-"""A real Chromium for the tests of the page and for the pictures of it; it reaches no network."""
+"""Chromium for the tests and pictures of the page, without a network."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The advice: every code that a report may have has a sentence of its own, and one table has them all."""
+"""The advice: one table with a sentence for every code of a report."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_every_code_has_its_sentence(status: Status, code: str) -> None:
     assert not {"{", "}"} & set(said)
 
 
-def test_advice_goes_by_the_status_where_that_says_more() -> None:
+def test_advice_depends_on_the_status_if_that_says_more() -> None:
     assert next_step("in_doubt", "").startswith("Resume")
     assert next_step("in_doubt", response.HISTORY_VIOLATION) != next_step("failed", response.HISTORY_VIOLATION)
     assert "resume" in next_step("in_doubt", response.HISTORY_VIOLATION)

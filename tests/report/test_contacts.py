@@ -70,7 +70,7 @@ def test_scramble_needs_a_recipient_who_is_named_now(tmp_path: Path) -> None:
     assert run.read()[1][2:] == ["scrambled", "2026-09-21T14:13:20Z", ""]
 
 
-def test_permanent_passwords_of_recipients_are_no_scramble(tmp_path: Path) -> None:
+def test_permanent_passwords_with_recipients_are_not_a_scramble(tmp_path: Path) -> None:
     run = Contacted(tmp_path, "ann", permanent=True)
     run.settle(1)
     write_contacts(run.run_dir, run.out, ())

@@ -1,4 +1,4 @@
-"""The page: what it tells of every kind of run, and that no text of a journal becomes anything but text."""
+"""The page: its content for every kind of run, and all text of a journal stays text."""
 
 import base64
 import errno
@@ -85,7 +85,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     return Drawn(folder, page, parsed(page))
 
 
-def test_page_tells_what_came_of_the_run_and_how_to_go_on(full: Drawn) -> None:
+def test_page_shows_the_outcome_of_the_run_and_how_to_continue(full: Drawn) -> None:
     tree = full.tree
     text = text_of(tree)
     headings = ["".join(heading.itertext()) for heading in tree.iter("h1")]
@@ -101,7 +101,7 @@ def test_page_tells_what_came_of_the_run_and_how_to_go_on(full: Drawn) -> None:
     assert "Check the name and the pool: no user of the pool signs in with this name." in text
 
 
-def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Path) -> None:
+def test_rows_that_need_attention_are_sorted_and_limited(tmp_path: Path) -> None:
     journal = of_all_kinds(tmp_path)
     journal.plan.add_rows([(row, OTHER, f"late{row}", True, "skipped", "disabled", "") for row in range(1701, 2501)])
     tree = parsed(drawn(journal))
@@ -148,7 +148,7 @@ def test_what_is_to_be_looked_at_comes_gravest_first_and_is_bounded(tmp_path: Pa
         "unchecked",
     ],
 )
-def test_every_kind_of_run_can_be_drawn(tmp_path: Path, facts: dict[str, Any], words: str) -> None:
+def test_every_kind_of_run_can_be_written(tmp_path: Path, facts: dict[str, Any], words: str) -> None:
     text = text_of(parsed(drawn(journal_of(tmp_path, ready(3), **({"rows": 3} | facts)))))
     assert words in text
 
@@ -227,7 +227,7 @@ def test_run_without_rows_and_run_of_one(tmp_path: Path) -> None:
     assert "None: no row is in doubt, failed, rejected or skipped." in one
 
 
-def test_live_run_is_told_as_it_stands(tmp_path: Path) -> None:
+def test_live_run_is_reported_as_live(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(4), [sent(1)], rows=4, state="applying")
     commit(journal, [2], [])
     tree = parsed(drawn(journal, alive=True))
@@ -247,7 +247,7 @@ def test_sign_outs_that_failed_are_shown(tmp_path: Path) -> None:
     assert f"bulkreset resume {tmp_path} --failed" in text_of(tree)
 
 
-def test_dry_run_signs_nobody_out_and_says_nothing_of_it(tmp_path: Path) -> None:
+def test_dry_run_signs_no_user_out_and_does_not_mention_it(tmp_path: Path) -> None:
     text = text_of(
         parsed(drawn(journal_of(tmp_path, ready(3), [], rows=3, steps={"sign_out": (POOL,)}, mode="dry_run")))
     )
@@ -395,7 +395,7 @@ def test_full_disk_leaves_the_old_page(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.partial"))
 
 
-def test_page_is_readable_to_its_owner_alone_and_reading_changes_nothing(tmp_path: Path) -> None:
+def test_page_is_private_and_reading_changes_nothing(tmp_path: Path) -> None:
     of_all_kinds(tmp_path, 300).close()
     before = (tmp_path / "journal.sqlite").read_bytes()
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
@@ -434,5 +434,5 @@ def test_users_are_counted_by_how_they_can_come_back(tmp_path: Path) -> None:
     assert re.search(r"email\s*2 set, 1 not sent\s*none\s*1 skipped", text)
 
 
-def test_page_without_looked_up_users_has_no_way_back(tmp_path: Path) -> None:
+def test_page_without_looked_up_users_has_no_recovery_figures(tmp_path: Path) -> None:
     assert "Coming back" not in text_of(parsed(drawn(journal_of(tmp_path, ready(1)))))

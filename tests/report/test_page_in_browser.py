@@ -1,4 +1,4 @@
-"""The page in a real browser: it asks for nothing, complains of nothing, fits, and is usable by keyboard and by ear."""
+"""The page in a real browser: no requests, no errors, no overflow, usable by keyboard and screen reader."""
 
 import re
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ def test_page_is_whole_without_its_script(browser: Browser, full: Path) -> None:
         assert page.get_by_text("Rows finished /s").is_visible()
 
 
-def test_hostile_names_neither_run_nor_call_out_nor_stretch_the_page(browser: Browser, tmp_path: Path) -> None:
+def test_hostile_names_do_not_run_connect_or_widen_the_page(browser: Browser, tmp_path: Path) -> None:
     names = [EVIL, "E" * 128, "\U0001f468\u200d\U0001f469" * 30, "\u0639\u0631\u0628\u064a \u202e abc", "\x1b[31m\x00"]
     rows: list[Planned] = [(row, POOL, name, None, "rejected", "c" * 256, name) for row, name in enumerate(names, 1)]
     path = tmp_path / "report.html"
@@ -121,7 +121,7 @@ def test_hostile_names_neither_run_nor_call_out_nor_stretch_the_page(browser: Br
             assert is_narrow_enough(page)
 
 
-def test_what_is_injected_cannot_run(browser: Browser, full: Path, tmp_path: Path) -> None:
+def test_injected_code_cannot_run(browser: Browser, full: Path, tmp_path: Path) -> None:
     """Should a text become an element after all, the page's policy stops it."""
     path = tmp_path / "injected.html"
     path.write_text(full.read_text(encoding="utf-8").replace("<main>", f"<main>{EVIL}", 1), encoding="utf-8")

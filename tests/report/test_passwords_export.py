@@ -57,7 +57,7 @@ class Campaigned:
         return {one.username: one.password for one in self.given()}
 
 
-def test_only_rows_that_are_set_come_out(tmp_path: Path) -> None:
+def test_only_set_rows_are_exported(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann", "bob", "cid", "dan", "eve"])
     run.write({1: "P1", 2: "P2", 3: "P3", 4: "P4", 5: "P5"})
     run.settle(2, 5)
@@ -90,7 +90,7 @@ def test_row_that_is_sent_again_while_it_is_read_never_comes_out_with_the_older_
     assert run.passwords() == {"ann": "P1", "bob": "P2 again"}
 
 
-def test_when_it_expires_is_told_as_far_as_it_is_known(tmp_path: Path) -> None:
+def test_expiry_is_shown_if_it_is_known(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"], temporary_days={EU: 3})
     run.write({1: "P1"})
     run.settle(1)
@@ -153,9 +153,7 @@ def test_another_key_and_a_damaged_chunk_give_nothing_at_all(tmp_path: Path) -> 
         next(read_passwords(run.run_dir, run.key))
 
 
-def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_truncated_chunk_does_not_close_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Campaigned(tmp_path, ["ann", "bob"])
     run.write({1: "P1"})
     run.settle(1)
@@ -174,7 +172,7 @@ def test_chunk_that_broke_off_while_it_was_written_does_not_close_the_archive(
     assert sorted(path.name for path in run.folder.iterdir()) == ["00000001.age", "00000002.age"]
 
 
-def test_folder_elsewhere_is_found_whatever_the_run_directory_is_called_by_now(
+def test_folder_elsewhere_is_found_after_the_run_directory_is_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Campaigned(tmp_path, ["ann"], passwords=str(tmp_path / "safe" / "run"))
@@ -188,7 +186,7 @@ def test_folder_elsewhere_is_found_whatever_the_run_directory_is_called_by_now(
     assert run.passwords() == {"ann": "P1"}
 
 
-def test_folder_elsewhere_is_named_like_the_run_and_must_be_nobody_else_s(tmp_path: Path) -> None:
+def test_folder_elsewhere_is_named_like_the_run_and_must_not_be_anothers(tmp_path: Path) -> None:
     asked = job(EU, password={"source": "generate", "recipients": ["age1"], "folder": tmp_path / "safe"})
     assert folder_elsewhere(asked, tmp_path / "runs" / "one") == tmp_path / "safe" / "one"
     (tmp_path / "safe" / "one").mkdir(parents=True)
@@ -200,7 +198,7 @@ def test_folder_elsewhere_is_named_like_the_run_and_must_be_nobody_else_s(tmp_pa
     assert folder_elsewhere(job(EU), tmp_path / "runs" / "one") is None
 
 
-def test_lines_of_no_row_are_no_bug(tmp_path: Path) -> None:
+def test_lines_without_a_row_are_not_a_bug(tmp_path: Path) -> None:
     run = Campaigned(tmp_path, ["ann"])
     run.write({1: "P1"})
     assert run.passwords() == {}

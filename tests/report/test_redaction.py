@@ -1,4 +1,4 @@
-"""The redaction: one hash for one user, and the name nowhere."""
+"""The redaction: one hash for one user, and no name anywhere."""
 
 import json
 import re
@@ -11,8 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bulkreset.errors import RunDirError
-from bulkreset.journal.records import ReportRow
-from bulkreset.models import Outcome, Status
+from bulkreset.models import Outcome, ReportRow, Status
 from bulkreset.report.redaction import WITHHELD, Redaction
 from bulkreset.report.report_writers import ReportSpec, write_report
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
@@ -74,7 +73,7 @@ def test_codes_and_pools_that_are_words_stay(name: str) -> None:
     assert (kept.code, kept.user_pool_id, kept.request_id) == ("UserNotFoundException", POOL, "a-nn-1")
 
 
-def test_key_is_made_once_at_random_and_is_its_owners(tmp_path: Path) -> None:
+def test_random_key_is_created_once_and_is_private(tmp_path: Path) -> None:
     first, other = tmp_path / "a.key", tmp_path / "b.key"
     hashes = [Redaction.load(path).redact_name(POOL, "ann") for path in (first, first, other)]
     assert hashes[0] == hashes[1] != hashes[2]

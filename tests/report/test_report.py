@@ -1,4 +1,4 @@
-"""The reports: every row once and in order, no cell that a spreadsheet would run, and never half a file."""
+"""The reports: every row once and in order, no cell that a spreadsheet would run, and no partial file."""
 
 import csv
 import errno
@@ -11,8 +11,8 @@ import pytest
 
 from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
-from bulkreset.models import LaneSummary, Outcome, Status, Summary
-from bulkreset.report.report import COLUMNS, write_summary
+from bulkreset.models import REPORT_COLUMNS, LaneSummary, Outcome, Status, Summary
+from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
@@ -52,7 +52,7 @@ def test_columns_are_the_published_ones() -> None:
         "sessions_revoked,devices_forgotten,totp_deleted,"
         "latency_ms,request_id,started_at,finished_at,status_before,recovery,file"
     )
-    assert ",".join(COLUMNS) == published
+    assert ",".join(REPORT_COLUMNS) == published
 
 
 def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
         ("\x9b2Jann", "[U+009B]2Jann"),
     ],
 )
-def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
+def test_control_characters_are_visible_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
     journal = planned(tmp_path, name, "next")
     write_report(journal, tmp_path / "report.csv", "ready")
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [shown, "next"]
@@ -171,10 +171,10 @@ def test_what_steers_a_terminal_is_shown_in_a_cell_and_exact_elsewhere(tmp_path:
     assert not set(lines[0]) & {"\x1b", "\x9b", "\x7f", "\x00", "\r"}
 
 
-def test_rows_end_with_a_line_feed_whatever_is_in_them(tmp_path: Path) -> None:
+def test_rows_with_any_content_end_with_a_line_feed(tmp_path: Path) -> None:
     write_report(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
-    assert first == ",".join(COLUMNS).encode()
+    assert first == ",".join(REPORT_COLUMNS).encode()
     assert ",ann\u240d,".encode() in second
     assert not [line for line in (first, second, third) if line.endswith(b"\r")]
     assert rest == b""
@@ -201,7 +201,7 @@ def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
     assert report.read_text() == summary.read_text() == "old"
 
 
-def test_journal_that_breaks_off_leaves_the_old_report(tmp_path: Path) -> None:
+def test_failing_journal_leaves_the_old_report(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     (tmp_path / "report.csv").write_text("old")
     journal._db.execute("DROP TABLE rows")
@@ -210,12 +210,12 @@ def test_journal_that_breaks_off_leaves_the_old_report(tmp_path: Path) -> None:
     assert (tmp_path / "report.csv").read_text() == "old"
 
 
-def test_folder_that_is_gone_is_a_record_error(tmp_path: Path) -> None:
+def test_missing_folder_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="No such file"):
         write_report(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
 
 
-def test_report_replaces_what_was_there_and_leaves_nothing_beside(tmp_path: Path) -> None:
+def test_report_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     before = os.umask(0)

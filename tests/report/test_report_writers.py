@@ -1,4 +1,4 @@
-"""The forms of the report say one thing: the same rows and values, typed where the form has types."""
+"""The formats of the report agree: the same rows and values, typed if the format has types."""
 
 import csv
 import io
@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
-from bulkreset.models import Outcome, Status
+from bulkreset.models import REPORT_COLUMNS, Outcome, Status
 from bulkreset.report import report_writers
-from bulkreset.report.report import COLUMNS
 from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso
@@ -50,9 +49,9 @@ def drawn(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[
     return list(csv.DictReader(io.StringIO(out.getvalue().decode(), newline=""), strict=True))
 
 
-def test_typed_forms_have_what_the_journal_has(journal: Journal) -> None:
+def test_typed_forms_agree_with_the_journal(journal: Journal) -> None:
     lines, table = drawn(journal, "jsonl"), drawn(journal, "parquet")
-    assert [tuple(line) for line in (lines[0], table[0])] == [COLUMNS, COLUMNS]
+    assert [tuple(line) for line in (lines[0], table[0])] == [REPORT_COLUMNS, REPORT_COLUMNS]
     assert lines[0] == {
         "row": 1,
         "user_pool_id": POOL,

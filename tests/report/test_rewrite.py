@@ -1,4 +1,4 @@
-"""The report drawn once more: what is asked for, and never in the place of the run's own."""
+"""The report written again: the requested format and rows, and never over the run's own."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_runs_own_report_is_drawn_without_more(made: Made) -> None:
+def test_runs_own_report_is_written_by_default(made: Made) -> None:
     home = made()
     assert rewrite_report(home, ReportRequest(), 1) == home / "report.csv"
     rows = (home / "report.csv").read_text(encoding="utf-8").splitlines()
@@ -72,7 +72,7 @@ def test_a_part_or_another_redaction_is_another_file(made: Made) -> None:
     assert failed["username"] in (home / "report-redacted.csv").read_text()
 
 
-def test_job_that_redacts_is_heard_unless_names_are_asked_for(made: Made) -> None:
+def test_redaction_of_the_job_applies_unless_names_are_requested(made: Made) -> None:
     home = made(format="csv", redact="usernames")
     assert rewrite_report(home, ReportRequest(), 1) == home / "report.csv"
     assert ",user" not in (home / "report.csv").read_text().partition("\n")[2]
@@ -99,7 +99,7 @@ def test_standard_output_has_the_same_bytes(made: Made, tmp_path: Path, form: st
 
 
 @pytest.mark.linux("/dev/full, a disk that is always full")
-def test_reader_that_goes_ends_it_quietly_and_a_full_disk_does_not(made: Made) -> None:
+def test_closed_pipe_is_not_an_error_and_a_full_disk_is(made: Made) -> None:
     home = made()
     reading, writing = os.pipe()
     os.close(reading)
@@ -110,7 +110,7 @@ def test_reader_that_goes_ends_it_quietly_and_a_full_disk_does_not(made: Made) -
         rewrite_report(home, ReportRequest(output=STANDARD_OUTPUT), full.fileno())
 
 
-def test_what_cannot_be_drawn_is_refused(made: Made) -> None:
+def test_unknown_format_is_refused(made: Made) -> None:
     home = made()
     _, terminal = os.openpty()
     with pytest.raises(Refused, match="Parquet is not for a terminal"):

@@ -1,4 +1,4 @@
-"""The status: what a run directory says of its run while a process holds it, after, and after a crash."""
+"""The status of a run directory: during a run, after it, and after a crash."""
 
 import os
 import signal
@@ -72,7 +72,7 @@ def applying(path: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def test_planned_run_has_everything_left(tmp_path: Path) -> None:
+def test_all_rows_of_a_planned_run_remain(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob", rows=2)
     home = RunDir.open(path)
     home.lock()
@@ -110,7 +110,7 @@ def test_run_that_was_stopped_can_be_resumed(tmp_path: Path, state: str) -> None
     assert (status.rate, status.seconds_left) == (0.0, None)
 
 
-def test_finished_run_has_nothing_left(tmp_path: Path) -> None:
+def test_finished_run_has_no_remaining_rows(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob")
     record(path, done(1), Outcome(2, Status.FAILED, "UserNotFoundException"), state="finished", rows=2)
     status = read_status(path)
@@ -125,7 +125,7 @@ def test_finished_dry_run_has_nothing_to_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["planning", "interrupted", "stopped"])
-def test_dry_run_whose_plan_is_not_whole_can_be_resumed(tmp_path: Path, state: str) -> None:
+def test_dry_run_with_an_incomplete_plan_can_be_resumed(tmp_path: Path, state: str) -> None:
     path = made(tmp_path / "one", "ann", "bob", mode="dry_run", state=state)
     status = read_status(path)
     assert (status.state, status.resumable) == ("crashed" if state == "planning" else state, True)
@@ -173,7 +173,7 @@ def test_run_is_alive_in_its_process_and_crashed_when_that_is_killed(tmp_path: P
     )
 
 
-def test_ended_run_says_why_it_stopped_when_and_how_to_go_on(tmp_path: Path) -> None:
+def test_ended_run_says_why_it_stopped_when_and_how_to_continue(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", "bob", rows=2)
     stopped = StoppedBy("GuardTripped", "GuardTripped", "Too many.", "Fix the cause, then resume.", 3)
     record(
@@ -207,7 +207,7 @@ def test_run_with_a_wrong_pool_is_not_to_be_resumed(tmp_path: Path) -> None:
     assert read_status(path).resumable
 
 
-def test_looking_neither_takes_the_lock_nor_changes_a_file(tmp_path: Path) -> None:
+def test_reading_a_run_takes_no_lock_and_changes_no_file(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann")
     record(path, state="applying")
     content = (path / "journal.sqlite").read_bytes()
@@ -229,7 +229,7 @@ def test_rate_is_of_the_last_minute(tmp_path: Path) -> None:
     assert (status.rate, status.rows_left, status.seconds_left) == (2.0, 19, 9.5)
 
 
-def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     for path, said in ((tmp_path, "is not a run directory"), (tmp_path / "none", "does not exist")):
         with pytest.raises(RunDirError, match=said):
             read_status(path)
@@ -247,7 +247,7 @@ def test_damaged_journal_is_a_record_error(tmp_path: Path) -> None:
         read_status(path)
 
 
-def test_runs_of_a_folder_are_told_the_oldest_first(tmp_path: Path) -> None:
+def test_runs_of_a_folder_are_listed_oldest_first(tmp_path: Path) -> None:
     made(tmp_path / "a", "ann", started_at="2024-01-30T00:00:00.000Z", state="stopped")
     made(tmp_path / "b", "ann", started_at="2024-02-01T00:00:00.000Z", state="applying")
     made(tmp_path / "c", started_at="2024-01-31T00:00:00.000Z", state="finished")
@@ -255,7 +255,7 @@ def test_runs_of_a_folder_are_told_the_oldest_first(tmp_path: Path) -> None:
     assert found == [("a", "stopped"), ("c", "finished"), ("b", "crashed")]
 
 
-def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_other_directories_are_ignored_and_unreadable_runs_are_named(tmp_path: Path) -> None:
     made(tmp_path / "good", "ann", state="stopped")
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
@@ -279,14 +279,14 @@ def test_what_is_no_run_is_passed_over_and_what_cannot_be_read_is_named(tmp_path
     ]
 
 
-def test_folder_of_runs_that_is_not_there_has_none(tmp_path: Path) -> None:
+def test_missing_folder_of_runs_has_no_runs(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "none") == ([], [])
     (tmp_path / "file").touch()
     assert list_runs(tmp_path / "file") == ([], [])
 
 
 @pytest.mark.parametrize(("state", "pending"), [("applying", False), ("stopped", False), ("finished", True)])
-def test_undone_run_cannot_be_resumed_whatever_it_has_left(tmp_path: Path, state: str, pending: bool) -> None:  # noqa: FBT001  (pytest's)
+def test_undone_run_cannot_be_resumed_with_any_remaining_rows(tmp_path: Path, state: str, pending: bool) -> None:  # noqa: FBT001  (pytest's)
     path = made(tmp_path / "run", "ann")
     facts: dict[str, Any] = {"state": state, "rows": 1, "mirror_pending": pending}
     record(path, *([done(1)] if pending else []), claims=1, **facts)

@@ -1,4 +1,4 @@
-"""The summary: the exit code and the state of a run, and figures that agree with the journal."""
+"""The summary: exit code and state of a run, and figures that agree with the journal."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def test_state_and_exit_code_of_each_ending(ended: BulkresetError | None, state:
         ({"set": 3, "unprocessed": 1}, 1, 1),
     ],
 )
-def test_finished_run_is_0_only_where_every_row_is_done(counts: dict[str, int], run: int, dry_run: int) -> None:
+def test_finished_run_is_0_only_if_every_row_is_done(counts: dict[str, int], run: int, dry_run: int) -> None:
     assert exit_code_of(None, counts, dry_run=False) == run
     assert exit_code_of(None, counts, dry_run=True) == dry_run
 
@@ -73,7 +73,7 @@ def test_counts_are_in_the_reports_words() -> None:
     assert public_counts(counts, dry_run=True) == kept | {"ready": 1}
 
 
-def test_summary_counts_what_the_report_shows(tmp_path: Path) -> None:
+def test_summary_counts_agree_with_the_report(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdefgh")
     journal.plan.add_rows([(9, POOL, "", True, "rejected", "missing_username", "x")])
     commit(journal, [1, 2, 3, 4], [])

@@ -1,4 +1,4 @@
-"""The figures of the charts: bounded in number, and the same that counting row by row gives."""
+"""The figures of the charts: limited in number, and equal to a count row by row."""
 
 import random
 from itertools import pairwise
@@ -30,7 +30,7 @@ def test_buckets_are_bounded(span: int) -> None:
     assert width == 200 or span >= width * BUCKETS / 3
 
 
-def test_nothing_sent_has_no_course(tmp_path: Path) -> None:
+def test_run_without_calls_has_no_timeline(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(3))
     assert build_timeline(journal) is None
     assert build_latency_histogram(journal) is None

@@ -1,4 +1,4 @@
-"""A fate is a pure judgement of what the journal says and what the pool says."""
+"""The state of a user is a pure function of the journal's row and the pool's user."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_permanent_password(status: str, modified: int | None, state: UserState)
 
 
 @pytest.mark.parametrize("permanent", [0, 1])
-def test_who_is_not_there_is_gone(permanent: int) -> None:
+def test_missing_user_is_gone(permanent: int) -> None:
     assert judged("", permanent=permanent, modified=None, kind=ABSENT).state is UserState.GONE
 
 
@@ -86,7 +86,7 @@ def test_some_days_may_be_none() -> None:
     assert classify(row, found, 1, SET + DAY, 0).state is UserState.EXPIRED
 
 
-def test_only_who_needs_nobody_is_done() -> None:
+def test_only_users_who_need_no_help_are_done() -> None:
     assert set(UserState) - DONE == {"waiting", "expiring", "expired", "untouched", "differs", "gone"}
 
 

@@ -1,4 +1,4 @@
-"""A verification refuses, before anybody is asked, what makes no sense; its exit code and words follow from its counts."""
+"""Verification: refusals before any call, and exit code and words from its counts."""
 
 import io
 import json
@@ -59,7 +59,7 @@ def test_one_file_cannot_be_both(run_dir: Path) -> None:
         verified(run_dir, VerifyRequest(reissue=run_dir / "verify.csv"))
 
 
-def test_file_that_cannot_be_begun_leaves_nothing_of_the_other(run_dir: Path) -> None:
+def test_failed_file_leaves_no_part_of_the_other(run_dir: Path) -> None:
     wanted = VerifyRequest(reissue=run_dir / ("n" * 250))  # and longer while it is not whole
     with (
         pytest.raises(RecordError, match="File name too long"),
@@ -69,7 +69,7 @@ def test_file_that_cannot_be_begun_leaves_nothing_of_the_other(run_dir: Path) ->
     assert not [path for path in run_dir.iterdir() if path.name.endswith((".csv", ".partial"))]
 
 
-def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
+def test_run_without_set_rows_asks_no_question(run_dir: Path) -> None:
     out = io.StringIO()
     found = verified(run_dir, VerifyRequest(reissue=run_dir / "again.csv", as_json=out))
     assert json.loads(out.getvalue()) == {
@@ -91,7 +91,7 @@ def test_run_that_has_set_nothing_asks_nobody(run_dir: Path) -> None:
         ({"emulated": True}, "was emulated: its users are gone"),
     ],
 )
-def test_run_that_set_nobody_real_has_nobody_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:
+def test_run_without_real_users_has_none_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:
     with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
         journal.write.change(**facts)
     with pytest.raises(RunDirError) as refused:
@@ -105,14 +105,14 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", UserState)
-def test_exit_code_is_zero_where_all_are_done(state: UserState) -> None:
+def test_exit_code_is_zero_if_all_are_done(state: UserState) -> None:
     found = told({UserState.CHANGED: 3, state: 2})
     assert found.exit_code == (0 if state in DONE else 1)
     assert found.unfinished == (0 if state in DONE else 2)
     assert ("No action needed." in describe_verified(found)) is (state in DONE)
 
 
-def test_every_state_has_a_word_and_what_is_left_its_advice() -> None:
+def test_every_state_has_a_word_and_unfinished_ones_have_advice() -> None:
     words = describe_verified(told(dict.fromkeys(UserState, 1000), alive=True))
     assert words.splitlines() == [
         "Verified: 8,000 rows: "

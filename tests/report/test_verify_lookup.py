@@ -1,4 +1,4 @@
-"""The follow-through: each set row with its own user, whatever a live run adds meanwhile; what is not allowed is named."""
+"""The look-up after a run: each set row with its own user, also during a run; denied calls are named."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,8 +18,8 @@ from bulkreset.report.verify_lookup import look_up_set_users, require_described_
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import OTHER, POOL, commit, done, planned
-from tests.listed import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
 from tests.send.fakes import FakeClock
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, told
 
 SET = 1_700_000_000_000
 DAY = 86_400_000
@@ -84,7 +84,7 @@ def test_rows_that_were_not_set_are_not_looked_up(tmp_path: Path, lookup: UserSt
     assert judged(journal, lookup, pool) == [(2, "bob", "gone")]
 
 
-def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: UserStore) -> None:
+def test_run_that_continues_may_set_more_while_users_are_looked_up(tmp_path: Path, lookup: UserStore) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
     commit(journal, [], [done(row, started_at=SET, finished_at=SET) for row in (2, 4)])
     pool = listed(told("ann"), told("bob"), told("cat"), told("dan"))
@@ -93,7 +93,7 @@ def test_run_that_goes_on_may_set_more_while_users_are_looked_up(tmp_path: Path,
     assert judged(journal, lookup, pool) == [(2, "bob", "agrees"), (4, "dan", "agrees")]
 
 
-def test_pool_that_had_nothing_set_when_it_began_is_passed_over(tmp_path: Path, lookup: UserStore) -> None:
+def test_pool_without_set_rows_at_the_beginning_is_ignored(tmp_path: Path, lookup: UserStore) -> None:
     journal = ended(tmp_path, "ann")
     journal.plan.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
     commit(journal, [], [done(2, started_at=SET, finished_at=SET)])
@@ -125,7 +125,7 @@ def test_calls_are_paced(tmp_path: Path, lookup: UserStore) -> None:
     assert clock.now() >= 1000 + 19 / 2
 
 
-def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: UserStore) -> None:
+def test_denied_list_names_the_action(tmp_path: Path, lookup: UserStore) -> None:
     pool = listed(told("ann"))
     pool.always = DENIED
     with pytest.raises(TargetError, match=r"ListUsers|listed: AccessDenied") as caught:
@@ -135,7 +135,7 @@ def test_who_may_not_list_is_told_the_action(tmp_path: Path, lookup: UserStore) 
 
 
 @pytest.mark.parametrize("fault", [GONE, LOST, STALE, THROTTLED, EXPIRED], ids=lambda fault: fault.code)
-def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: UserStore, fault: Any) -> None:  # noqa: ANN401
+def test_interrupted_listing_is_not_a_gap(tmp_path: Path, lookup: UserStore, fault: Any) -> None:  # noqa: ANN401
     pool = listed(told("ann"))
     pool.always = fault
     with pytest.raises(ServiceError, match=fault.code) as caught:
@@ -145,7 +145,7 @@ def test_listing_that_broke_off_is_no_gap(tmp_path: Path, lookup: UserStore, fau
     assert "--no-check-users" not in str(caught.value)
 
 
-def test_page_is_asked_for_again(tmp_path: Path, lookup: UserStore) -> None:
+def test_page_is_requested_again(tmp_path: Path, lookup: UserStore) -> None:
     pool = listed(told("ann"))
     pool.faults.extend([LOST, THROTTLED] * (ATTEMPTS // 2 - 1))
     look(ended(tmp_path, "ann"), lookup, pool)
@@ -166,7 +166,7 @@ def test_stop_is_let_through(tmp_path: Path, lookup: UserStore) -> None:
         look_up_set_users(ended(tmp_path, "ann"), {POOL: pool}, pacers, lookup, FakeClock(), stop)
 
 
-def test_lookup_that_cannot_be_written_says_what_next(tmp_path: Path, lookup: UserStore) -> None:
+def test_unwritable_lookup_gives_the_next_step(tmp_path: Path, lookup: UserStore) -> None:
     lookup._db.close()
     with pytest.raises(RecordError, match="verify again"):
         look(ended(tmp_path, "ann"), lookup, listed(told("ann")))

@@ -1,4 +1,4 @@
-"""The fixtures of the end-to-end tests, for nights; and a folder for locks that no other worker's tests share."""
+"""The fixtures of the end-to-end tests, for scheduled runs, with a separate folder for locks."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Python interface does what the command line does: scheduled jobs, mirrors, status, reports, passwords, verification."""
+"""The Python interface does the same as the command line, for scheduled jobs, mirrors and all commands."""
 
 import json
 import math
@@ -130,7 +130,7 @@ def test_run_is_restored_from_its_mirror_and_resumed(
         resume(f"s3://{BUCKET}/runs/none")
 
 
-def test_run_is_looked_at(here: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_run_is_inspected(here: Path, bulkreset: Command, sim: Simulator) -> None:
     key = make_key(here)
     sim.add_pool(POOL, names(6), LAX)
     job = load(write_campaign(bulkreset, write_names(here, names(6)), key), {"pace.rate": 200})

@@ -1,4 +1,4 @@
-"""A scheduled job gets well when its mistake is fixed, reads no file too early, and is not blocked by one bad file."""
+"""A scheduled job recovers when its mistake is fixed, reads no file too early, and continues despite one bad file."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def stopped_after_some(nights: Nights, sim: Simulator) -> set[str]:
         ("[guards]\nmax_rows = 0\n", "", "guards.max_rows"),
     ],
 )
-def test_run_that_set_nobody_is_given_up_when_the_job_is_fixed(
+def test_run_without_set_rows_is_abandoned_when_the_job_is_fixed(
     nights: Nights, sim: Simulator, before: str, after: str, key: str
 ) -> None:
     nights.put("mon.csv", "ann", "ben")
@@ -112,7 +112,7 @@ def test_run_that_set_nobody_is_given_up_when_the_job_is_fixed(
     assert nights.night()[0] == []
 
 
-def test_rows_that_the_service_refused_keep_no_mended_job_from_running(nights: Nights, sim: Simulator) -> None:
+def test_refused_rows_do_not_prevent_a_fixed_job_from_running(nights: Nights, sim: Simulator) -> None:
     """A wrong column, and a guard that stops the night: nobody was set, so the mended job starts again."""
     sim.add_pool(POOL, ["ann", "ben", "cat"], LAX)
     path = nights.folder / "in" / "mon.csv"
@@ -136,7 +136,7 @@ def test_run_that_set_some_is_resumed_with_its_own_job_and_says_so(nights: Night
     assert f"bulkreset abandon {nights.folder}/run-1" in remarks[0]
 
 
-def test_inputs_of_a_run_that_was_given_up_are_not_new_by_accident(nights: Nights, sim: Simulator) -> None:
+def test_inputs_of_an_abandoned_run_are_not_new_by_accident(nights: Nights, sim: Simulator) -> None:
     before = stopped_after_some(nights, sim)
     found = abandon(nights.folder / "run-1")
     assert (found.perhaps_set, found.counts["set"] + found.counts["unprocessed"]) == (len(before), 150)
@@ -152,7 +152,7 @@ def test_inputs_of_a_run_that_was_given_up_are_not_new_by_accident(nights: Night
     assert nights.night()[0][0].counts == {"set": 1}
 
 
-def test_inputs_of_a_run_that_set_nobody_are_new_when_it_is_given_up(nights: Nights, sim: Simulator) -> None:
+def test_inputs_of_an_abandoned_run_without_set_rows_are_new(nights: Nights, sim: Simulator) -> None:
     nights.put("mon.csv", "ann")
     nights.write("[guards]\nmax_rows = 0\n")
     nights.night()
@@ -210,7 +210,7 @@ def test_finished_run_whose_journal_cannot_be_read_stops_nothing_and_is_said(
     assert any(f"not known whether the last run {nights.folder}/run-1 was undone" in line for line in said)
 
 
-def test_undo_that_was_cancelled_keeps_nothing_from_running(nights: Nights, sim: Simulator) -> None:
+def test_cancelled_undo_prevents_no_run(nights: Nights, sim: Simulator) -> None:
     nights.put("mon.csv", "ann")
     nights.night()
     note_undo(nights.folder / "run-1", status="PREVIEW_CANCELLED", ended_at=ENDED)
@@ -219,7 +219,7 @@ def test_undo_that_was_cancelled_keeps_nothing_from_running(nights: Nights, sim:
     assert sent(sim) == ["ann", "tom"]
 
 
-def test_unfinished_run_that_was_undone_is_neither_resumed_nor_forgotten(nights: Nights, sim: Simulator) -> None:
+def test_undone_unfinished_run_is_not_resumed_and_not_forgotten(nights: Nights, sim: Simulator) -> None:
     before = stopped_after_some(nights, sim)
     note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
     with pytest.raises(RunDirError, match="was undone"):
@@ -229,7 +229,7 @@ def test_unfinished_run_that_was_undone_is_neither_resumed_nor_forgotten(nights:
     assert set(sent(sim)) == before
 
 
-def test_bad_input_stops_the_night_and_says_what_waits(nights: Nights, sim: Simulator) -> None:
+def test_bad_input_stops_the_scheduled_run_and_names_the_waiting_inputs(nights: Nights, sim: Simulator) -> None:
     nights.put("a.csv", "ann")
     (nights.folder / "in" / "b.csv").write_text('username,password\nx,y\n"u,v\n"e,f\n', encoding="utf-8")
     nights.put("c.csv", "cat")
@@ -314,7 +314,7 @@ def test_folder_is_read_when_its_marker_is_there(nights: Nights, sim: Simulator)
     assert len(one.left_out.held) == 11
 
 
-def test_marker_is_no_input_and_no_unread_file(nights: Nights) -> None:
+def test_marker_is_not_an_input_or_an_unread_file(nights: Nights) -> None:
     nights.write(input_='path = "in/*"\n[schedule]\nstate = "in/state.json"\ndone = "in/done"\nmarker = "READY"\n')
     nights.put("mon.csv", "ann")
     (nights.folder / "in" / "READY").touch()
@@ -349,7 +349,7 @@ def test_objects_are_read_when_they_have_settled_and_their_marker_is_there(
     assert (runs, one.left_out.held, remarks, sent(sim)) == ([], [], [], ["ann"])
 
 
-def test_what_is_not_read_is_said_each_night(nights: Nights) -> None:
+def test_unread_files_are_named_in_each_scheduled_run(nights: Nights) -> None:
     nights.put("mon.csv", "ann")
     (nights.folder / "in" / "tue.csv.bz2").write_bytes(b"BZh9")
     told = f"1 file is not read: {nights.folder}/in/tue.csv.bz2 (bzip2: unpack it with bunzip2)."
@@ -362,7 +362,7 @@ def test_what_is_not_read_is_said_each_night(nights: Nights) -> None:
         nights.night()
 
 
-def test_night_with_only_plain_inputs_beside_encrypted_ones(nights: Nights, tmp_path: Path) -> None:
+def test_scheduled_run_with_only_plain_new_inputs_among_encrypted_ones(nights: Nights, tmp_path: Path) -> None:
     key = key_file(tmp_path)
     nights.write(input_=f'path = "in"\nidentity = "{key}"\n[schedule]\nstate = "state.json"\n')
     encrypted_file(nights.put("a.csv", "ann"), key)
@@ -371,7 +371,7 @@ def test_night_with_only_plain_inputs_beside_encrypted_ones(nights: Nights, tmp_
     assert [run.counts for run in nights.night()[0]] == [{"set": 1}]
 
 
-def test_quiet_night_that_succeeds_says_nothing_at_all(bulkreset: Command, nights: Nights) -> None:
+def test_quiet_scheduled_run_that_succeeds_prints_nothing(bulkreset: Command, nights: Nights) -> None:
     nights.put("mon.csv", "ann")
 
     def night() -> tuple[int, str, str]:
@@ -415,7 +415,7 @@ def bulkreset_abandon(bulkreset: Command, run_dir: Path) -> tuple[int, str, str]
     return ran.code, ran.stdout, ran.stderr
 
 
-def test_exit_code_of_a_night_with_a_bad_input_is_not_zero(bulkreset: Command, nights: Nights) -> None:
+def test_exit_code_of_a_scheduled_run_with_a_bad_input_is_not_zero(bulkreset: Command, nights: Nights) -> None:
     nights.write(input_=SCHEDULE + 'on_bad_input = "skip"\n')
     nights.put("a.csv", "ann")
     (nights.folder / "in" / "b.csv").write_text("user,password\nben,Quiet-1\n", encoding="utf-8")
@@ -425,7 +425,7 @@ def test_exit_code_of_a_night_with_a_bad_input_is_not_zero(bulkreset: Command, n
         assert (ran.code, "b.csv is " in ran.stderr) == (EXIT_ROWS, True)
 
 
-def test_what_is_not_read_is_in_preflight_summary_and_page(bulkreset: Command, nights: Nights) -> None:
+def test_unread_files_are_in_preflight_summary_and_page(bulkreset: Command, nights: Nights) -> None:
     nights.write("[report]\nhtml = true\n", 'path = "in"')
     (nights.folder / "in" / "a.csv").write_text("username,password\nann,Quiet-Garden.1", encoding="utf-8")
     (nights.folder / "in" / "b.csv").touch()

@@ -148,7 +148,7 @@ def test_an_order_that_no_command_gives_is_refused(changes: dict[str, Any]) -> N
         order(**changes)
 
 
-def test_so_many_orders_and_no_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_orders_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_ORDERS == 1000
     monkeypatch.setattr(control_file, "MAX_ORDERS", 2)
     for _ in range(2):
@@ -228,7 +228,7 @@ def test_a_signal_pauses_and_continues_as_an_order(folder: Path) -> None:
     assert [one.paused for one in read_orders(folder, NOW)] == [True, False]
 
 
-def test_a_spoilt_file_is_told_once_and_what_was_read_stays_in_force(folder: Path) -> None:
+def test_damaged_file_is_reported_once_and_earlier_orders_stay_in_force(folder: Path) -> None:
     run = Controlled(folder)
     add_order(folder, NOW, order(rate=5.0))
     run.look()

@@ -1,4 +1,4 @@
-"""The live page: written again while a run works, in the mirror too, and never a reason for the run to fail."""
+"""The live page: written again during a run, also in the mirror, and never a reason for the run to fail."""
 
 import threading
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_page_is_written_again_until_the_block_ends(tmp_path: Path) -> None:
     assert warned == []
 
 
-def test_failure_is_told_once(tmp_path: Path) -> None:
+def test_failure_is_reported_once(tmp_path: Path) -> None:
     journal_of(tmp_path, ready(3), rows=3).close()
     mirror, warned = Mirror(), list[str]()
     mirror.fails = True

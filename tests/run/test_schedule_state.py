@@ -1,4 +1,4 @@
-"""The state and the archive: what is finished is remembered whole, held by one, and put away over nothing."""
+"""The state and the archive: complete records of finished inputs, one holder, and no overwritten file."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     return f"s3://{BUCKET}/nightly.json"
 
 
-def test_state_comes_back_and_is_held_by_one(where: Location) -> None:
+def test_state_is_read_back_and_has_one_holder(where: Location) -> None:
     kept = StateStore(where, Bucket())
     with kept.locked():
         assert kept.read() == ScheduleState()
@@ -51,7 +51,7 @@ def test_state_in_s3_is_not_written_over_another_one(s3: Storage) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"version": 1}', '{"version": 9, "completed": {}, "open_run": null}']
 )
-def test_what_is_no_state_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_state_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(JobError, match=r"is not the state of a job|has version 9"):

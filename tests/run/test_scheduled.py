@@ -1,4 +1,4 @@
-"""The nights: one that is not alone any more sends nothing, and a run that is lost is not taken for one that never was."""
+"""Scheduled runs: one that loses its lock sends nothing, and a missing run never counts as one that did not begin."""
 
 import json
 import shutil
@@ -96,7 +96,7 @@ def while_sending(sim: Simulator, then: Callable[[], None], calls: int = 20) -> 
 
 
 @pytest.mark.parametrize("lost", ["another process has taken it", "could not be renewed for 60 seconds"])
-def test_night_that_loses_its_lease_sends_nothing_more(
+def test_scheduled_run_that_loses_its_lease_stops_sending(
     here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     """More rows than are claimed by then: those may still leave."""
@@ -134,7 +134,7 @@ def test_night_that_loses_its_lease_sends_nothing_more(
     assert 20 <= summary.counts["set"] == len(sent(sim)) < 200
 
 
-def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
+def test_run_with_a_missing_directory_is_reported_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
     write_csv(here / "mon.csv", people(150))
     job = write_job(
         here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n"
@@ -164,7 +164,7 @@ def test_run_whose_directory_is_gone_is_asked_for_and_its_inputs_are_not_new(her
 
 
 @pytest.mark.parametrize("known", [{"created": False}, {"created": True}, {}])
-def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten_by_hand(
+def test_run_that_never_began_is_forgotten_and_a_possible_one_only_by_hand(
     here: Path, sim: Simulator, known: dict[str, bool]
 ) -> None:
     source = write_csv(here / "mon.csv", people(2))
@@ -185,7 +185,7 @@ def test_run_that_never_was_is_forgotten_and_one_that_may_have_been_is_forgotten
 
 
 @pytest.mark.parametrize("created", [False, True])
-def test_run_that_may_not_be_looked_at_is_not_gone(here: Path, sim: Simulator, *, created: bool) -> None:
+def test_unreadable_run_does_not_count_as_missing(here: Path, sim: Simulator, *, created: bool) -> None:
     source = write_csv(here / "mon.csv", people(2))
     job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     unfinished = {"run_dir": str(here / ("x" * 300)), "inputs": [str(source)], "created": created}
@@ -207,7 +207,7 @@ def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
 
 
-def test_run_that_got_no_further_than_its_plan_is_forgotten_where_it_had_a_mirror(
+def test_run_that_ended_in_its_plan_is_forgotten_with_a_mirror(
     here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in storage.environment().items():

@@ -1,4 +1,4 @@
-"""Yielding to users: what CloudWatch's points say of them, and what is left for the run."""
+"""Yielding to users: their calls from CloudWatch's points, and the rest for the run."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def test_peak(points: Sequence[UsagePoint], ours: Mapping[float, float], expecte
 
 
 @pytest.mark.parametrize(("peak", "left"), [(0.0, 27.0), (20.0, 7.0), (27.0, 0.0), (100.0, 0.0)])
-def test_what_users_leave(peak: float, left: float) -> None:
+def test_rate_that_users_leave(peak: float, left: float) -> None:
     assert left_by_users(30.0, peak, 3.0) == left
 
 
@@ -81,7 +81,7 @@ class CloudWatch:
         return list(self.watch.limits(LANE, call, 30.0))
 
 
-def test_own_calls_are_taken_off() -> None:
+def test_own_calls_are_subtracted() -> None:
     it = CloudWatch([point(600, 24)])
     with it.watch.following():
         assert it.limits() == [Limit(3.0, "users")]
@@ -108,7 +108,7 @@ def test_sign_outs_have_their_own_users() -> None:
     ("points", "problem"),
     [([], "no data"), (ReadCallError("AccessDenied", Disposition.FATAL), "AccessDenied")],
 )
-def test_without_data_or_permission_nothing_is_limited_and_that_is_told_once(
+def test_without_data_or_permission_nothing_is_limited_and_that_is_reported_once(
     points: Sequence[UsagePoint] | ReadCallError, problem: str
 ) -> None:
     it = CloudWatch(points)
@@ -120,7 +120,7 @@ def test_without_data_or_permission_nothing_is_limited_and_that_is_told_once(
     assert "cloudwatch:GetMetricData" in it.out.getvalue()
 
 
-def test_what_is_known_holds_until_it_is_stale() -> None:
+def test_last_value_applies_until_it_is_stale() -> None:
     it = CloudWatch([point(600, 10)])
     it.watch.ask()
     it.points = ReadCallError("Throttling", Disposition.THROTTLED)
@@ -173,7 +173,7 @@ def test_question_and_answer() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"MetricDataResults": None}, {"MetricDataResults": "?"}])
-def test_answer_that_is_none(answer: object) -> None:
+def test_invalid_answer(answer: object) -> None:
     with pytest.raises(ReadCallError):
         read_usage(cast("TargetSession", Session(Client(answer))), "UserUpdate", NOW - 600, NOW)
 

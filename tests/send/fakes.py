@@ -1,4 +1,4 @@
-"""What the dispatch tests put in place of the machine's clock and of the service."""
+"""Substitutes of the send tests for the machine's clock and the service."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -89,7 +89,7 @@ def test_a_changed_ceiling_holds_for_who_waits_already() -> None:
     assert clock.now() - began <= 1 + 2 * LOOK_AT_CEILING_SECONDS + 0.1
 
 
-def test_nothing_leaves_while_the_ceiling_is_0_and_a_stop_ends_the_wait() -> None:
+def test_no_call_is_sent_with_a_ceiling_of_0_and_a_stop_ends_the_wait() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(10, clock)
     assert pacer.wait(stop)
@@ -102,7 +102,7 @@ def test_nothing_leaves_while_the_ceiling_is_0_and_a_stop_ends_the_wait() -> Non
     assert clock.now() > began + 3600
 
 
-def test_what_was_left_of_an_interval_is_left_after_a_pause() -> None:
+def test_rest_of_an_interval_remains_after_a_pause() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(1, clock)
     assert pacer.wait(stop)

@@ -1,4 +1,4 @@
-"""The coordinator: nothing leaves unclaimed, everything that left is recorded, and a stop is a stop."""
+"""The coordinator: no unclaimed row is sent, every sent row is recorded, and a stop is obeyed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from threading import Event, Thread
@@ -56,13 +56,13 @@ def test_several_lanes_run_side_by_side() -> None:
     settled_once(bench, 1200)
 
 
-def test_nobody_to_feed_is_nothing_to_do() -> None:
+def test_no_lane_means_no_work() -> None:
     bench = Bench()
     bench.run()
     assert bench.ledger.commits == 0
 
 
-def test_each_outcome_is_what_the_service_answered() -> None:
+def test_each_outcome_agrees_with_the_answer_of_the_service() -> None:
     answers = {1: REFUSED, 2: SET, 3: DOUBTFUL}
     bench = Bench(lambda number: answers[number])
     bench.run(rows(1, 3))
@@ -70,7 +70,7 @@ def test_each_outcome_is_what_the_service_answered() -> None:
     assert bench.observed_statuses() == {1: Status.FAILED, 2: Status.SET, 3: Status.IN_DOUBT}
 
 
-def test_rows_are_taken_only_as_they_can_be_sent() -> None:
+def test_rows_are_claimed_only_as_they_can_be_sent() -> None:
     bench = Bench()
     most = 0
 
@@ -85,7 +85,7 @@ def test_rows_are_taken_only_as_they_can_be_sent() -> None:
     assert most <= 2 * (UNPACED_BACKLOG + 4) + 1
 
 
-def test_claims_are_committed_in_lots() -> None:
+def test_claims_are_committed_in_batches() -> None:
     bench = Bench()
     bench.run(rows(1, 2000))
     assert bench.ledger.commits < 500
@@ -103,7 +103,7 @@ def test_journal_that_cannot_be_written_stops_everything(fail_at: int) -> None:
 
 
 @pytest.mark.parametrize("insecure_at", [1, 2, 5])
-def test_claims_that_cannot_be_secured_are_given_back_and_no_outcome_is_recorded_twice(insecure_at: int) -> None:
+def test_unsecured_claims_are_released_and_no_outcome_is_recorded_twice(insecure_at: int) -> None:
     bench = Bench(insecure_at=insecure_at)
     with pytest.raises(RecordError, match="other disk is full"):
         bench.run(rows(1, MANY))  # the ledger itself refuses a row that is settled twice
@@ -145,7 +145,7 @@ def test_fatal_answer_in_one_lane_stops_that_lane() -> None:
 
 
 @pytest.mark.parametrize("error", [Interrupted("Interrupted."), GuardTripped("Enough.")])
-def test_stop_is_obeyed_and_what_is_in_flight_is_recorded(error: Exception) -> None:
+def test_stop_is_obeyed_and_calls_in_flight_are_recorded(error: Exception) -> None:
     bench = Bench()
 
     def check() -> None:
@@ -197,7 +197,7 @@ def test_bug_in_a_worker_is_raised_and_its_row_left_in_doubt() -> None:
     assert len(bench.service.received) <= 200 + WORKERS
 
 
-def test_input_that_breaks_off_sends_nothing_more() -> None:
+def test_truncated_input_stops_sending() -> None:
     bench = Bench()
 
     def broken() -> Iterator[Row]:
@@ -230,7 +230,7 @@ def test_fewer_threads_than_wanted_send_everything(monkeypatch: pytest.MonkeyPat
     settled_once(bench, 50)
 
 
-def test_without_a_thread_the_rows_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_the_rows_are_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(workers=4)
     only_threads(monkeypatch, 0)
     with pytest.raises(Stopped, match="no thread"):
@@ -261,7 +261,7 @@ def test_outcome_waits_for_no_full_group() -> None:
 # ---- several places
 
 
-def test_fatal_answer_stops_its_place_only() -> None:
+def test_fatal_answer_stops_its_lane_only() -> None:
     bench = Bench()
     second = held_from(bench, 1, 1200, lambda number: FATAL if number == 1200 else SET)
     bench.service._answer = lambda number: second(number) if 1000 < number <= 5000 else SET
@@ -276,7 +276,7 @@ def test_fatal_answer_stops_its_place_only() -> None:
     assert bench.threads_ended
 
 
-def test_several_places_may_stop_and_the_first_is_told() -> None:
+def test_several_lanes_may_stop_and_the_first_is_reported() -> None:
     bench = Bench(lambda number: FATAL if number in {5, 1005} else SET)
     with pytest.raises(ServiceError) as caught:
         bench.run(rows(1, 1000), rows(1001, 2000), rows(2001, 2300))
@@ -291,7 +291,7 @@ def both_held(bench: Bench, answer: Callable[[int], Response]) -> Callable[[int]
     return lambda number: (first if number <= MANY else second)(number)
 
 
-def test_places_that_stop_together() -> None:
+def test_lanes_that_stop_together() -> None:
     bench = Bench(together=True)
     bench.service._answer = both_held(bench, lambda number: FATAL if number == 5 else SET)
     with pytest.raises(ServiceError, match="Place 0: "):
@@ -301,7 +301,7 @@ def test_places_that_stop_together() -> None:
     assert bench.threads_ended
 
 
-def test_guard_of_a_place_stops_that_place() -> None:
+def test_guard_of_a_lane_stops_that_lane() -> None:
     bench = Bench()
     second = held_from(bench, 1, 1010, lambda _number: REFUSED)
     bench.service._answer = lambda number: second(number) if number > 1000 else SET
@@ -317,7 +317,7 @@ def test_guard_of_a_place_stops_that_place() -> None:
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
 
 
-def test_bug_in_one_place_stops_all() -> None:
+def test_bug_in_one_lane_stops_all() -> None:
     def answer(number: int) -> Response:
         if number == 5:
             raise ZeroDivisionError
@@ -331,7 +331,7 @@ def test_bug_in_one_place_stops_all() -> None:
     assert bench.threads_ended
 
 
-def test_rows_that_are_still_looked_for_hold_nobody_up() -> None:
+def test_pending_searches_do_not_delay_other_rows() -> None:
     bench = Bench()
     slow = (None if number % 3 else given for number, given in enumerate(rows(1, 30)))
     bench.run(slow, rows(31, 1000))
@@ -376,7 +376,7 @@ def with_leaving(bench: Bench, *given: Iterable[Row]) -> list[LaneInput]:
     return feeds
 
 
-def test_sign_outs_follow_what_is_recorded_to_the_last() -> None:
+def test_sign_outs_follow_all_recorded_rows() -> None:
     bench = Bench(lambda number: REFUSED if number in {7, -9} else SET)
     bench.run_feeds(with_leaving(bench, rows(1, 400)))
     assert sorted(bench.service.left) == [number for number in range(1, 401) if number != 7]
@@ -386,7 +386,7 @@ def test_sign_outs_follow_what_is_recorded_to_the_last() -> None:
     assert bench.threads_ended
 
 
-def test_fatal_sign_out_stops_the_passwords_of_its_place_only() -> None:
+def test_fatal_sign_out_stops_the_passwords_of_its_lane_only() -> None:
     bench = Bench(lambda number: FATAL if number == -1010 else SET)
     with pytest.raises(ServiceError, match="Place 1: ") as caught:
         bench.run_feeds(with_leaving(bench, rows(1, 300), rows(1000, 1999)))

@@ -1,4 +1,4 @@
-"""The evidence for a lost call: what every answer of ListUsers makes of it."""
+"""The evidence for a lost call: the result for every answer of ListUsers."""
 
 import threading
 from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_only_a_change_after_the_call_is_evidence(change: UserChange, missing: s
     assert len(bench.reader.calls) == 1
 
 
-def test_call_of_unknown_time_has_no_evidence_and_nobody_is_looked_up() -> None:
+def test_call_of_unknown_time_has_no_evidence_and_no_user_is_looked_up() -> None:
     bench = Bench(changed(SINCE))
     assert bench.missing(since=None) == "the time of that call is not known"
     assert bench.reader.calls == []
@@ -123,7 +123,7 @@ def test_user_is_looked_up_by_the_users_own_name() -> None:
 @pytest.mark.parametrize(
     ("error", "calls"), [(DENIED, 1), (LOST, ATTEMPTS), (THROTTLED, ATTEMPTS), (EXPIRED, 2)], ids=str
 )
-def test_failed_look_up_is_no_evidence_and_is_bounded(error: ReadCallError, calls: int) -> None:
+def test_failed_look_up_is_not_evidence_and_is_limited(error: ReadCallError, calls: int) -> None:
     bench = Bench(error)
     assert bench.missing() == f"ListUsers failed ({error.code})"
     assert len(bench.reader.calls) == calls
@@ -153,7 +153,7 @@ def test_every_look_up_takes_a_slot_of_the_listing_pace() -> None:
     assert all(second - first >= 10 - 1e-9 for first, second in pairwise(times))
 
 
-def test_stopped_run_looks_nobody_up() -> None:
+def test_stopped_run_looks_no_user_up() -> None:
     bench = Bench(changed(SINCE))
     bench.stop.set()
     assert bench.missing() == "the run stopped before the user was looked up"

@@ -1,4 +1,4 @@
-"""The campaign: a batch is encrypted before any of its rows is taken, each row once, and nothing kept without an archive."""
+"""Generated passwords: encrypted before their rows are claimed, each row once, nothing stored otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,7 +81,7 @@ def drained(supply: GeneratedLaneSource, most: int) -> list[Row]:
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
-def test_a_batch_is_encrypted_before_any_of_its_rows_is_taken(most: int) -> None:
+def test_a_batch_is_encrypted_before_its_first_row_is_claimed(most: int) -> None:
     archive = FakeArchive()
     supply = made(FakeJournal(*sendable(1, 12)), archive)
     while not supply.ended:
@@ -92,14 +92,14 @@ def test_a_batch_is_encrypted_before_any_of_its_rows_is_taken(most: int) -> None
 
 @pytest.mark.parametrize("archive", [None, FakeArchive()], ids=["kept-nowhere", "encrypted"])
 @pytest.mark.parametrize("most", [1, 4, 100])
-def test_each_row_is_taken_once_and_in_order(archive: FakeArchive | None, most: int) -> None:
+def test_each_row_is_claimed_once_and_in_order(archive: FakeArchive | None, most: int) -> None:
     rows = drained(made(FakeJournal(*sendable(1, 17)), archive), most)
     assert numbers(rows) == list(range(1, 18))
     assert [row.username for row in rows[:2]] == ["user1", "user2"]
     assert len({row.password.reveal() for row in rows}) == 17
 
 
-def test_without_an_archive_no_more_passwords_are_generated_than_are_asked_for() -> None:
+def test_without_an_archive_no_more_passwords_are_generated_than_are_requested() -> None:
     journal = FakeJournal(*sendable(1, 9))
     supply = made(journal, None)
     assert numbers(supply.take(2)) == [1, 2]
@@ -107,7 +107,7 @@ def test_without_an_archive_no_more_passwords_are_generated_than_are_asked_for()
     assert journal.asked == [(0, 2), (2, 3)]
 
 
-def test_with_an_archive_the_journal_is_asked_lot_by_lot() -> None:
+def test_journal_with_an_archive_is_asked_batch_by_batch() -> None:
     journal, archive = FakeJournal(*sendable(1, 9)), FakeArchive()
     supply = made(journal, archive)
     taken = [numbers(supply.take(2)) for _ in range(4)]
@@ -126,7 +126,7 @@ def test_a_batch_that_cannot_be_written_gives_no_row() -> None:
     assert not supply._ready_rows
 
 
-def test_end_is_known_when_nothing_more_is_found() -> None:
+def test_end_is_reached_when_nothing_more_is_found() -> None:
     for archive in (None, FakeArchive()):
         supply = made(FakeJournal(*sendable(1, 3)), archive)
         assert not supply.ended
@@ -136,7 +136,7 @@ def test_end_is_known_when_nothing_more_is_found() -> None:
         assert supply.ended
 
 
-def test_nothing_to_send_hands_nothing_out() -> None:
+def test_no_rows_means_no_password_file() -> None:
     archive = FakeArchive()
     supply = made(FakeJournal(), archive)
     assert drained(supply, 9) == []
@@ -144,7 +144,7 @@ def test_nothing_to_send_hands_nothing_out() -> None:
     assert supply.rows == 0
 
 
-def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
+def test_dropped_rows_are_not_claimed_and_their_passwords_are_released() -> None:
     supply = made(FakeJournal(*sendable(1, 9)), FakeArchive())
     supply.take(2)
     supply.discard_rest()
@@ -152,7 +152,7 @@ def test_what_is_dropped_is_not_taken_and_its_passwords_are_let_go() -> None:
     assert not supply._ready_rows
 
 
-def test_row_is_what_the_journal_has_of_it() -> None:
+def test_row_agrees_with_the_journal() -> None:
     journal = FakeJournal(*sendable(1, 1), *sendable(2, 2, permanent=True), *sendable(3, 3, doubted=True))
     rows = drained(made(journal, FakeArchive()), 9)
     assert [(row.pool, row.permanent, row.was_in_doubt) for row in rows] == [

@@ -1,4 +1,4 @@
-"""The guards: what stops the sending, at which row and at which moment, and what does not count."""
+"""The guards: which row or moment stops sending, and which rows do not count."""
 
 import time
 from collections.abc import Sequence
@@ -62,14 +62,14 @@ class Bench:
         raise AssertionError
 
 
-def test_guards_of_a_job_that_names_none_let_failures_pass() -> None:
+def test_job_without_guards_ignores_failures() -> None:
     watch = GuardMonitor(GuardsConfig(), FakeClock(), lambda: EVENING)
     for _ in range(50):
         watch.add(outcomes("f" * 99 + "s"))
         tripping(watch)
 
 
-def test_nothing_sent_is_nothing_to_stop_for() -> None:
+def test_guards_ignore_a_lane_without_calls() -> None:
     for most in (0, "0%"):
         Bench(max_failures=most, failures_sample=1, max_refused_in_a_row=1, max_duration=1.0).watch.check()
 
@@ -148,7 +148,7 @@ def test_hundred_refusals_in_a_row_stop_a_job_that_names_no_guard() -> None:
         tripping(watch)
 
 
-def test_stop_says_how_many_and_what_to_do() -> None:
+def test_stop_gives_the_number_of_calls_and_the_next_step() -> None:
     bench = Bench(max_failures="5%", failures_sample=10)
     bench.watch.add(outcomes("f" * 1200 + "s" * 100 + "rr"))
     with pytest.raises(GuardTripped) as caught:
@@ -195,7 +195,7 @@ def test_rows_in_a_row_that_were_throttled_name_the_quota() -> None:
     assert caught.value.advice.startswith("The quota is used up")
 
 
-def test_guard_that_has_tripped_stays_so_while_nothing_better_comes() -> None:
+def test_tripped_guard_stays_without_a_better_result() -> None:
     bench = Bench(max_failures=1)
     assert bench.stops_at("ff") == 2
     with pytest.raises(GuardTripped):
@@ -248,7 +248,7 @@ def test_midnight_may_end_a_month(at: datetime) -> None:
 
 
 @pytest.mark.parametrize(("at", "hours"), [("2026-03-28T23:00", 6), ("2026-10-24T23:00", 8), ("2026-11-21T23:00", 7)])
-def test_time_of_day_is_the_clock_s_also_in_the_nights_in_which_it_changes(
+def test_time_of_day_follows_the_clock_also_when_it_changes(
     at: str, hours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
@@ -308,7 +308,7 @@ def test_time_ends_a_run_without_failures_and_beside_other_guards() -> None:
     most=st.integers(0, 8),
     in_a_row=st.integers(0, 5),
 )
-def test_lots_of_outcomes_count_as_one_after_the_other(lots: Sequence[str], most: int, in_a_row: int) -> None:
+def test_batches_of_outcomes_count_like_single_ones(lots: Sequence[str], most: int, in_a_row: int) -> None:
     bench = Bench(max_failures=most, max_refused_in_a_row=in_a_row)
     for lot in lots:
         bench.watch.add(outcomes(lot))
@@ -323,7 +323,7 @@ def test_lots_of_outcomes_count_as_one_after_the_other(lots: Sequence[str], most
         assert not trips
 
 
-def test_what_says_that_the_calls_are_wrong_is_counted_by_lane() -> None:
+def test_refusals_that_blame_the_calls_are_counted_by_lane() -> None:
     bench = Bench(max_failures="50%", failures_sample=10, max_refused_in_a_row=5)
     for _ in range(3):
         bench.watch.add(outcomes("sff"), lane=0)

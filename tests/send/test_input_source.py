@@ -1,4 +1,4 @@
-"""The feed: every row to its own lane exactly once and in order, read as seldom as can be, and never a changed one."""
+"""The input source: every row to its own lane once and in order, few reads, and no changed row."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -160,13 +160,13 @@ def test_lanes_in_step_share_every_reading(tmp_path: Path) -> None:
         assert sorted(pieces.read_pieces) == list(range(16))
 
 
-def test_nobody_waits_for_rows_of_a_lane_that_takes_none(tmp_path: Path) -> None:
+def test_no_lane_waits_for_rows_of_a_full_lane(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10) as (made, pieces, _):
         assert [row.number for row in taken(made.lane_sources[1], 10)] == list(range(501, 506))
         assert len(pieces.read_pieces) < 5
 
 
-def test_a_search_does_not_hold_up_who_needs_none(tmp_path: Path) -> None:
+def test_a_search_does_not_delay_lanes_that_need_none(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10, searched=True) as (made, pieces, _):
         first, last = made.lane_sources[:2]
         last.take(1)
@@ -178,7 +178,7 @@ def test_a_search_does_not_hold_up_who_needs_none(tmp_path: Path) -> None:
         assert taken(last, 1)[0].number == 501
 
 
-def test_where_a_search_would_be_lost_it_comes_to_its_end(tmp_path: Path) -> None:
+def test_search_finishes_if_it_would_be_lost(tmp_path: Path) -> None:
     with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, pieces, _):
         first, last = made.lane_sources[:2]
         got = 0
@@ -221,7 +221,7 @@ def test_dropped_lane_is_read_for_no_more(tmp_path: Path) -> None:
         assert all(piece >= 10 for piece in pieces.read_pieces[before + 1 :])
 
 
-def test_file_is_looked_at_before_anything_of_it_is_used_and_at_the_end(tmp_path: Path) -> None:
+def test_file_is_checked_before_use_and_at_the_end(tmp_path: Path) -> None:
     with source(tmp_path, "AAA") as (made, _, asked):
         supply = made.lane_sources[0]
         supply.take(1)
@@ -244,14 +244,14 @@ def unreadable(pieces: FakePieces) -> None:
 
 
 @pytest.mark.parametrize("change", [other_user, unreadable])
-def test_input_that_is_not_what_was_planned_ends_it(tmp_path: Path, change: Callable[[FakePieces], None]) -> None:
+def test_input_that_differs_from_the_plan_stops_it(tmp_path: Path, change: Callable[[FakePieces], None]) -> None:
     with source(tmp_path, "AAA") as (made, pieces, _):
         change(pieces)
         with pytest.raises(GuardTripped, match="was changed while it was read"):
             taken(made.lane_sources[0], 1)
 
 
-def test_bug_in_the_reading_comes_out(tmp_path: Path) -> None:
+def test_bug_in_the_reader_is_raised(tmp_path: Path) -> None:
     with source(tmp_path, "AAA") as (made, pieces, _):
         pieces.failing = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""The lane: how many rows it takes on, how many threads it keeps."""
+"""The lane: its number of claimed rows and of threads."""
 
 from queue import SimpleQueue
 from typing import Any
@@ -42,7 +42,7 @@ class Bench:
 
 
 @pytest.mark.parametrize("rate", [0.1, 1, 24, 300])
-def test_lane_takes_on_what_it_sends_in_half_a_second(rate: float) -> None:
+def test_lane_claims_half_a_second_of_rows(rate: float) -> None:
     bench = Bench(rate)
     room = bench.lane.capacity()
     assert max(1, rate * BACKLOG_SECONDS) <= room <= rate * BACKLOG_SECONDS + 1
@@ -50,7 +50,7 @@ def test_lane_takes_on_what_it_sends_in_half_a_second(rate: float) -> None:
     assert bench.lane.capacity() == 0
 
 
-def test_lane_takes_rows_in_lots() -> None:
+def test_lane_claims_rows_in_batches() -> None:
     bench = Bench(None)
     assert bench.lane.capacity() == UNPACED_BACKLOG
     bench.lane.in_flight = UNPACED_BACKLOG // 2 + 1
@@ -73,7 +73,7 @@ def test_threads_are_bounded(rate: float | None) -> None:
     assert bench.lane._target_workers() == MOST_WORKERS
 
 
-def test_lane_has_more_threads_and_rows_for_a_transport_that_carries_more() -> None:
+def test_lane_has_more_threads_and_rows_for_a_faster_transport() -> None:
     slow, fast = Bench(None), Bench(None, carries=5000)
     assert (slow.lane._target_workers(), fast.lane._target_workers()) == (2, 14)
     assert (slow.lane.capacity(), fast.lane.capacity()) == (128, 500)
@@ -95,7 +95,7 @@ def test_job_may_say_how_many_threads() -> None:
     assert Bench(24, workers=3).lane._target_workers() == 3
 
 
-def test_slots_that_nobody_takes_ask_for_more_threads() -> None:
+def test_unused_slots_request_more_threads() -> None:
     bench = Bench(24)
     bench.back(0.1)
     before = bench.lane._target_workers()
@@ -121,7 +121,7 @@ def test_no_more_threads_than_rows() -> None:
     bench.lane.close()
 
 
-def test_crash_comes_out_and_stops_the_lane() -> None:
+def test_crash_is_raised_and_stops_the_lane() -> None:
     bench = Bench(None, workers=1)
     bench.lane.put([row(1, pool="eu-west-1_Nobody"), row(2)])
     bench.lane.ensure_workers()

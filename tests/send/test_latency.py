@@ -1,4 +1,4 @@
-"""The latency that a lane goes by: the quickest answer, which is forgotten little by little."""
+"""The latency of a lane: the quickest answer, which decays slowly."""
 
 from tests.send.test_lane import Bench
 

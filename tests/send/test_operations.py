@@ -76,7 +76,7 @@ class Bench:
         ([THROTTLED, EXPIRED], None, "", 2, 1),
     ],
 )
-def test_what_becomes_of_a_sign_out(
+def test_outcome_of_a_sign_out(
     answers: list[Response],
     code: str,
     attempts: int,
@@ -103,7 +103,7 @@ def test_what_becomes_of_a_sign_out(
         ),
     ],
 )
-def test_failed_sign_out_says_what_failed_and_after_how_many_attempts(answer: Response, message: str) -> None:
+def test_failed_sign_out_gives_its_error_and_number_of_attempts(answer: Response, message: str) -> None:
     assert Bench(answer).send().message == message
 
 
@@ -112,14 +112,14 @@ def test_refused_sign_out_says_that_an_earlier_one_may_have_been_made() -> None:
     assert Bench(DOUBTFUL, REFUSED).send().message == failed + MAYBE
 
 
-def test_stop_before_it_left_gives_it_back() -> None:
+def test_stop_before_sending_returns_the_row() -> None:
     bench = Bench(SET)
     bench.stop.set()
     assert bench.send() == StepOutcome("sign_out", 1, done=None)
 
 
 @given(answers=st.lists(st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, FATAL]), min_size=1, max_size=6))
-def test_no_sequence_of_answers_is_told_wrong(answers: list[Response]) -> None:
+def test_every_sequence_of_answers_is_reported_correctly(answers: list[Response]) -> None:
     bench = Bench(*answers, attempts=4)
     outcome = bench.send()
     last = [*answers, *[answers[-1]] * 4][outcome.attempts - 1]

@@ -1,4 +1,4 @@
-"""The pacer: slots evenly spaced whatever is asked, refused or slept through."""
+"""The pacer: evenly spaced slots under all requests, refusals and sleeps."""
 
 import threading
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def test_attempts_leave_evenly_spaced_from_the_first_on(rate: float) -> None:
     assert [second - first for first, second in pairwise(left)] == pytest.approx([1 / rate] * 49)
 
 
-def test_nothing_is_saved_up_while_nobody_asks() -> None:
+def test_unused_slots_are_not_saved() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(10, clock)
     clock.advance(3600)
@@ -101,7 +101,7 @@ def test_nothing_is_saved_up_while_nobody_asks() -> None:
     assert left[-1] - left[0] == pytest.approx(1.9)
 
 
-def test_who_sleeps_through_a_slot_asks_for_another() -> None:
+def test_missed_slot_is_replaced_by_another() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(10, clock)
     lateness = iter([0.0, 60.0])
@@ -152,7 +152,7 @@ def test_stop_wakes_every_thread_in_the_line() -> None:
     assert woken == [False] * 8
 
 
-def test_without_a_rate_nobody_waits() -> None:
+def test_without_a_rate_no_call_waits() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(None, clock)
     assert pacer.rate() is None
@@ -225,7 +225,7 @@ def noting(ceiling: float, clock: FakeClock) -> tuple[Pacer, list[tuple[float, s
     return Pacer(ceiling, clock, lambda rate, why: changes.append((rate, why))), changes
 
 
-def test_cut_is_measured_by_what_was_lately_accepted() -> None:
+def test_cut_depends_on_the_recently_accepted_rate() -> None:
     clock = FakeClock()
     pacer, changes = noting(25, clock)
     for _ in range(40):
@@ -246,7 +246,7 @@ def test_fewest_calls_that_are_a_measure_in_a_part_of_a_second() -> None:
     assert [rate for rate, _ in changes] == pytest.approx([20 * ACCEPTED_SHARE * (1 - BACKOFF)])
 
 
-def test_calls_that_all_came_back_at_this_moment_are_no_measure() -> None:
+def test_calls_that_all_returned_at_this_moment_are_not_measure() -> None:
     clock = FakeClock()
     pacer, changes = noting(25, clock)
     for _ in range(2 * MEASURED_AT_LEAST):
@@ -323,7 +323,7 @@ def test_lane_settles_just_under_the_quota(quota: float, ceiling: float) -> None
     assert refused <= 0.06 * accepted
 
 
-def test_every_stage_is_told_once_at_its_first_slot() -> None:
+def test_every_stage_is_reported_once_at_its_first_slot() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer, changes = noting(50, clock)
     for _ in range(100):
@@ -379,7 +379,7 @@ def test_state_has_the_pace_as_times_from_now() -> None:
     assert pacer.state().next_in == pytest.approx(1 / rate, rel=0.01)
 
 
-def test_state_leaves_out_calls_that_are_no_measure_any_more() -> None:
+def test_state_omits_old_calls() -> None:
     clock = FakeClock()
     pacer = cut(clock)
     clock.advance(MEASURED_SECONDS)
@@ -400,7 +400,7 @@ def test_state_on_its_way_grows_older(way: float, waited: float) -> None:
     assert replace(aged, next_in=0.02, cut_ago=5.0, accepted=(0.5, 0.25)) == state
 
 
-def test_pace_taken_over_is_the_one_that_was_handed_over() -> None:
+def test_pace_is_handed_over_unchanged() -> None:
     pacer = Pacer(24, FakeClock())
     pacer.resume(state := PacerState(None, 0.02, 12.0, 5.0, 4 * BACKOFF, RateState.THROTTLED, (0.5, 0.25)))
     told = pacer.state()
@@ -408,7 +408,7 @@ def test_pace_taken_over_is_the_one_that_was_handed_over() -> None:
     assert (told.rate, told.rate_state) == (pacer.rate(), RateState.THROTTLED)
 
 
-def test_pace_goes_on_elsewhere_as_if_nothing_had_happened() -> None:
+def test_pace_continues_unchanged_on_another_worker() -> None:
     """The same calls and refusals afterwards: the same slots, cuts and stages, on a clock that shows another time."""
     here, there = FakeClock(), FakeClock(5.0)
     before = cut(here)
@@ -465,9 +465,7 @@ def test_call_on_a_lane_without_a_rate_is_never_late() -> None:
 
 
 @given(st.integers(2, 40), st.floats(0.5, 60.0), st.floats(1.0, 200.0))
-def test_calls_whose_connections_all_open_at_once_do_not_leave_together(
-    waiting: int, outage: float, rate: float
-) -> None:
+def test_calls_with_connections_opened_at_once_are_not_sent_together(waiting: int, outage: float, rate: float) -> None:
     """Their threads took slots one after the other and all waited for the network: then each takes a new slot."""
     clock = FakeClock()
     pacer = Pacer(rate, clock)
@@ -481,7 +479,7 @@ def test_calls_whose_connections_all_open_at_once_do_not_leave_together(
 
 
 @given(st.integers(1, 40), st.floats(0.3, 60.0), st.floats(1.0, 200.0))
-def test_calls_that_a_stop_of_the_process_held_up_do_not_leave_with_those_after_it(
+def test_calls_delayed_by_a_stopped_process_are_not_sent_with_later_ones(
     waiting: int, stopped: float, rate: float
 ) -> None:
     """Threads that have their slot, and have not yet sent, are stopped; each leaves with a new slot, on its open connection."""

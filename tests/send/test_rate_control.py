@@ -1,4 +1,4 @@
-"""The control law: never above the ceiling, never silent, one cut per round trip, and back to where it was."""
+"""Rate control: never above the ceiling, never zero, one cut for each round trip, and recovery."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_refusal_never_speeds_up(ceiling: float, events: list[tuple[float, float
         pace = slower
 
 
-def test_nothing_refused_is_the_ceiling() -> None:
+def test_rate_without_refusals_is_the_ceiling() -> None:
     assert [CubicRate(24).rate(now) for now in (-5.0, 0.0, 1e9)] == [24, 24, 24]
 
 
@@ -60,13 +60,13 @@ def test_one_early_refusal_does_not_collapse_the_rate() -> None:
     assert pace.rate(10.0 + RECOVERY_SECONDS) > 0.8 * 24
 
 
-def test_refusal_cuts_to_just_under_what_was_accepted() -> None:
+def test_refusal_cuts_to_just_below_the_accepted_rate() -> None:
     pace = CubicRate(40).after_throttle(10.0, 9.9, 30.0)
     assert pace.rate(10.0) == pytest.approx(30 * ACCEPTED_SHARE * (1 - BACKOFF))
     assert pace.rate(10.0 + RECOVERY_SECONDS) == pytest.approx(30 * ACCEPTED_SHARE)
 
 
-def test_cut_by_cut_the_rate_comes_down_to_what_was_accepted() -> None:
+def test_cuts_lower_the_rate_to_the_accepted_rate() -> None:
     pace, rates = CubicRate(100), []
     for second in range(10, 20):
         pace = pace.after_throttle(float(second), second - 0.1, 20.0)
@@ -102,7 +102,7 @@ def test_ceiling_under_the_floor_holds(ceiling: float) -> None:
         assert pace.rate(float(second)) == ceiling
 
 
-def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
+def test_repeated_cuts_go_deeper_and_recover_to_the_same_w_max() -> None:
     pace = CubicRate(100).after_throttle(10.0, 9.9, 50.0).after_throttle(12.0, 11.9, 50.0)
     wall, rates = 50 * ACCEPTED_SHARE, [pace.rate(12.0)]
     for count in range(1, 8):
@@ -114,7 +114,7 @@ def test_cuts_on_cuts_go_deeper_and_come_back_to_the_same_wall() -> None:
     assert pace.rate(now + RECOVERY_SECONDS) == pytest.approx(wall, rel=0.01)
 
 
-def test_cut_on_a_cut_goes_twice_as_deep() -> None:
+def test_second_cut_goes_twice_as_deep() -> None:
     pace = CubicRate(100).after_throttle(10.0, 9.9, 80.0).after_throttle(10.5, 10.4, 80.0)
     assert pace.rate(10.5) == pytest.approx(80 * ACCEPTED_SHARE * (1 - 2 * BACKOFF))
 
@@ -142,7 +142,7 @@ def test_lane_that_was_refused_for_long_comes_back_from_the_floor_at_once() -> N
     assert pace.rate(59.0 + RECOVERY_SECONDS + DOUBLING_SECONDS) == pytest.approx(2 * MIN_RATE)
 
 
-def test_past_the_plateau_the_rate_doubles_in_the_time_that_is_said() -> None:
+def test_rate_doubles_after_the_plateau_in_the_documented_time() -> None:
     pace = replace(CubicRate(1000), w_max=30.0, cut_at=0.0)
     assert pace.rate(RECOVERY_SECONDS + DOUBLING_SECONDS) == pytest.approx(60)
 
@@ -193,7 +193,7 @@ def test_wall_at_the_ceiling_is_not_probed_beyond() -> None:
 
 
 @given(ceiling=CEILINGS, wall=st.floats(MIN_RATE, 1000), times=st.lists(st.floats(0, 100), max_size=30).map(sorted))
-def test_stages_follow_each_other_and_say_what_the_rate_does(ceiling: float, wall: float, times: list[float]) -> None:
+def test_stages_are_in_order_and_describe_the_rate(ceiling: float, wall: float, times: list[float]) -> None:
     pace = replace(CubicRate(ceiling), w_max=wall, cut_at=0.0)
     order = [RateState.THROTTLED, RateState.RECOVERED, RateState.PROBING, RateState.CEILING]
     stages = [pace.state(now) for now in times]

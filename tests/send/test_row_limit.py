@@ -1,4 +1,4 @@
-"""The ration: no more rows than it has, over all lanes, and a lane ends where it does."""
+"""The row limit: no more rows over all lanes, and the end of a lane at the limit."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from tests.send.fakes import REFUSED, SET
 from tests.send.lanes import Bench, Given, rows
 
 
-def test_without_a_limit_everything_is_taken() -> None:
+def test_without_a_limit_every_row_is_claimed() -> None:
     supply = LimitedSource(Given(range(7)), RowBudget(None))
     assert supply.take(5) == [0, 1, 2, 3, 4]
     assert not supply.ended
@@ -19,7 +19,7 @@ def test_without_a_limit_everything_is_taken() -> None:
     assert supply.ended
 
 
-def test_no_more_is_taken_than_is_left() -> None:
+def test_no_more_rows_are_claimed_than_remain() -> None:
     budget = RowBudget(5)
     supply = LimitedSource(Given(range(100)), budget)
     assert supply.take(3) == [0, 1, 2]
@@ -46,7 +46,7 @@ def test_rows_that_end_before_it_leave_the_rest_to_the_others() -> None:
     assert two.take(9) == ["u", "v", "w", "x"]
 
 
-def test_what_is_dropped_is_dropped_behind_it() -> None:
+def test_dropped_rows_are_dropped_in_the_reader_too() -> None:
     supply = Given("abc")
     LimitedSource(supply, RowBudget(2)).discard_rest()
     assert supply.dropped
@@ -66,7 +66,7 @@ def test_together_they_never_take_more(sizes: list[int], left: int, turns: list[
 
 
 @pytest.mark.parametrize("ration", [1, 130, 400])
-def test_coordinator_sends_just_so_many_rows_and_comes_to_its_end(ration: int) -> None:
+def test_coordinator_sends_the_limit_of_rows_and_ends(ration: int) -> None:
     bench = Bench(lambda number: REFUSED if number % 7 == 0 else SET)
     budget = RowBudget(ration)
     parts = [rows(1, 300), rows(301, 600)]

@@ -1,4 +1,4 @@
-"""Runs in the same lane know of each other, and share its quota as each of their jobs says."""
+"""Runs in the same lane detect each other, and share its quota as each job says."""
 
 import io
 import os
@@ -42,7 +42,7 @@ def test_runs_on_one_machine_see_each_other_until_they_leave(tmp_path: Path) -> 
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_file_of_a_dead_run_counts_for_nobody(tmp_path: Path) -> None:
+def test_file_of_a_dead_run_does_not_count(tmp_path: Path) -> None:
     (tmp_path / f"{new_name()}.lock").write_text("{}", encoding="utf-8")
     (tmp_path / "note.txt").touch()
     (tmp_path / f"{new_name()}.lock").symlink_to("note.txt")
@@ -51,7 +51,7 @@ def test_file_of_a_dead_run_counts_for_nobody(tmp_path: Path) -> None:
     it.close()
 
 
-def test_runs_that_come_at_once_all_see_the_others(tmp_path: Path) -> None:
+def test_runs_that_start_together_all_see_the_others(tmp_path: Path) -> None:
     made: list[LocalPresence] = []
     threads = [threading.Thread(target=lambda: made.append(LocalPresence(tmp_path, "r"))) for _ in range(8)]
     for thread in threads:
@@ -77,7 +77,7 @@ def test_state_folder(environment: dict[str, str], expected: Path) -> None:
     assert state_folder(environment) == expected
 
 
-def test_lane_is_no_path() -> None:
+def test_lane_is_not_a_path() -> None:
     assert lane_folder("../1/eu-west-1") == "___1_eu-west-1"
 
 
@@ -145,7 +145,7 @@ def test_later_run_is_refused_and_says_who_is_there() -> None:
     assert [one.is_closed for one in lane.known] == [True]
 
 
-def test_more_runs_are_told_and_the_limit_ends_with_them() -> None:
+def test_more_runs_are_reported_and_the_limit_ends_when_they_do() -> None:
     lane = RunInALane("split", Neighbours())
     lane.it.enter(LANE, lane.known)
     assert lane.limits() == []
@@ -157,7 +157,7 @@ def test_more_runs_are_told_and_the_limit_ends_with_them() -> None:
     assert lane.limits() == []
 
 
-def test_a_split_is_told_when_it_is_in_force() -> None:
+def test_a_split_is_reported_when_it_is_in_force() -> None:
     lane = RunInALane("split", Neighbours())
     lane.it.enter(LANE, lane.known)
     lane.known[0].found = Neighbours(1, 0, "/runs/two", 1)

@@ -24,7 +24,7 @@ def made(folder: Path, count: int) -> tuple[Journal, StepSource, FakeClock]:
     return journal, StepSource(partial(journal.read.step_tasks, order, "sign_out"), [POOL, OTHER], clock), clock
 
 
-def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
+def test_only_set_users_are_signed_out_and_each_once(tmp_path: Path) -> None:
     journal, source, clock = made(tmp_path, 9)
     assert numbers(source, 5) == []
     assert source.ended
@@ -40,7 +40,7 @@ def test_only_the_set_leave_and_each_once(tmp_path: Path) -> None:
     assert source.ended
 
 
-def test_who_is_in_hand_is_not_taken_again_until_it_is_settled(tmp_path: Path) -> None:
+def test_claimed_user_is_not_claimed_again_until_it_is_settled(tmp_path: Path) -> None:
     journal, source, clock = made(tmp_path, 30)
     commit(journal, [], [done(number) for number in range(1, 31)])
     seen: list[int] = []
@@ -80,7 +80,7 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
     assert numbers(source, 9) == [2, 3, 4]
 
 
-def test_steps_of_a_user_come_one_after_the_other_where_the_pool_has_them(tmp_path: Path) -> None:
+def test_steps_of_a_user_are_taken_in_order_if_the_pool_has_them(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     journal.plan.add_rows([(3, OTHER, "cat", True, "ready", "", "")])
     steps = {"sign_out": (POOL, OTHER), "revoke_sessions": (OTHER,), "forget_devices": (POOL,)}

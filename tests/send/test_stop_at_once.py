@@ -1,4 +1,4 @@
-"""A guard that trips: not one more call leaves, though rows are claimed and a thread waits for its slot."""
+"""A tripped guard: no more call is sent, although rows are claimed and a thread waits for its slot."""
 
 import threading
 

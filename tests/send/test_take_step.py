@@ -95,7 +95,7 @@ def test_each_call_has_its_own_attempts(call: str, answer: Response) -> None:
     assert bench.service.items == []
 
 
-def test_given_up_call_settles_the_step_as_failed() -> None:
+def test_exhausted_call_settles_the_step_as_failed() -> None:
     bench = Bench(
         Service(FORGET_DEVICES, 2, lambda made, number: THROTTLED if "Forget" in made and number > 1 else None)
     )
@@ -104,7 +104,7 @@ def test_given_up_call_settles_the_step_as_failed() -> None:
     assert "only the removal of the remembered devices failed after 3 attempts" in outcome.message
 
 
-def test_lost_answer_is_asked_again_and_what_is_gone_by_then_is_done() -> None:
+def test_lost_answer_is_requested_again_and_missing_items_count_as_done() -> None:
     bench = Bench(
         Service(FORGET_DEVICES, 1, lambda made, number: DOUBTFUL if ("Forget" in made and number == 1) else None)
     )
@@ -123,7 +123,7 @@ def test_missing_pool_stops_the_lane(step: Step) -> None:
 
 
 @pytest.mark.parametrize("answer", [NO_USER, REFUSED])
-def test_deleted_user_fails_alone(answer: Response) -> None:
+def test_deleted_user_fails_only_its_own_row(answer: Response) -> None:
     bench = Bench(Service(FORGET_DEVICES, 1, lambda _call, _number: answer))
     outcome = bench.take()
     assert (outcome.done, outcome.code) == (False, answer.code)
@@ -131,7 +131,7 @@ def test_deleted_user_fails_alone(answer: Response) -> None:
 
 
 @pytest.mark.parametrize("answer", [FATAL, EXPIRED])
-def test_stopped_step_begins_again_with_what_is_left(answer: Response) -> None:
+def test_stopped_step_begins_again_with_the_remaining_items(answer: Response) -> None:
     service = Service(FORGET_DEVICES, 9, lambda made, number: answer if ("Forget" in made and number == 5) else None)
     assert Bench(service).take() == StepOutcome("forget_devices", 1, done=None, attempts=6)
     assert len(service.items) == 5
@@ -139,7 +139,7 @@ def test_stopped_step_begins_again_with_what_is_left(answer: Response) -> None:
     assert service.items == []
 
 
-def test_more_than_is_removed_in_one_go_fails_and_the_next_try_goes_on() -> None:
+def test_too_many_items_fail_the_step_and_the_next_attempt_continues() -> None:
     service = Service(FORGET_DEVICES, MOST_ITEMS + 50)
     outcome = Bench(service).take()
     assert (outcome.done, outcome.code, len(service.items)) == (False, TOO_MANY, 30)
@@ -149,7 +149,7 @@ def test_more_than_is_removed_in_one_go_fails_and_the_next_try_goes_on() -> None
 
 
 @pytest.mark.parametrize("answer", [{"Devices": "x"}, {"Devices": [{}]}, {"Devices": [{"DeviceKey": 7}]}])
-def test_list_in_another_format_is_not_taken_for_an_empty_one(answer: dict[str, Any]) -> None:
+def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> None:
     class Strange(Service):
         def call(
             self,

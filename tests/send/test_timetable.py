@@ -1,4 +1,4 @@
-"""The timetable: which limit holds at a moment, over midnight, on the days on which clocks change, and for months."""
+"""The timetable: the limit at a moment, over midnight, on days with clock changes, and for months."""
 
 import threading
 from collections import Counter

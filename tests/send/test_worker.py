@@ -1,4 +1,4 @@
-"""The worker: what every sequence of answers makes of a row, and that each attempt paid its slot."""
+"""The worker: the result of every sequence of answers for a row, and one slot for each attempt."""
 
 import threading
 import time
@@ -121,7 +121,7 @@ OUTCOMES = [
 
 
 @pytest.mark.parametrize(("answers", "status", "code", "attempts", "throttled", "in_doubt", "message"), OUTCOMES)
-def test_what_becomes_of_a_row(
+def test_outcome_of_a_row(
     answers: list[Response],
     status: Status,
     code: str,
@@ -171,7 +171,7 @@ def test_generated_password_is_never_looked_up() -> None:
 
 
 @pytest.mark.parametrize("answers", [[HISTORY], [THROTTLED, HISTORY], [DOUBTFUL, SET], [DOUBTFUL, REFUSED], [DOUBTFUL]])
-def test_nobody_is_looked_up_unless_a_refusal_for_the_history_follows_a_lost_answer(answers: list[Response]) -> None:
+def test_user_is_looked_up_only_for_a_history_refusal_after_a_lost_answer(answers: list[Response]) -> None:
     found = Found()
     Bench(*answers, evidence=found).send()
     assert found.asked == []
@@ -237,7 +237,7 @@ def test_row_that_failed_after_a_lost_answer_is_in_doubt_only_if_another_is_lost
     assert (outcome.status, outcome.in_doubt) == (status, True)
 
 
-def test_row_that_never_left_is_given_back_as_it_was() -> None:
+def test_unsent_row_is_returned_unchanged() -> None:
     bench = Bench(SET)
     bench.stop.set()
     settled = bench.send()
@@ -262,7 +262,7 @@ ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL
     doubted=st.booleans(),
     shown=st.booleans(),
 )
-def test_no_sequence_of_answers_is_told_wrong(
+def test_every_sequence_of_answers_is_reported_correctly(
     answers: list[Response], attempts: int, *, doubted: bool, shown: bool
 ) -> None:
     bench = Bench(*answers, attempts=attempts, evidence=Found("" if shown else "it is not known"))
@@ -291,7 +291,7 @@ def test_no_sequence_of_answers_is_told_wrong(
 @given(
     answers=st.lists(st.sampled_from([THROTTLED, DOUBTFUL, UNSENT]), min_size=1, max_size=9), rate=st.floats(0.5, 100)
 )
-def test_every_attempt_takes_its_own_slot(answers: list[Response], rate: float) -> None:
+def test_every_attempt_uses_its_own_slot(answers: list[Response], rate: float) -> None:
     bench = Bench(*answers, SET, attempts=10, rate=rate)
     bench.send()
     sent = bench.transport.sent
@@ -394,7 +394,7 @@ def test_lost_answer_before_a_pause_leaves_the_row_in_doubt() -> None:
     assert (sent.outcome.status, sent.fatal) == (Status.IN_DOUBT, PAUSED)
 
 
-def test_pause_is_not_what_stops_a_lane_that_was_stopped_before() -> None:
+def test_pause_does_not_stop_a_stopped_lane() -> None:
     bench = Bench(PAUSED)
     answer = bench.transport.answer
 
@@ -469,7 +469,7 @@ def test_permit_that_ends_between_two_attempts_forbids_the_second() -> None:
     assert (outcome.status, outcome.attempts) == (Status.READY, 1)
 
 
-def test_withheld_call_is_no_attempt_and_takes_a_new_slot() -> None:
+def test_withheld_call_is_not_an_attempt_and_takes_a_new_slot() -> None:
     withheld = Response(Disposition.WITHHELD, "Withheld")
     bench = Bench(withheld, withheld, SET, attempts=1, rate=10)
     settled = bench.worker.send(row())

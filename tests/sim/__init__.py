@@ -1,4 +1,4 @@
-"""A simulator of Amazon Cognito for tests: it counts, and misbehaves."""
+"""A simulator of Amazon Cognito for tests: it counts calls and injects faults."""
 
 from tests.sim.handle import Simulator
 from tests.sim.record import Call, Stats

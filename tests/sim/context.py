@@ -1,4 +1,4 @@
-"""What every operation is carried out with, and how it reads its parameters."""
+"""The context of every operation, and how it reads its parameters."""
 
 from dataclasses import dataclass, field
 from typing import Any

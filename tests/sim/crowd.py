@@ -1,4 +1,4 @@
-"""A crowd: many users that follow one pattern and take no memory until they are written to."""
+"""A crowd: many users of one pattern, which take no memory until they are changed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

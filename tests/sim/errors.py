@@ -1,4 +1,4 @@
-"""The error codes the services answer, their HTTP status, and an exception for them."""
+"""The error codes of the services, their HTTP status, and an exception for them."""
 
 from enum import StrEnum
 from typing import Final

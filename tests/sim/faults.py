@@ -1,4 +1,4 @@
-"""What goes wrong, and when: scripts by username, chances, rules for all, expiry."""
+"""Faults and when they happen: scripts by username, probabilities, rules for all, expiry."""
 
 import random
 from collections import deque

@@ -1,4 +1,4 @@
-"""The handle by which a test starts, configures, reads and ends a simulator process."""
+"""The handle with which a test starts, configures, reads and ends a simulator process."""
 
 import http.client
 import json

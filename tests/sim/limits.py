@@ -1,4 +1,4 @@
-"""How many calls an account may make: Cognito's provisioned limits, and Service Quotas."""
+"""The number of calls for an account: Cognito's provisioned limits, and Service Quotas."""
 
 from collections.abc import Mapping
 from typing import Final

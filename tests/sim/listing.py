@@ -1,4 +1,4 @@
-"""The operations that list users in pages, and the tokens that lead from one to the next."""
+"""The operations that list users in pages, and the tokens of the next pages."""
 
 import base64
 import json

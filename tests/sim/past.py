@@ -1,4 +1,4 @@
-"""What a pool remembers of its past for a point-in-time recovery, and the recoveries themselves; no I/O."""
+"""A pool's past for a point-in-time recovery, and the recoveries themselves; no I/O."""
 
 from copy import copy
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The log of every call that arrived, and the figures that tests ask of it."""
+"""The log of every call, and the figures for tests."""
 
 from collections import Counter, deque
 from collections.abc import Mapping

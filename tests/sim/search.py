@@ -1,4 +1,4 @@
-"""The filters of ListUsers: read, and answered by look-up where that can be."""
+"""The filters of ListUsers: parsed, and answered by look-up if possible."""
 
 import re
 from collections.abc import Iterable, Iterator

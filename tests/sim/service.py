@@ -1,4 +1,4 @@
-"""The simulated AWS: decides what becomes of each request, and tells no socket."""
+"""The simulated AWS: decides the answer to each request, without sockets."""
 
 import json
 import re

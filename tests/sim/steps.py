@@ -1,4 +1,4 @@
-"""One thing that can happen to a call instead of its ordinary answer."""
+"""One fault that can happen to a call instead of its ordinary answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

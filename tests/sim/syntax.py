@@ -1,4 +1,4 @@
-"""What the ids of pools and the names of users are made of."""
+"""The syntax of pool IDs and usernames."""
 
 import re
 import unicodedata

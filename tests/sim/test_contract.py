@@ -1,4 +1,4 @@
-"""One contract, two implementations: simulator and moto answer boto3 the same."""
+"""One contract, two implementations: simulator and moto give boto3 the same answers."""
 
 from __future__ import annotations
 

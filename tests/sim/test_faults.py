@@ -1,4 +1,4 @@
-"""Every fault happens as it was configured, to the call it was meant for."""
+"""Every fault happens as configured, to the intended call."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -46,7 +46,7 @@ def script(sim: Simulator, *steps: dict[str, Any]) -> None:
     sim.configure(faults={"users": {"ann": list(steps)}})
 
 
-def test_every_code_comes_with_its_status_and_headers(sim: Simulator) -> None:
+def test_every_code_has_its_status_and_headers(sim: Simulator) -> None:
     script(sim, *({"error": code} for code in CODES))
     client = cognito(sim.url)
     for code, status in CODES.items():
@@ -71,7 +71,7 @@ def test_script_is_consumed_step_by_step_by_its_user_only(sim: Simulator) -> Non
     assert sim.users(POOL)["ann"]["applied"] == 3
 
 
-def test_script_of_another_operation_and_of_anybody(sim: Simulator) -> None:
+def test_script_of_another_operation_and_of_any_user(sim: Simulator) -> None:
     scripts = {"ListUsers": {"*": [{"throttle": 1}]}}
     sim.configure(faults={"scripts": scripts, "users": {"*": [{"throttle": 1}]}})
     client = cognito(sim.url)
@@ -116,7 +116,7 @@ def test_slow_answers_in_the_end(sim: Simulator) -> None:
     assert (call.done or 0) - call.time >= 0.1
 
 
-def test_held_answer_goes_out_when_the_rule_is_taken_away(sim: Simulator) -> None:
+def test_delayed_answer_is_sent_when_the_rule_is_removed(sim: Simulator) -> None:
     sim.configure(faults={"every": {"from_call": 2, "hold": True}})
     client = cognito(sim.url)
     assert set_password(client) == "ok"

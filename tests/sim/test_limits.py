@@ -1,4 +1,4 @@
-"""What a pool and an account tell of themselves; and that every operation can fail and be throttled."""
+"""Facts about a pool and an account; and every operation can fail and be throttled."""
 
 from collections.abc import Callable
 from functools import partial
@@ -84,7 +84,7 @@ def test_list_users_is_throttled_by_account_and_region(sim: Simulator) -> None:
         assert refused(partial(client.list_users, UserPoolId=id_)) == ("TooManyRequestsException", 400)
 
 
-def test_pool_tells_how_it_was_created(sim: Simulator) -> None:
+def test_pool_has_its_creation_settings(sim: Simulator) -> None:
     sim.add_pool(POOL, ["ann"], name="people", username_attributes=["email"], case_sensitive=False, history=4)
     pool = cognito(sim.url).describe_user_pool(UserPoolId=POOL)["UserPool"]
     assert (pool["Id"], pool["Name"], pool["EstimatedNumberOfUsers"]) == (POOL, "people", 1)
@@ -114,7 +114,7 @@ def test_pool_of_other_kinds(sim: Simulator) -> None:
     assert "SignInPolicy" not in client.describe_user_pool(UserPoolId=POOL)["UserPool"]["Policies"]
 
 
-def test_provisioned_limit_is_what_was_set(sim: Simulator) -> None:
+def test_provisioned_limit_is_the_configured_value(sim: Simulator) -> None:
     unknown = ("ResourceNotFoundException", 400)
     assert refused(lambda: provisioned(sim.url, CATEGORY)) == unknown
     sim.configure(provisioned_limits={"UserAccountRecovery": 80})
@@ -126,7 +126,7 @@ def test_provisioned_limit_is_what_was_set(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"LimitClass": "RESOURCE"}, {"Attributes": {"category": "UserAccountRecovery"}}])
-def test_provisioned_limit_that_is_none(ready: Simulator, wrong: dict[str, Any]) -> None:
+def test_missing_provisioned_limit(ready: Simulator, wrong: dict[str, Any]) -> None:
     assert refused(lambda: provisioned(ready.url, CATEGORY | wrong)) == ("InvalidParameterException", 400)
 
 

@@ -79,7 +79,7 @@ def test_filter_that_compares_case_is_a_setting(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("expression", ["ann", 'custom:team = "red"', 'email = "a"b"', 'email == "a"'])
-def test_filter_that_is_none_is_refused(people: Simulator, expression: str) -> None:
+def test_invalid_filter_is_refused(people: Simulator, expression: str) -> None:
     assert refused(people, Filter=expression) == "InvalidParameterException: Error while parsing filter."
 
 
@@ -166,7 +166,7 @@ def test_crowd_may_sign_in_by_address(sim: Simulator) -> None:
 
 @pytest.mark.linux("/proc, for the memory of a process")
 @pytest.mark.process
-def test_million_users_are_made_found_and_set_in_little_memory() -> None:
+def test_million_users_are_created_found_and_set_in_little_memory() -> None:
     with Simulator() as sim:
         sim.add_pool(POOL, generate={"count": MILLION, "attributes": VERIFIED}, alias_attributes=["email"])
         client = cognito(sim.url)

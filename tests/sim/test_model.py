@@ -1,4 +1,4 @@
-"""The simulator, and what the program asks of it, against the API's own model: no field may have another name."""
+"""The simulator and the program's requests, compared with the API's own model: no unknown field."""
 
 import json
 import time
@@ -168,7 +168,7 @@ def test_refusal_of_a_pool_that_is_not_there_is_one_of_the_models(rich: Simulato
         ("ConfirmForgotPassword", APP | {"ConfirmationCode": "0", "Password": GOOD}),
     ],
 )
-def test_refusal_of_what_is_gone_is_one_of_the_models(rich: Simulator, operation: str, params: dict[str, str]) -> None:
+def test_refusal_for_missing_items_is_in_the_model(rich: Simulator, operation: str, params: dict[str, str]) -> None:
     rich.configure(users={POOL: ["bare"]})
     with pytest.raises(ClientError):
         caller(rich, operation)(**params)
@@ -240,7 +240,7 @@ def test_request_that_the_model_does_not_have_is_found(params: dict[str, Any], f
     assert fault in found
 
 
-def test_wire_is_compared_and_not_what_botocore_made_of_it(rich: Simulator) -> None:
+def test_bytes_on_the_wire_are_compared(rich: Simulator) -> None:
     body = json.dumps({"UserPoolId": POOL, "username": "ann"})
     headers = {"X-Amz-Target": "AWSCognitoIdentityProviderService.AdminGetUser"}
     URLLib3Session().send(AWSRequest("POST", rich.url, headers, body).prepare())

@@ -1,4 +1,4 @@
-"""A user goes by its username, its sub, and by what its pool lets users sign in with."""
+"""A user is found by its username, its sub, and the pool's sign-in attributes."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_preferred_username_needs_no_verification(sim: Simulator) -> None:
     assert named(sim, "annie") == ["ok"]
 
 
-def test_address_that_is_no_alias_names_nobody(sim: Simulator) -> None:
+def test_address_that_is_not_an_alias_names_no_user(sim: Simulator) -> None:
     sim.add_pool(POOL, [person("ann", email="ann@x.example", email_verified="true", preferred_username="annie")])
     assert named(sim, "ann@x.example", "annie") == [MISSING, MISSING]
 
@@ -59,7 +59,7 @@ def test_sub_names_its_user_in_every_pool(sim: Simulator) -> None:
     assert named(sim, "20000000-0000-4000-8000-000000000002") == [MISSING]
 
 
-def test_names_are_folded_where_the_pool_says_so(sim: Simulator) -> None:
+def test_names_are_folded_if_the_pool_says_so(sim: Simulator) -> None:
     ann = person("Ann", email="Ann@X.example", email_verified="true", sub=SUB)
     sim.add_pool(POOL, [ann], alias_attributes=["email"], case_sensitive=False)
     assert named(sim, "ann", "ANN", "ann@x.EXAMPLE", SUB.upper()) == ["ok"] * 4
@@ -68,7 +68,7 @@ def test_names_are_folded_where_the_pool_says_so(sim: Simulator) -> None:
     assert cognito(sim.url).list_users(UserPoolId=POOL)["Users"][0]["Username"] == "Ann"
 
 
-def test_names_are_exact_where_they_are_not_folded(sim: Simulator) -> None:
+def test_names_are_exact_if_they_are_not_folded(sim: Simulator) -> None:
     ann = person("Ann", email="Ann@X.example", email_verified="true")
     sim.add_pool(POOL, [ann], alias_attributes=["email"])
     assert named(sim, "ann", "ann@x.example", "Ann@X.example") == [MISSING, MISSING, "ok"]
@@ -92,7 +92,7 @@ def test_username_that_is_given_is_kept(sim: Simulator) -> None:
     assert set(sim.users(POOL)) == {"ann", SUB}
 
 
-def test_anybody_who_signs_in_by_address_exists_with_auto_users(sim: Simulator) -> None:
+def test_any_address_exists_with_auto_users(sim: Simulator) -> None:
     sim.add_pool(POOL, auto_users=True, username_attributes=["email"])
     assert named(sim, "ann@x.example", "ann@x.example", "bob@x.example") == ["ok"] * 3
     assert [user["applied"] for user in sim.users(POOL).values()] == [2, 1]

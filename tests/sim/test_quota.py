@@ -1,4 +1,4 @@
-"""A quota lets through what its bucket holds, and no window of time ever more."""
+"""A quota admits the calls of its bucket, and never more in any window of time."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The simulator answers as Cognito and STS do, and its controls tell the truth."""
+"""The simulator answers like Cognito and STS, and its controls are correct."""
 
 import socket
 import subprocess
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("ÉÉÉcorrect-1", "uppercase"),
     ],
 )
-def test_policy_refusal_names_what_is_missing(sim: Simulator, password: str, reason: str) -> None:
+def test_policy_refusal_names_the_missing_characters(sim: Simulator, password: str, reason: str) -> None:
     assert reason in refusal(cognito(sim.url), password=password)
     assert sim.calls()[0].answer == "InvalidPasswordException"
 
@@ -57,7 +57,7 @@ def test_policy_of_the_pool_is_the_one_that_counts(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("password", [" Correct-1", "Correct-1 ", "x", "Aa1-" + "x" * 253])
-def test_password_that_no_pool_takes(sim: Simulator, password: str) -> None:
+def test_password_that_no_pool_accepts(sim: Simulator, password: str) -> None:
     client = cognito(sim.url)
     assert set_password(client, password=password) == "InvalidParameterException 400"
 
@@ -101,7 +101,7 @@ def test_any_username_exists_with_auto_users(sim: Simulator) -> None:
     assert sim.passwords(POOL) == {"never-created": GOOD}
 
 
-def test_reads_and_sign_outs_are_told_apart(sim: Simulator) -> None:
+def test_reads_and_sign_outs_are_distinguished(sim: Simulator) -> None:
     client = cognito(sim.url)
     client.admin_user_global_sign_out(UserPoolId=POOL, Username="ann")
     client.admin_get_user(UserPoolId=POOL, Username="ann")
@@ -110,7 +110,7 @@ def test_reads_and_sign_outs_are_told_apart(sim: Simulator) -> None:
     assert [call.applied for call in sim.calls()] == [True, False]
 
 
-def test_sts_tells_the_account_of_the_access_key(sim: Simulator) -> None:
+def test_sts_returns_the_account_of_the_access_key(sim: Simulator) -> None:
     sim.configure(accounts={"AKIDOTHER": "210987654321"})
     assert sts(sim.url).get_caller_identity()["Account"] == "123456789012"
     assert sts(sim.url, "AKIDOTHER").get_caller_identity()["Account"] == "210987654321"
@@ -162,7 +162,7 @@ def test_reset_forgets_everything(sim: Simulator) -> None:
     assert set_password(cognito(sim.url)) == "ResourceNotFoundException 400"
 
 
-def test_setting_that_is_not_known_is_refused(sim: Simulator) -> None:
+def test_unknown_setting_is_refused(sim: Simulator) -> None:
     with pytest.raises(SimulatorError, match="qouta"):
         sim.configure(qouta={"rate": 30})
     with pytest.raises(SimulatorError, match="exactly one of"):
@@ -174,7 +174,7 @@ def test_large_pool_is_there_for_the_next_call(sim: Simulator) -> None:
     assert set_password(cognito(sim.url), "user19999") == "ok"
 
 
-def test_request_that_comes_in_pieces_is_put_together(sim: Simulator) -> None:
+def test_request_in_parts_is_joined(sim: Simulator) -> None:
     body = b'{"UserPoolId":"%s","Username":"ann","Password":"Correct-1"}'
     body %= POOL.encode()
     target = b"AWSCognitoIdentityProviderService.AdminSetUserPassword"

@@ -1,4 +1,4 @@
-"""What outlives a password: devices, sessions, TOTP tokens and passkeys, and the calls that list and remove them."""
+"""Items that a new password does not remove: devices, sessions, TOTP tokens and passkeys, and their calls."""
 
 from typing import Final
 

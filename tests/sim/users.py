@@ -1,4 +1,4 @@
-"""One user of a pool, the names that it goes by, and what a filter sees of it."""
+"""One user of a pool, its names, and its attributes for filters."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

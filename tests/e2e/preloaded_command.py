@@ -28,8 +28,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 
+from tests.long_time_limits import wait_long
 from tests.shared_botocore import share
-from tests.unhurried import wait_long
 
 MESSAGE: Final = 1 << 20
 STREAMS: Final = (0, 1, 2)
@@ -96,7 +96,7 @@ class _Oven:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.warm", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.e2e.preloaded_command", str(theirs.fileno())],
                 # Without the threads that numpy and Arrow start when they are loaded: a thread is not forked.
                 env=_ALONE,
                 pass_fds=[theirs.fileno()],

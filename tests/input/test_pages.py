@@ -1,4 +1,4 @@
-"""The pieces: in whatever order they are read, they are the rows of the chunks."""
+"""The pages of an input: in any order they have the rows of the chunks."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Peers on loopback that speak TCP as a test tells them to, and an HTTP proxy."""
+"""TCP peers on loopback that send what a test sets, and an HTTP proxy."""
 
 import base64
 import contextlib

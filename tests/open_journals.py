@@ -1,4 +1,4 @@
-"""Closes the journals that a test opened itself and left open. What a run leaves open is for Python to complain of."""
+"""Close the journals that a test opened and left open. Python itself reports those that a run leaves open."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The journal and the directory: what it said of rows, which rows then name one user, and what was approved."""
+"""The journal and the directory: findings for rows, duplicate users, and the approval."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_ready_rows_are_sought_by_pool_and_name(tmp_path: Path) -> None:
     assert list(journal.read.rows_to_check()) == [(2, POOL, "ann"), (1, POOL, "dan"), (3, OTHER, "ann")]
 
 
-def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
+def test_findings_of_the_directory_are_used(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "nobody", "fed")
     findings = [
         (1, *READY, "CONFIRMED", "phone", "anna"),
@@ -55,7 +55,7 @@ def test_what_the_directory_said_is_taken_over(tmp_path: Path) -> None:
     assert journal.state.unchecked == {POOL: "why"}
 
 
-def test_row_that_is_not_ready_stays_what_it_is(tmp_path: Path) -> None:
+def test_row_that_is_not_ready_stays_unchanged(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal.plan.add_rows([(2, POOL, "bob", True, "rejected", "password_policy", "why")])
     journal.plan.store_findings(
@@ -64,7 +64,7 @@ def test_row_that_is_not_ready_stays_what_it_is(tmp_path: Path) -> None:
     assert (statuses(journal), before(journal)) == (["unprocessed", "rejected"], ["CONFIRMED", ""])
 
 
-def test_findings_that_break_off_are_not_taken_at_all(tmp_path: Path) -> None:
+def test_interrupted_findings_are_not_used(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
 
     def breaking() -> Iterator[tuple[int, str, str, str, str, str, str]]:
@@ -108,7 +108,7 @@ def test_users_are_counted_by_how_they_can_recover(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "left"), [("refuse", []), ("first", ["ann"]), ("last", ["+4512"])], ids=["refuse", "first", "last"]
 )
-def test_rows_that_name_one_user_by_several_names_are_twins(tmp_path: Path, keep: str, left: list[str]) -> None:
+def test_rows_that_name_one_user_by_several_names_are_duplicates(tmp_path: Path, keep: str, left: list[str]) -> None:
     journal = planned(tmp_path, "ann", "ann@x.example", "bob", "+4512")
     named(journal, "ann", "ann", "bob", "ann")
     journal.plan.reject_duplicates(keep)
@@ -117,7 +117,7 @@ def test_rows_that_name_one_user_by_several_names_are_twins(tmp_path: Path, keep
     assert set(codes(journal)) == {"", "duplicate_username"}
 
 
-def test_name_of_one_user_and_alias_of_another_are_no_twins(tmp_path: Path) -> None:
+def test_name_of_one_user_and_alias_of_another_are_not_duplicates(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     named(journal, "bob", "ann")
     journal.plan.reject_duplicates("refuse")
@@ -127,7 +127,7 @@ def test_name_of_one_user_and_alias_of_another_are_no_twins(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("folding", "twins"), [([], []), ([POOL], [1, 2]), ([OTHER], [4, 5]), ([POOL, OTHER], [1, 2, 4, 5])]
 )
-def test_names_that_differ_in_case_are_twins_where_the_pool_folds(
+def test_names_that_differ_in_case_are_duplicates_if_the_pool_folds(
     tmp_path: Path, folding: Sequence[str], twins: list[int]
 ) -> None:
     journal = planned(tmp_path, "Ann", "ANN", "bob")
@@ -149,7 +149,7 @@ def test_canonical_name_is_folded_too(tmp_path: Path) -> None:
     assert codes(journal) == ["duplicate_username", "duplicate_username", ""]
 
 
-def test_twins_are_told_of_each_other_by_row(tmp_path: Path) -> None:
+def test_duplicates_are_named_with_each_other_by_row(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann@x", "+45")
     named(journal, "ann", "ann", "ann")
     journal.plan.reject_duplicates("refuse")
@@ -157,7 +157,7 @@ def test_twins_are_told_of_each_other_by_row(tmp_path: Path) -> None:
     assert said == ["row 3 names the same user", "row 1 names the same user", "row 1 names the same user"]
 
 
-def test_twins_may_be_looked_for_again(tmp_path: Path) -> None:
+def test_duplicates_may_be_searched_again(tmp_path: Path) -> None:
     journal = planned(tmp_path, "Ann", "ann", "bob")
     for _ in range(3):
         journal.plan.reject_duplicates("first", [POOL])
@@ -166,7 +166,7 @@ def test_twins_may_be_looked_for_again(tmp_path: Path) -> None:
 
 @settings(max_examples=30)
 @given(rows=st.lists(st.tuples(st.sampled_from("aAbB"), st.sampled_from(["", "x", "X"])), min_size=1, max_size=12))
-def test_of_each_user_one_row_is_left(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_one_row_for_each_user_remains(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *(name for name, _ in rows))
     journal.plan.store_findings((row, *READY, "CONFIRMED", "", own) for row, (_, own) in enumerate(rows, 1))
     journal.plan.reject_duplicates("first", [POOL])
@@ -202,14 +202,14 @@ def test_rows_that_differ_are_counted_and_the_first_is_shown(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "change", ["code = 'x'", "permanent = 0", "permanent = NULL", "username = 'eve'", "pool = 2", "pool = 'text'"]
 )
-def test_row_differs_by_whatever_would_be_sent(tmp_path: Path, change: str) -> None:
+def test_row_differs_by_every_value_to_send(tmp_path: Path, change: str) -> None:
     now, was = journals(tmp_path, ["ready", "ready"], ["ready", "ready"])
     now._db.execute(f"UPDATE rows SET {change} WHERE row = 2")  # noqa: S608  (the test's own text)
     number, first = now.read.differences(was)
     assert (number, first and first[0]) == (1, 2)
 
 
-def test_what_only_explains_is_no_difference(tmp_path: Path) -> None:
+def test_explanations_are_not_differences(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready"], ["ready"])
     now.plan.store_findings([(1, "ready", "", "", "UNCONFIRMED", "email", "user1")])
     assert now.read.differences(was) == (0, None)
@@ -222,7 +222,7 @@ def test_comparing_changes_no_journal(tmp_path: Path) -> None:
     assert was.read_bytes() == content
 
 
-def test_reviewed_journal_that_is_gone_is_a_record_error(tmp_path: Path) -> None:
+def test_missing_reviewed_journal_is_a_record_error(tmp_path: Path) -> None:
     now, was = journals(tmp_path, ["ready"], ["ready"])
     was.unlink()
     with pytest.raises(RecordError, match="cannot be used"):
@@ -231,7 +231,7 @@ def test_reviewed_journal_that_is_gone_is_a_record_error(tmp_path: Path) -> None
     assert now.read.counts() == {"ready": 1}
 
 
-def test_users_whom_other_runs_have_set_or_may_have_set_are_counted(tmp_path: Path) -> None:
+def test_users_that_other_runs_may_have_set_are_counted(tmp_path: Path) -> None:
     for name in ("now", "first", "second"):
         (tmp_path / name).mkdir()
     now = planned(tmp_path / "now", "ann", "bob", "cat", "dan@x.example", "fay", "gil", "hal", "h@x.example", "ida")

@@ -24,8 +24,8 @@ from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.job import Target
 from bulkreset.models import Row, Secret
 from tests.cognito.conftest import PATIENCE, POOL
-from tests.cognito.nasty import ANSWERS, Answer
-from tests.cognito.peers import peer, read_request
+from tests.cognito.hostile_answers import ANSWERS, Answer
+from tests.cognito.tcp_peers import peer, read_request
 from tests.waiting import wait_until
 
 SHORT = 0.3  # seconds: the deadline of an answer that nothing else ends
@@ -111,7 +111,7 @@ def test_headers_without_end_last_until_the_deadline_if_the_system_counts_no_byt
 
 
 @pytest.mark.linux("counts the bytes of a connection")
-def test_bytes_of_a_connection_are_counted_for_itself() -> None:
+def test_bytes_are_counted_for_each_connection() -> None:
     """Of two connections of one pool, each has its own; what the runtime has not read does not count."""
 
     def serve(number: int, connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Time limits within which a run asks for what it can do without: with the product's own, a busy machine decides a result."""
+"""Longer time limits for optional requests of a run: with the product's own, a busy machine decides a result."""
 
 from importlib import import_module
 from typing import Final

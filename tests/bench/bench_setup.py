@@ -1,4 +1,4 @@
-"""The stage of a bench: a simulator that takes everything, inputs of any size, and commands that are timed."""
+"""Set-up of a benchmark: a simulator that accepts everything, inputs of any size, and timed commands."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""A directory that no service is behind: users in pages of sixty, found by filters, refused as a test says."""
+"""A directory without a service: users in pages of sixty, with filters, and refusals set by a test."""
 
 import re
 import threading

@@ -29,7 +29,7 @@ from bulkreset.run.context import RunContext, RunOptions
 from bulkreset.run.control import RunControl
 from bulkreset.send.sharing import SharedLanes
 from tests.journal.journals import run_state
-from tests.lanes.places import Line, write_input
+from tests.lanes.lane_targets import Line, write_input
 
 RATE: Final = 30.0
 

@@ -1,4 +1,4 @@
-"""A front of the simulator that speaks TLS, with a certificate that only itself vouches for."""
+"""A TLS server in front of the simulator, with a self-signed certificate."""
 
 import datetime as dt
 import http.client

@@ -1,4 +1,4 @@
-"""A process that forks for each execution of a run, which may be ended at any of its commits and calls; it has the modules loaded."""
+"""A process with loaded modules that forks for each execution of a run, which may end at any commit or call."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
-from tests.e2e.warm import FIRST, Warm
+from tests.e2e.preloaded_command import FIRST, Warm
 
 KILLED = 9
 UNCLAIMED = 99  # a row was about to be sent whose claim was not committed
@@ -37,8 +37,8 @@ class House:
     """The process. A context manager that ends it."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
-        served = home / "house.py"
-        served.write_text("from tests.histories.house import serve\nserve()\n", encoding="utf-8")
+        served = home / "fork_server.py"
+        served.write_text("from tests.histories.fork_server import serve\nserve()\n", encoding="utf-8")
         with (home / "house.txt").open("w") as complaints:
             self._process = Warm(
                 [],

@@ -1,4 +1,4 @@
-"""How often a run reads its input: each pass once, and a file that is as it was is not hashed again."""
+"""How often a run reads its input: once for each pass, and an unchanged file is not hashed again."""
 
 import hashlib
 import io

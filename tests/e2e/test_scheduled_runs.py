@@ -1,4 +1,4 @@
-"""A job that is run night after night: each input once, what was left first, nothing twice, no two nights at a time."""
+"""A scheduled job: each input once, remaining rows first, nothing twice, one scheduled run at a time."""
 
 import fcntl
 import json
@@ -47,7 +47,7 @@ def only_run(bulkreset: Command) -> Path:
     return found
 
 
-def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: Command, sim: Simulator) -> None:
+def test_each_input_is_run_once_and_remaining_rows_come_first(bulkreset: Command, sim: Simulator) -> None:
     input_ = 'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"'
     job = write_job(bulkreset.home, sim.url, input_, '[pace]\nrate = 200\n[metrics]\ntextfile = "b.prom"')
     export(bulkreset, "mon.csv", ROWS[:30])
@@ -79,7 +79,7 @@ def test_each_input_is_run_once_and_what_was_left_is_finished_first(bulkreset: C
     assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
 
 
-def test_failed_rows_of_an_input_that_was_put_away_can_be_sent_again(bulkreset: Command, sim: Simulator) -> None:
+def test_failed_rows_of_an_archived_input_can_be_sent_again(bulkreset: Command, sim: Simulator) -> None:
     job = write_job(bulkreset.home, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"\ndone = "archive"')
     export(bulkreset, "a.csv", ROWS[:3])
     export(bulkreset, "mon.csv", ROWS[3:6])
@@ -96,7 +96,7 @@ def test_failed_rows_of_an_input_that_was_put_away_can_be_sent_again(bulkreset: 
     assert len(sent(sim)) == 7
 
 
-def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkreset: Command, sim: Simulator) -> None:
+def test_used_run_directory_is_not_recorded_for_this_scheduled_run(bulkreset: Command, sim: Simulator) -> None:
     job = write_job(bulkreset.home, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"')
     export(bulkreset, "mon.csv", ROWS[:2])
     (bulkreset.home / "taken").mkdir()
@@ -106,7 +106,7 @@ def test_a_run_directory_that_is_taken_is_not_remembered_as_this_nights(bulkrese
 
 
 @pytest.mark.soak
-def test_what_is_known_is_not_run_and_a_dry_run_remembers_nothing(bulkreset: Command, sim: Simulator) -> None:
+def test_known_inputs_are_not_run_and_a_dry_run_records_nothing(bulkreset: Command, sim: Simulator) -> None:
     job = write_job(
         bulkreset.home,
         sim.url,

@@ -1,4 +1,4 @@
-"""Columns that are read beside ours: all that have a name, or those that are asked for, in any format."""
+"""Additional columns: all named columns, or the requested ones, in any format."""
 
 import json
 from collections.abc import Mapping
@@ -50,14 +50,14 @@ def test_all_columns_are_read_in_their_order(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_asked_columns_are_read(tmp_path: Path, form: str) -> None:
+def test_requested_columns_are_read(tmp_path: Path, form: str) -> None:
     batch = read(written(tmp_path, form), "until")
     assert {*batch.columns} - {*FIELDS} == {"+until"}
     assert batch.cells("+until") == CELLS["until"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_they_are_not_read_where_fields_are_named(tmp_path: Path, form: str) -> None:
+def test_they_are_not_read_if_fields_are_named(tmp_path: Path, form: str) -> None:
     rows = open_rows(carrying(InputConfig(path=written(tmp_path, form)), ALL_COLUMNS))
     (batch,) = rows.batches()
     assert {*batch.columns} <= {*FIELDS}
@@ -71,13 +71,13 @@ def test_column_that_is_missing_or_twice_there_is_refused(tmp_path: Path) -> Non
             read(path, *names)
 
 
-def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+def test_columns_without_a_name_are_omitted(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_text("username,password,,\nann,One-1,x,y\n", encoding="utf-8")
     assert {*read(path).columns} == {"username", "password", "+username", "+password"}
 
 
-def test_parquet_column_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_parquet_column_that_is_not_text_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({**CELLS, "tags": [["a"], []]}), tmp_path / "in.parquet")
     with pytest.raises(InputError, match="holds list<"):
         read(tmp_path / "in.parquet")
@@ -129,7 +129,7 @@ def test_columns_of_directories_are_among_all_columns(tmp_path: Path, form: str)
     assert batch.cells("+user_pool_id") == ["eu-central-1_Abc"] * 2
 
 
-def test_binary_column_is_carried_if_the_job_says_what_it_is(tmp_path: Path) -> None:
+def test_binary_column_is_carried_if_the_job_gives_its_type(tmp_path: Path) -> None:
     pq.write_table(pa.table({**CELLS, "raw": pa.array([b"a", b"b"])}), tmp_path / "in.parquet")
     spec = InputConfig(path=tmp_path / "in.parquet")
     with pytest.raises(InputError, match="holds binary"):

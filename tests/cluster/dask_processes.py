@@ -1,4 +1,4 @@
-"""Dask's own command lines on loopback: a scheduler and workers over TLS, with certificates made for the test."""
+"""Dask's own command lines on loopback: a scheduler and workers over TLS, with certificates for the test."""
 
 import ctypes
 import json
@@ -66,7 +66,7 @@ def _dumps() -> tuple[int, int]:
     return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0]
 
 
-class Dasked:
+class DaskProcesses:
     """A cluster. `logs` is where the processes write what they have to say, all of it."""
 
     def __init__(self, folder: Path, sim: Simulator, workers: int, *, tls: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""A scramble and its users: who is skipped, who comes back by forgot-password, and which pools are refused."""
+"""A scramble and its users: skipped users, recovery by forgot-password, and refused pools."""
 
 from contextlib import suppress
 
@@ -29,7 +29,7 @@ def come_back(sim: Simulator, username: str) -> bool:
     return False
 
 
-def test_who_is_scrambled_can_come_back_and_who_could_not_is_skipped(bulkreset: Command, sim: Simulator) -> None:
+def test_scrambled_users_can_recover_and_others_are_skipped(bulkreset: Command, sim: Simulator) -> None:
     sms = {"SmsConfiguration": {"SnsCallerArn": "arn:aws:iam::123456789012:role/sms"}}
     sim.add_pool(POOL, [{"username": name, "attributes": has} for name, has in USERS.items()], extra=sms)
     job = write_campaign(bulkreset, write_names(bulkreset.home, USERS), permanent=True, more=FAST, plan="")

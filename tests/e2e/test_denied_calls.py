@@ -1,4 +1,4 @@
-"""What may not be asked, or is not answered, is named with what would allow it; a pool that is not there ends the run."""
+"""Denied and unanswered calls are named with the permission that allows them; a missing pool ends the run."""
 
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ def refuse(sim: Simulator, operation: str, code: str = "AccessDeniedException", 
     sim.configure(faults={"every": {"operation": operation, "error": code, **window}})
 
 
-def test_users_that_may_not_be_listed_are_named_and_the_run_goes_on(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_denied_list_is_reported_and_the_run_continues(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
     refuse(sim, LISTS)
     ran = real(bulkreset, naming(tmp_path, "ann", "nobody"))
@@ -33,7 +31,7 @@ def test_users_that_may_not_be_listed_are_named_and_the_run_goes_on(
     assert ran.summary["unchecked"] == {POOL: "ListUsers was denied (AccessDeniedException)"}
 
 
-def test_pool_that_may_not_be_described_is_named_and_nobody_is_looked_up(
+def test_pool_with_a_denied_description_is_named_and_no_user_is_looked_up(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim)
@@ -64,7 +62,7 @@ def test_everything_that_is_denied_is_in_one_statement_for_each_resource(
     }
 
 
-def test_listing_that_is_throttled_broken_or_expired_loses_nobody(
+def test_throttled_interrupted_or_expired_listing_loses_no_user(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.add_pool(POOL, policy=LAX, generate={"count": 300, "prefix": "user.", "digits": 3})
@@ -152,7 +150,7 @@ def test_one_of_several_pools_that_is_not_there_ends_the_run(
     assert sim.calls(SET) == []
 
 
-def test_preflight_tells_the_quota_its_source_and_the_ceiling(
+def test_preflight_shows_the_quota_its_source_and_the_ceiling(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     """Every source of it is in tests/cognito/test_quota.py."""
@@ -164,9 +162,7 @@ def test_preflight_tells_the_quota_its_source_and_the_ceiling(
     assert (lane["ceiling"], lane["quota"]) == (48, 60)
 
 
-def test_quota_that_cannot_be_asked_for_is_the_published_one(
-    tmp_path: Path, bulkreset: Command, sim: Simulator
-) -> None:
+def test_published_quota_is_used_if_the_request_fails(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
     input_ = naming(tmp_path, "ann")
     env = {"AWS_ENDPOINT_URL_SERVICE_QUOTAS": "http://127.0.0.1:9"}

@@ -1,4 +1,4 @@
-"""A cluster inside the test: outposts that can be cut off, killed and poisoned, and a service that holds calls and notes their slots."""
+"""A cluster inside the test: worker agents that can be cut off and killed, and a service that holds calls."""
 
 import asyncio
 import threading
@@ -111,7 +111,7 @@ class Service:
 class InsideCluster:
     """A cluster whose workers are objects. `cut` workers are not reached, `dead` ones have ended, `unfit` are refused."""
 
-    name = "inside"
+    name = "in_process_cluster"
 
     def __init__(self, clock: SlotClock, *names: str) -> None:
         self.clock = clock
@@ -239,7 +239,7 @@ class Book:
         return found
 
 
-class Inside:
+class InProcessCluster:
     """A coordinator, a cluster and its outposts, in this process."""
 
     def __init__(self, workers: Sequence[str], answer: Callable[[Row], Response]) -> None:
@@ -292,10 +292,12 @@ class Inside:
 
 
 @contextmanager
-def inside(*workers: str, answer: Callable[[Row], Response] = lambda _row: SET) -> Iterator[Inside]:
+def in_process_cluster(
+    *workers: str, answer: Callable[[Row], Response] = lambda _row: SET
+) -> Iterator[InProcessCluster]:
     """A cluster of these workers."""
     with pytest.MonkeyPatch.context() as patch:
-        it = Inside(workers, answer)
+        it = InProcessCluster(workers, answer)
         patch.setattr(cluster_runner, "LEASE_SECONDS", LEASE)
         patch.setattr(outposts, "LEASE_SECONDS", LEASE)
         patch.setattr(assignments, "SKEW_SECONDS", SKEW)

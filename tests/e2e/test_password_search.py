@@ -1,4 +1,4 @@
-"""Every command around a run, at every verbosity: its files, streams, arguments and environment are searched while it runs and after it."""
+"""Every command for a run, at every verbosity: all files, streams, arguments and variables are searched."""
 
 import csv
 import shutil
@@ -104,7 +104,7 @@ def test_no_command_around_a_run_shows_a_password(
 
 
 @pytest.mark.parametrize("where", ["output", "terminal"])
-def test_generated_passwords_are_only_where_they_are_decrypted(
+def test_generated_passwords_are_only_in_decrypted_files(
     where: str, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     """The run, a look at it, a verification; then the passwords, decrypted into one file or to standard output."""

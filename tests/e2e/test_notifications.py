@@ -1,4 +1,4 @@
-"""Nobody is watching: what a run tells people and monitoring when it ends, and that neither can end or change it."""
+"""Notifications and metrics at the end of a run, which cannot end or change it."""
 
 import json
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def nightly(bulkreset: Command, sim: Simulator, hook: Hook, *args: Argument, mor
     return bulkreset("run", job, "--yes", *args, env={"HOOK": f"{hook.url}?password={TOKEN}"})
 
 
-def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook) -> None:
+def test_end_is_reported_and_measured(bulkreset: Command, sim: Simulator, hook: Hook) -> None:
     users = people(5)
     write_csv(bulkreset.home / "in.csv", users)
     limited = nightly(bulkreset, sim, hook, "--limit", "2")
@@ -74,7 +74,7 @@ def test_end_is_told_and_measured(bulkreset: Command, sim: Simulator, hook: Hook
         assert password not in told
 
 
-def test_what_cannot_be_told_is_one_warning_each_and_changes_nothing(
+def test_failed_notifications_are_one_warning_each_and_change_nothing(
     bulkreset: Command, sim: Simulator, hook: Hook, tmp_path: Path
 ) -> None:
     write_csv(bulkreset.home / "in.csv", people(3))

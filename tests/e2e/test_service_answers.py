@@ -1,4 +1,4 @@
-"""What each answer of the service, and each lost one, makes of its row."""
+"""The result of a row for each answer of the service, and for each lost answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ def test_calls_for_one_user_never_overlap(troubled: Troubled) -> None:
     assert troubled.noted.stats.overlapping_calls == 0
 
 
-def test_answer_that_never_comes_is_not_waited_for_longer_than_the_job_says(
+def test_missing_answer_is_waited_for_until_the_jobs_time_out_at_most(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     never = {"hang": 600}
@@ -197,7 +197,7 @@ def test_history_refusal_after_a_lost_answer_means_that_the_row_is_set(
     assert ran.code == 1
 
 
-def test_nobody_listening_stops_the_run_before_any_row(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_missing_worker_stops_the_run_before_any_row(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     write_csv(tmp_path / "in.csv", people(2))
     job = write_job(tmp_path, "http://127.0.0.1:9", 'path = "in.csv"', "[pace]\nmax_attempts = 2\nmax_wait = 0.2")
     ran = bulkreset("run", job, "--yes")

@@ -123,7 +123,7 @@ def test_report_for_excel_begins_with_a_mark(tmp_path: Path, bulkreset: Command,
     assert told(bulkreset, "report", ran.run_dir, "--bom", "--format", "jsonl") == 2
 
 
-def test_cause_of_a_near_miss_is_told_and_counted(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
+def test_cause_of_a_near_miss_is_reported_and_counted(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     names = ["Ada@Example.com", "BOB@example.com", "491512345678", "4.91512E+11", "ada%40example.com", "nobody"]
     seed(sim, ["ada@example.com", "bob@example.com", "+491512345678"])
     path = write_csv(tmp_path / "in.csv", [(name, GOOD) for name in names])
@@ -224,7 +224,7 @@ def test_extract_named_age_is_encrypted(tmp_path: Path, bulkreset: Command, sim:
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_new_run_knows_where_an_extract_came_from(
+def test_new_run_knows_the_origin_of_an_extract(
     *, fixed: bool, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     _, ran = run_with_faults(tmp_path, bulkreset, sim)
@@ -250,7 +250,7 @@ def test_input_of_its_own_has_no_origin(tmp_path: Path, bulkreset: Command, sim:
     assert "Origin" not in text_of(bulkreset("run", job, "--dry-run"))
 
 
-def test_malformed_rows_are_left_out_of_an_extract_and_named(
+def test_malformed_rows_are_omitted_from_an_extract_and_named(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     path = tmp_path / "in.csv"

@@ -1,4 +1,4 @@
-"""What happens around a run: its input is changed, its report is drawn, its terminal goes, an answer hangs."""
+"""Events around a run: a changed input, a new report, a closed terminal, a hanging answer."""
 
 import os
 import shlex
@@ -50,7 +50,7 @@ def test_an_input_that_changes_during_the_run_stops_it(bulkreset: Command, sim: 
     assert sim.passwords(POOL)["late.7"] == "Late-Garden.7"
 
 
-def test_the_report_can_be_drawn_while_the_run_draws_it(bulkreset: Command, sim: Simulator) -> None:
+def test_report_can_be_written_while_the_run_writes_it(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
     hold(sim, 25)
@@ -67,7 +67,7 @@ def test_the_report_can_be_drawn_while_the_run_draws_it(bulkreset: Command, sim:
     assert len(ran.report) == 30
 
 
-def test_report_does_not_write_over_what_is_there(bulkreset: Command, sim: Simulator) -> None:
+def test_report_does_not_overwrite_a_file(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(2))
     ran = bulkreset.reset(source, "--rate", "none")
     before = source.read_bytes()
@@ -105,7 +105,7 @@ def test_nohup_is_kept(bulkreset: Command, sim: Simulator) -> None:
         assert finish(process, run_dir).code == 0
 
 
-def test_a_hanging_answer_keeps_a_stop_waiting_no_longer_than_its_time_out(bulkreset: Command, sim: Simulator) -> None:
+def test_stop_waits_for_a_hanging_answer_until_its_time_out_at_most(bulkreset: Command, sim: Simulator) -> None:
     """It is never given, however often it is asked for: the row is settled all the same, and not left where it was."""
     hold(sim, 1, username="user.002")
     write_csv(bulkreset.home / "users.csv", people(5))
