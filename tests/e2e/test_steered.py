@@ -10,7 +10,7 @@ from bulkreset.journal.journal import Journal
 from tests.bucket import BUCKET
 from tests.e2e.command import SET, Argument, Command, assert_they_agree, finish, people, write_csv, write_job
 from tests.e2e.test_control import command, limited_by
-from tests.lanes import places
+from tests.lanes import lane_targets
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -55,15 +55,15 @@ def test_most_calls_of_a_window() -> None:
 
 @pytest.mark.parametrize("where", ["none", "local:2"])
 def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simulator, where: str) -> None:
-    pair = (places.A, places.B)
-    env = places.settle_in(bulkreset, sim, pair)
-    lines = [line for both in zip(*(places.users(place, 400) for place in pair), strict=True) for line in both]
-    source = places.write_input(bulkreset.home, lines)
-    job = places.write_job(bulkreset, sim, pair, source, "[pace]\nrate = 30\n")
+    pair = (lane_targets.A, lane_targets.B)
+    env = lane_targets.settle_in(bulkreset, sim, pair)
+    lines = [line for both in zip(*(lane_targets.users(place, 400) for place in pair), strict=True) for line in both]
+    source = lane_targets.write_input(bulkreset.home, lines)
+    job = lane_targets.write_job(bulkreset, sim, pair, source, "[pace]\nrate = 30\n")
     run_dir = bulkreset.home / "run"
     changes: list[Change] = []
 
-    def times(place: places.Place) -> list[float]:
+    def times(place: lane_targets.Place) -> list[float]:
         return sorted(call.time for call in sim.calls(SET) if call.account == place.account)
 
     def order(rate: float, *flags: str) -> None:
