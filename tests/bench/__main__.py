@@ -107,7 +107,10 @@ def bench_speed() -> None:
 
 
 def bench_callers() -> None:
-    """The same rows by everything that people set passwords with, in turn, start-up included: CPU per 1,000 calls."""
+    """The same rows by everything that people set passwords with, in turn, start-up included: CPU per 1,000 calls.
+
+    With ONLY, the callers that have this word in their name.
+    """
     with stage(keep_calls=False) as (sim, folder):
         ours: dict[str, float] = {}
         for name in ("boto3", "crt"):
@@ -121,6 +124,8 @@ def bench_callers() -> None:
                 peak_mb=memory,
             )
         for name, rows, command_for in CALLERS:
+            if os.environ.get("ONLY", "") not in name:
+                continue
             source = users(folder / "users.csv", rows)
             try:
                 command = command_for(folder, source, POOL, sim.url)

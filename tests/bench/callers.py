@@ -10,6 +10,7 @@ from typing import Final
 AT_ONCE: Final = 16
 SDK: Final = "@aws-sdk/client-cognito-identity-provider@3.1169.0"
 CLI: Final = "awscli==1.46.3"
+GO_PATH: Final = Path("/usr/share/gocode")  # the SDK as Debian packages it
 HERE: Final = Path(__file__).parent
 
 Command = list[object]
@@ -38,6 +39,17 @@ def sdk(folder: Path, source: Path, pool: str, url: str) -> Command:
     return [node, HERE / "sdk.mjs", folder, source, pool, url, AT_ONCE]
 
 
+def go(folder: Path, source: Path, pool: str, url: str) -> Command:
+    """The SDK for Go, so many calls at once in one process."""
+    if not shutil.which("go"):
+        raise Missing("there is no go")
+    if not GO_PATH.joinpath("src", "github.com", "aws", "aws-sdk-go-v2").is_dir():
+        raise Missing("Debian's golang-github-aws-aws-sdk-go-v2-dev is not installed")
+    program = folder / "sdk-go"
+    _got(["env", "GO111MODULE=off", f"GOPATH={GO_PATH}", "go", "build", "-o", program, HERE / "sdk.go"])
+    return [program, source, pool, url, AT_ONCE]
+
+
 def aws_cli(folder: Path, source: Path, pool: str, url: str) -> Command:
     """A process of the AWS CLI for each row, with the password among its arguments."""
     python = folder / "cli" / "bin" / "python"
@@ -63,5 +75,6 @@ CALLERS: Final[tuple[tuple[str, int, Callable[[Path, Path, str, str], Command]],
     ("plain boto3, 16 threads", 20_000, threads),
     ("botocore adaptive", 20_000, adaptive),
     ("SDK for JavaScript", 20_000, sdk),
+    ("SDK for Go", 20_000, go),
     ("aws-cli, one at a time", 20, aws_cli),
 )

@@ -219,18 +219,6 @@ def test_cancelled_undo_prevents_no_run(nights: Nights, sim: Simulator) -> None:
     assert sent(sim) == ["ann", "tom"]
 
 
-def test_finished_run_whose_journal_cannot_be_read_stops_no_later_one(nights: Nights, sim: Simulator) -> None:
-    """Nothing of it is needed any more, and a later version of the program may not know the journal."""
-    nights.put("mon.csv", "ann")
-    nights.night()
-    (nights.folder / "run-1" / "journal.sqlite").write_bytes(b"damaged")
-    nights.put("tue.csv", "tom")
-    ended, _, remarks = nights.night()
-    assert [summary.counts for summary in ended] == [{"set": 1}]
-    assert any("run-1 was undone is not known: " in remark for remark in remarks), remarks
-    assert sent(sim) == ["ann", "tom"]
-
-
 def test_undone_unfinished_run_is_not_resumed_and_not_forgotten(nights: Nights, sim: Simulator) -> None:
     before = stopped_after_some(nights, sim)
     note_undo(nights.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
