@@ -311,12 +311,12 @@ def test_another_recovery_is_skipped(ran: Path, sim: Simulator) -> None:
     ],
 )
 def test_undo_is_refused_with_the_time(
-    tmp_path: Path, program: Program, sim: Simulator, tier: str, after: float, run_command: str
+    tmp_path: Path, program: Program, sim: Simulator, tier: str, after: float, said: str
 ) -> None:
     pool(sim, tier)
     end = program.apply(program.tables(write_csv(tmp_path / "in.csv", people(3))), permanent=True)
     person = Person("customers", "y")
-    with pytest.raises(Refused, match=run_command):
+    with pytest.raises(Refused, match=said):
         undone(end.run_dir, person, after)
     assert (person.asked, called(sim)) == ([], [])
 
