@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bulkreset.job import PasswordPolicy
+from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # slow to load, and generated passwords do not need it
     import pandas as pd
@@ -29,13 +30,13 @@ _RULES = (
 def failed_rules(policy: PasswordPolicy, password: str) -> list[str]:
     """Return the rules that `password` fails, as texts that never quote it; [] if it passes all."""
     length = policy.minimum_length or 0
-    short = [f"at least {length} characters"] if _max_length(password) < length else []
+    short = [f"at least {format_count(length, 'character')}"] if _max_length(password) < length else []
     return short + [words for pattern, words in _required(policy) if not re.search(pattern, password)]
 
 
 def describe(policy: PasswordPolicy) -> str:
     """Return all rules of the policy in short words; "" if it has none."""
-    length = [f"{policy.minimum_length} characters"] if policy.minimum_length else []
+    length = [format_count(policy.minimum_length, "character")] if policy.minimum_length else []
     return ", ".join(length + [words.partition(" (")[0] for _, words in _required(policy)])
 
 
