@@ -211,9 +211,8 @@ def _missing_column_error(
         )
         return InputError(f"{missing} It has {_show_name(near[0])}: {differs}.", f"Rename it to {name!r}, or {advice}")
     if usual:
-        return InputError(
-            f"{missing} It has {usual[0]!r}.", f'If that is it: set [input] columns.{field} = "{usual[0]}".'
-        )
+        named = f'set [input] columns.{field} = "{usual[0]}".' if usual[0].isprintable() else advice
+        return InputError(f"{missing} It has {usual[0]!r}.", f"If that is it: {named}")
     first = "Give it a header, check the delimiter" if part == "first line" else "Check that it is the right file"
     return InputError(missing, f"{first}, or {advice}")
 

@@ -214,6 +214,7 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
         ("username,Password", ["no column 'password'", "It has 'Password': column names are case-sensitive"]),
         ("e-mail,password", ["no column 'username'", "It has 'e-mail'", 'columns.username = "e-mail"']),
         ("username,Kennwort", ["no column 'password'", "It has 'Kennwort'", 'columns.password = "Kennwort"']),
+        ("username,pass\0wd", [r"It has 'pass\x00wd'. If that is it: set [input] columns.password to the name in"]),
         ("username;password", ["separates its columns with ';'", "delimiter"]),
         ("username,password,username", ["'username' 2 times"]),
         ("username,password,password,password ", ["'password' 3 times"]),
