@@ -181,7 +181,11 @@ def run(
         out=None if json else sys.stdout,
         command=_command_to_repeat(sys.argv[1:], kept),
     )
-    notice = f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more." if kept else ""
+    notice = (
+        f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more."
+        if kept and not quiet
+        else ""
+    )
     _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet, as_json=json, notice=notice)
 
 
