@@ -63,7 +63,7 @@ def require_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
 def require_service_response(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """Raise UnreadableResponseError if a body is not empty and not a JSON object, or a success is not Cognito's own.
 
-    A success of Cognito is an empty object, or at least has the service's request id. `headers` must ignore case, or
+    A success of Cognito names no error, and is an empty object or has the service's request id. `headers` must ignore case, or
     have lower-case names.
     """
     answer = parse_body(body)

@@ -54,12 +54,12 @@ def one(data: bytes) -> None:
 
 
 def _is_success(status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """An empty object; or nothing else than an object that is no error, and the service's own mark."""
+    """Return whether an answer is a success: an empty object, or an object that is no error with a request id."""
     try:
         told = json.loads(body) if body else None
     except (ValueError, RecursionError):
         return False
-    if status >= 300 or (body and not isinstance(told, dict)):
+    if status >= 300 or "x-amzn-errortype" in headers or (body and not isinstance(told, dict)):
         return False
     return told == {} or ("x-amzn-requestid" in headers and "__type" not in (told or {}))
 
