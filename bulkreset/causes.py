@@ -47,7 +47,8 @@ PLAN: Mapping[str, Cause] = {
     "passwordless": Cause("No action needed: the pool does not allow sign-in with a password."),
     "unconfirmed": Cause("No action needed, if intended: plan.skip lists which users are skipped."),
     "unrecoverable": Cause(
-        "Give the user a verified address that the pool uses for recovery, or a temporary password."
+        "No call was made: the user keeps the old password and sessions. Give the user a verified address that the pool"
+        " uses for recovery, or a temporary password."
     ),
 }
 

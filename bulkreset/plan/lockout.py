@@ -153,8 +153,7 @@ def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several:
     """Yield what limits the messages that a pool can send."""
     name = f"{facts.name or pool}: " if several else ""
     mails = users.get(Recovery.EMAIL, 0)
-    if facts.recovery.mail_account == COGNITO_MAIL and mails > MAILS_A_DAY:
-        days = -(-mails // MAILS_A_DAY)
+    if days := _mail_days(facts, users):
         yield (
             "WARNING",
             (
@@ -164,6 +163,12 @@ def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several:
         )
     if users.get(Recovery.PHONE) and facts.recovery.sms_problem:
         yield "WARNING", f"{name}the pool's SMS configuration cannot send to everybody: {facts.recovery.sms_problem}"
+
+
+def _mail_days(facts: PoolFacts, users: Mapping[str, int]) -> int:
+    """Return how many days Cognito's own mail account needs for the pool's users; 0 if one day is enough."""
+    mails = users.get(Recovery.EMAIL, 0)
+    return -(-mails // MAILS_A_DAY) if facts.recovery.mail_account == COGNITO_MAIL and mails > MAILS_A_DAY else 0
 
 
 def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
@@ -187,6 +192,9 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
         if lane.ceiling is not None
         else "an unpaced run leaves users nothing",
     )
+    found = preflight.recovery.by_pool if preflight.job.scrambles else {}
+    if days := max((_mail_days(facts, found.get(pool, {})) for pool, facts in preflight.pools.items()), default=0):
+        yield "", f"the mail account is slower: the last user gets an e-mail after about {days:,} days"
 
 
 def _imports(preflight: Preflight) -> Iterator[tuple[str, str]]:

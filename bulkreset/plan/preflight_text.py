@@ -261,10 +261,15 @@ def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:
             until = format_local_time(now + timedelta(seconds=window), now)
             yield (
                 "Undo",
-                f"{where}can be undone from 15 minutes after its start until {until} (feature plan {tier.title()})",
+                f"{where}can be undone from 15 minutes after the run's start until {until} (feature plan {tier.title()})",
             )
         else:
             yield "Undo", f"{where}not known whether it can be undone: the feature plan of the pool is not known"
+    if any(tier in WINDOW_SECONDS for tier in pools):
+        yield (
+            "",
+            "bulkreset undo RUN_DIR takes the whole pool back: every change since the run's start is reverted, not only the run's",
+        )
 
 
 def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:

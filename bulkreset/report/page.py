@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -103,6 +104,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "lanes": lanes,
         "waves": wave_texts(run),
         "preflight": _grouped(run.preflight),
+        "undo": _undo_command(run, run_dir),
         "warnings": partial(_endpoint_warnings, run),
         "guards": dict(_guards(run.job.get("guards", {}))),
         **_pace(journal),
@@ -198,6 +200,16 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
     if are_done(counts, dry_run=run.is_dry_run):
         return "good"
     return facts_of(next(status for status in sorted_counts(counts) if not facts_of(status).done)).tone
+
+
+def _undo_command(run: RunState, run_dir: Path) -> str:
+    """Return the command that undoes the run; "" if nothing was sent, or the preflight knew of no pool to take back."""
+    possible = any(label == "Undo" and "can be undone from" in text for label, text in run.preflight)
+    return (
+        f"bulkreset undo {shlex.quote(str(run_dir.absolute()))}"
+        if possible and run.recovery_point and not run.undos
+        else ""
+    )
 
 
 def _grouped(lines: Iterable[Sequence[str]]) -> list[tuple[str, list[str]]]:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import importlib.metadata
 import os
+import random
 import shutil
 import signal
 import socket
@@ -127,11 +128,18 @@ def debian_program(package: str, program: str) -> Path:
     return path
 
 
+_PORTS = iter(random.sample(range(15_000, 32_000), 1000))
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody listens on now.
+
+    It is below the ports that Linux gives to connections: one of these could be taken before the server listens.
+    """
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    pytest.fail("no port is free")
 
 
 @contextlib.contextmanager

@@ -119,6 +119,14 @@ def test_cognitos_own_mail_account_is_compared_with_the_users(
     )
 
 
+def test_slow_mail_account_is_said_beside_the_time_to_come_back() -> None:
+    found = PlannedRecovery({EU: {"email": 120}})
+    shown = lines(job(EU, **SCRAMBLE), PoolFacts(EU, recovery=OWN), planned=planned(120, found))
+    assert lines_under(shown, "Coming back")[-1] == (
+        "the mail account is slower: the last user gets an e-mail after about 3 days"
+    )
+
+
 def test_sms_limits_are_reported_if_a_user_needs_one() -> None:
     settings = RecoverySettings(mail_account="DEVELOPER", sms_problem="SNSSandbox")
     for users, warned in (({"phone": 1}, True), ({"email": 1}, False)):
