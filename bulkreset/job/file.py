@@ -48,6 +48,10 @@ def build(
     if isinstance(tables.get("targets"), dict):
         raise JobError(f"{label} is not a valid job: write [[targets]] with double brackets.")
     after = tables.get("after")
+    if isinstance(after, str):
+        raise JobError(
+            f"{label} is not a valid job: after must be a list of steps.", 'For example: after = ["sign_out"].'
+        )
     if isinstance(after, list) and all(isinstance(step, str) for step in after):
         tables["after"] = {"sign_out": False} | dict.fromkeys(after, True)
     for key, value in overrides.items():

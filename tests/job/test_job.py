@@ -608,6 +608,12 @@ def test_steps_are_in_their_own_order_and_a_flag_changes_one_of_a_list(
     assert [step.name for step in made.steps] == steps
 
 
+def test_one_step_that_is_not_in_a_list_is_refused_with_the_form_of_the_list(folder: Path) -> None:
+    with pytest.raises(JobError, match="after must be a list of steps") as caught:
+        job(folder, 'after = "sign_out"\n' + FEWEST)
+    assert caught.value.advice == 'For example: after = ["sign_out"].'
+
+
 @pytest.mark.parametrize(
     ("text", "permanent", "scrambles"),
     [
