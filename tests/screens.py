@@ -124,7 +124,7 @@ def prepare(sim: Simulator) -> None:
 def scenes(terminal: Terminal) -> tuple[str, str]:
     """The screen in the middle of sending, and when the shell is back."""
     terminal.type(f"bulkreset run {JOB}.toml --run-dir runs/{JOB}")
-    terminal.when(lambda shown: f"now, type {JOB}" in shown)
+    terminal.when(lambda shown: f'("{JOB}")' in shown)
     terminal.type(JOB)
     sending = terminal.when(lambda shown: any(f"{share}%" in shown for share in range(50, 80)) and "in doubt" in shown)
     terminal.when(lambda shown: shown.rstrip().endswith("$"))
