@@ -56,8 +56,9 @@ class LaneProgress:
 class SendProgress:
     """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
-    `pending` counts the users for whom a step was to be taken when sending began, by step; `steps` counts settled
-    steps, `failed_steps` those that failed, by step. `max_attempts` is the most attempts of a row.
+    Three figures are counted by step: `pending` is the number of users who still needed the step when sending began,
+    `steps` is the number of settled steps, and `failed_steps` is how many of these failed. `max_attempts` is the
+    highest number of attempts for one row.
     """
 
     total: int

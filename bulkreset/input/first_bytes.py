@@ -77,7 +77,7 @@ _TEXT = (
     (0, b"{", JSON),
     (0, b"[", JSON),
 )
-_ERROR = {"message", "Message", "error", "Error", "errors", "errorMessage"}  # fields of an answer that is no file
+_ERROR = {"message", "Message", "error", "Error", "errors", "errorMessage"}  # fields of an error response
 _MARKS = {
     "utf-8": codecs.BOM_UTF8,
     "utf-32-le": codecs.BOM_UTF32_LE,

@@ -113,7 +113,7 @@ class ConfirmationFacts(_Facts):
 
 
 class ControlFacts(_Facts):
-    """An order that a running execution was given: when, by whom, and what it changes, in words."""
+    """An order to a running execution: its time, the user who gave it, and its effect as text."""
 
     at: Time
     by: str

@@ -265,7 +265,7 @@ WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT w
 ORDER BY row LIMIT 1
 """
 
-# Count the ready rows of users whom the journal attached as `other` has set or may have set.
+# Count the ready rows whose user was set, or may have been set, by the run in the journal attached as `other`.
 ALREADY_SET = """
 SELECT count(*), coalesce(min(now.row), 0) FROM main.rows AS now JOIN main.pools AS here ON here.id = now.pool
 WHERE now.status = 'ready' AND EXISTS (

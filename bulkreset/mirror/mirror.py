@@ -101,7 +101,7 @@ class JournalMirror:
         if not (self._progress.tokens or self._progress.generation):
             raise RunDirError(
                 f"{self.at} is the mirror of another run.",
-                f"To go on with that one: bulkreset resume {self.at} For a new run name another --run-dir.",
+                f"Name another --run-dir for a new run. To continue the run in the mirror: bulkreset resume {self.at}",
             )
         raise RunDirError(
             f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
