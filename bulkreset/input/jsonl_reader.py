@@ -62,7 +62,7 @@ _NOT_LINES = {
 }
 
 
-class _Object(list[tuple[str, Any]]):
+class _JsonObject(list[tuple[str, Any]]):
     """The fields of a JSON object in order, also those that it has twice."""
 
 
@@ -80,7 +80,7 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_Object,
+    object_pairs_hook=_JsonObject,
     parse_int=_Number,
     parse_float=_Number,
     parse_constant=_reject_constant,
@@ -119,7 +119,7 @@ class JsonLinesRecords:
             if found is None:
                 break
             first = first or self._lines.last.lstrip(f"{MARK} \t")
-            if isinstance(found, _Object) and first[0] != "[":
+            if isinstance(found, _JsonObject) and first[0] != "[":
                 objects += 1
                 self._add_names(names, found)
             size += len(self._lines.last)
@@ -138,7 +138,7 @@ class JsonLinesRecords:
         self._lines.seek(0, 0)
         return {field: place for place, field in enumerate(self._wanted)}
 
-    def _add_names(self, names: dict[str, None], found: _Object) -> None:
+    def _add_names(self, names: dict[str, None], found: _JsonObject) -> None:
         """Add the names of an object's fields. Raises InputError if all names together are longer than LONGEST_LINE."""
         new = [name for name in (name.strip() for name, _ in found) if name not in names]
         names |= dict.fromkeys(new)
@@ -164,10 +164,10 @@ class JsonLinesRecords:
         found = self._read_line()
         if found is None:
             raise StopIteration
-        what = self._cells(found) if isinstance(found, _Object) else found
+        what = self._cells(found) if isinstance(found, _JsonObject) else found
         return f"line {self._lines.number}: {what}" if isinstance(what, str) else what
 
-    def _read_line(self) -> _Object | str | None:
+    def _read_line(self) -> _JsonObject | str | None:
         """Return the object of the next line that is not blank, or what is wrong with it; None at the end."""
         lines = self._lines
         line = ""
@@ -187,9 +187,9 @@ class JsonLinesRecords:
             return "not JSON (NaN and Infinity are no numbers)"
         except RecursionError:
             return "JSON that is nested too deeply"
-        return found if isinstance(found, _Object) else "JSON, but not an object"
+        return found if isinstance(found, _JsonObject) else "JSON, but not an object"
 
-    def _cells(self, found: _Object) -> list[str] | str:
+    def _cells(self, found: _JsonObject) -> list[str] | str:
         """Return the cells of our fields, or what is wrong with the object."""
         names = tuple(name for name, _ in found)
         shape = self._shapes.get(names)
@@ -257,4 +257,4 @@ class JsonLinesRecords:
 def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "a boolean"
-    return "a number" if isinstance(value, _Number) else "an object" if isinstance(value, _Object) else "an array"
+    return "a number" if isinstance(value, _Number) else "an object" if isinstance(value, _JsonObject) else "an array"

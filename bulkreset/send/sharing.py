@@ -141,7 +141,7 @@ class LocalPresence:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _SharedLane:
     """A lane that the run is in. `admitted`: all runs that it met there split the quota with it, so it may send."""
 
     presences: list[Presence]
@@ -162,11 +162,11 @@ class SharedLanes:
         self._share = share
         self._log = log
         self._now = now
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, _SharedLane] = {}
 
     def enter(self, lane: str, presences: Iterable[Presence]) -> None:
         """Make the run known in a lane. Raises Busy if another run is there and the job says so."""
-        entered = self._lanes[lane] = _Lane([*presences])
+        entered = self._lanes[lane] = _SharedLane([*presences])
         found = self._look(entered)
         entered.admitted = not found.others
         if found.others and self._mode == "refuse" and found.earlier:
@@ -199,7 +199,7 @@ class SharedLanes:
                 presence.close()
         self._lanes = {}
 
-    def _look(self, lane: _Lane) -> Neighbours:
+    def _look(self, lane: _SharedLane) -> Neighbours:
         """Return what the presences say; the one that knows of most runs counts, as a run may be known to several."""
         if self._now() >= lane.looked_at + LOOK_AT_FOLDER_SECONDS:
             lane.looked_at = self._now()
