@@ -10,7 +10,7 @@ from typing import Self
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.journal import schema
-from bulkreset.journal.commit_mark import read_mark, require_complete
+from bulkreset.journal.commit_mark import Mark, read_mark, require_complete
 from bulkreset.journal.database import BROKEN, Database, connect, damaged_journal_error, file_kind
 from bulkreset.journal.journal_writer import JournalWriter
 from bulkreset.journal.plan_writer import PlanWriter
@@ -96,11 +96,20 @@ class Journal:
         try:
             journal = cls(Database(connection, path))
             if not is_copy:
-                require_complete(path, journal.state, mark)
+                journal._require_complete(mark)
         except BaseException:
             connection.close()
             raise
         return journal
+
+    def _require_complete(self, mark: Mark | None) -> None:
+        """Raise RecordError if the journal has lost commits. The mark must have been read before the state."""
+        try:
+            require_complete(self.path, self.state, mark)
+        except RecordError:
+            # A run may have written its first mark after that look, or its next one during it: look again, in this order.
+            mark = read_mark(self.path)
+            require_complete(self.path, self._state.read(), mark)
 
     def require_in_place(self) -> None:
         """Raise RecordError if the run sends, and a file of its journal is no longer at its path."""

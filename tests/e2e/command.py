@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tests.e2e.preloaded_command import FIRST, Warm, can_warm
+from tests.e2e.preloaded_command import FIRST, Started, Warm, can_warm
 from tests.sim import Call, Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
@@ -169,7 +169,7 @@ class Command:
             script.write_text(first, encoding="utf-8")
             given |= {"PYTHONPATH": str(script.parent)} if self.fresh else {FIRST: str(script)}
         warm = not self.fresh and can_warm(argv, given)
-        return (Warm if warm else subprocess.Popen)(
+        return (Warm if warm else Started)(
             argv if warm else [sys.executable, "-m", "bulkreset.cli.main", *argv],
             cwd=cwd or self.home,
             env=given,

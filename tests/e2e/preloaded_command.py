@@ -22,6 +22,7 @@ import time
 from contextlib import nullcontext, suppress
 from functools import cache
 from importlib import import_module
+from types import TracebackType
 from typing import Any, Final, NoReturn, TextIO, cast
 
 from botocore.awsrequest import AWSResponse
@@ -74,7 +75,18 @@ def can_warm(argv: list[str], env: dict[str, str]) -> bool:
     return bool(argv) and sys.platform == "linux" and not any(name.startswith(EARLY) for name in env)
 
 
-class Warm(subprocess.Popen[str]):
+class Started(subprocess.Popen[str]):
+    """A process that is killed if the test fails while it runs. Without that, the end of `with` would wait for it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+        super().__exit__(kind, error, trace)
+
+
+class Warm(Started):
     """Popen, of the command line's arguments alone. All three streams must be given, and a session of its own."""
 
     def _execute_child(self, *given: Any) -> None:  # noqa: ANN401  (Popen's own)

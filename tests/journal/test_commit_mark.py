@@ -1,6 +1,7 @@
 """The mark beside the journal: a journal that lacks commits is refused, a complete one never."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,18 @@ def test_removed_file_is_noticed(tmp_path: Path, name: str, replaced: bool) -> N
         journal.require_in_place()
     journal.close()
     assert not replaced or (tmp_path / name).read_bytes() == b"of another run"
+
+
+@pytest.mark.parametrize("first", [None, "torn"])
+def test_mark_that_a_run_writes_during_the_look_is_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str | None
+) -> None:
+    """`status` may look in the moment in which the run writes its first mark, or writes over it."""
+    journal = sending(tmp_path)
+    commit(journal, [1])
+    found = read_mark(journal.path)
+    assert found is not None
+    looks = [replace(found, commits=999) if first else None, found]
+    monkeypatch.setattr("bulkreset.journal.journal.read_mark", lambda _: looks.pop(0))
+    assert Journal.open(journal.path, read_only=True).state.commits == found.commits
+    assert looks == []
