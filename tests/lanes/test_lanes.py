@@ -190,7 +190,7 @@ def test_with_one_lane_a_fatal_answer_names_none(bulkreset: Command, sim: Simula
     job = write_job(bulkreset, sim, (A,), write_input(bulkreset.home, users(A, 5)), FAST)
     ran = bulkreset("run", job, "--yes", env=env)
     assert ran.code == 3
-    assert ran.complaints[0].startswith("bulkreset: Cognito answered AccessDeniedException")
+    assert ran.error_lines[0].startswith("bulkreset: Cognito answered AccessDeniedException")
 
 
 # ---- roles
@@ -202,7 +202,7 @@ def test_role_that_may_not_be_assumed_refuses_the_run(bulkreset: Command, sim: S
     job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, users(R, 2)))
     ran = bulkreset("run", job, "--yes", env=env)
     assert ran.code == 2
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert R.arn in sentence
     assert "AccessDenied" in sentence
     assert not ran.run_dir.exists()

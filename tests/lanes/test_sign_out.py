@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_resume import resume
-from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.e2e.command import POOL, SET, Command, CommandResult, assert_they_agree, finish, people, seed, write_csv
 from tests.e2e.live import rows_set, signed_out
 from tests.lanes.lane_targets import ALL, B, mixed, settle_in, users, write_input, write_job
 from tests.sim import Simulator
@@ -20,7 +20,7 @@ OUT = "AdminUserGlobalSignOut"
 PATIENT = ("--read-timeout", "90")  # a call that is held is waited for
 
 
-def assert_signed_out(ran: Ran, sim: Simulator) -> None:
+def assert_signed_out(ran: CommandResult, sim: Simulator) -> None:
     """Who is signed out was set before, once, and the report says of each user what the simulator knows."""
     assert_they_agree(ran, sim)
     set_at: dict[tuple[str, str], float] = {}

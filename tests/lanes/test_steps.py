@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkreset.steps import COLUMNS, STEPS
-from tests.e2e.command import POOL, SET, WITHOUT_PAGE, Command, Ran, finish, people, write_csv
+from tests.e2e.command import POOL, SET, WITHOUT_PAGE, Command, CommandResult, finish, people, write_csv
 from tests.sim import Simulator
 from tests.sim.test_model import DEVICES, SESSIONS
 from tests.waiting import wait_until
@@ -44,7 +44,7 @@ def write_steps_job(bulkreset: Command, sim: Simulator, rows: int, more: str = "
     return path
 
 
-def assert_each_step_is_settled_once(ran: Ran, sim: Simulator, rows: int) -> None:
+def assert_each_step_is_settled_once(ran: CommandResult, sim: Simulator, rows: int) -> None:
     """The report has each step of each user as done, and nothing is left in the pool."""
     assert (ran.code, len(ran.report)) == (0, rows)
     for column in COLUMNS:

@@ -172,7 +172,7 @@ def test_mirror_killed_and_resumed_elsewhere(
     sent = len(running.calls(SET))
     resume = ("resume", f"s3://{BUCKET}/runs/run", "--run-dir", second, "--rate", "200")
     held = finish(bulkreset.start(*resume), second)
-    assert (held.code, "is held by another process" in held.complaints[0]) == (4, True), held.stderr
+    assert (held.code, "is held by another process" in held.error_lines[0]) == (4, True), held.stderr
     key = "runs/run/lease.json"
     lease = json.loads(store.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
     store.put(key, json.dumps(lease | {"until": 0.0}).encode())  # the time of the dead process is over
@@ -181,7 +181,7 @@ def test_mirror_killed_and_resumed_elsewhere(
     assert running.passwords(POOL) == dict(rows)
     assert len(running.calls(SET)) - sent < 60, "settled rows are not sent again"
     late = finish(bulkreset.start("resume", first), first)
-    assert (late.code, "another process has gone on with it" in late.complaints[0]) == (2, True), late.stderr
+    assert (late.code, "another process has gone on with it" in late.error_lines[0]) == (2, True), late.stderr
     tried(store.part, "mirror of 60 rows: killed, held by its lease (exit 4), resumed elsewhere; the first is refused")
 
 
@@ -211,7 +211,7 @@ def test_s3_without_conditional_writes_is_refused(
         mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
         mirrored = bulkreset("run", write_job(bulkreset.home, running.url, f'path = "{where}"', mirror), "--yes")
         assert mirrored.code == 2
-        assert f"S3 at {store.url} ignores If-None-Match" in mirrored.complaints[0]
+        assert f"S3 at {store.url} ignores If-None-Match" in mirrored.error_lines[0]
         state = bulkreset("run", scheduled(bulkreset, running), "--yes")
         assert state.code == 2, state.stderr
         assert running.calls(SET) == []

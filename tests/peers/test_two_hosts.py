@@ -17,7 +17,7 @@ import distributed
 import pytest
 import trustme
 
-from tests.e2e.command import WITHOUT_PAGE, Command, Ran, finish, write_csv
+from tests.e2e.command import WITHOUT_PAGE, Command, CommandResult, finish, write_csv
 from tests.e2e.live import query, rows_set
 from tests.peers.conftest import Tried
 from tests.peers.parts import run
@@ -146,7 +146,7 @@ def test_lanes_of_a_host_that_is_cut_off_move(two_hosts: tuple[str, str], tmp_pa
                     wait_until(lambda: process.poll() is not None or rows_set(run_dir) >= 24)
                     run("ip", "-n", there, "link", "set", _CABLE[1], "down")
                     ended = finish(process, run_dir, patience=300)
-            ran = Ran(ended.code, ended.stdout, ended.stderr, run_dir)
+            ran = CommandResult(ended.code, ended.stdout, ended.stderr, run_dir)
             assert (ran.code, ran.summary["counts"]) == (0, {"set": 120}), ran.stderr
             joined = {event["worker"] for event in ran.log if event["event"] == "worker_joined"}
             assert {worker.split(":")[1].strip("/") for worker in joined} == {HERE, THERE}
