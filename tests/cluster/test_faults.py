@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.dask_processes import ClusterCommand, DaskProcesses, kill, until
 from tests.crash.test_resume import hold, let_go, resume, sent
 from tests.e2e.command import SET, assert_they_agree, people, write_csv
-from tests.lanes.lane_targets import ALL, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, create_pools, mixed, users, write_input, write_job
 from tests.sim import Simulator
 
 pytestmark = [
@@ -150,7 +150,7 @@ def test_interrupted_cluster_finishes_calls_in_flight(tmp_path: Path, sim: Simul
 
 def test_many_lanes_share_the_workers_and_each_keeps_its_pace(tmp_path: Path, sim: Simulator) -> None:
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 90)], "interleaved")
     job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines), "[pace]\nrate = 30\n")
     ran = bulkreset("run", job, "--yes", env=env)

@@ -23,7 +23,7 @@ from tests.bucket import BUCKET, Storage
 from tests.e2e.campaigns import held, make_key, names, opened, write_campaign, write_names
 from tests.e2e.command import LAX, POOL, SET, Argument, Command, CommandResult, finish, people, write_csv, write_job
 from tests.input.inputs import encrypted_file, key_file
-from tests.lanes.lane_targets import A, B, mixed, settle_in, users, write_input
+from tests.lanes.lane_targets import A, B, create_pools, mixed, users, write_input
 from tests.lanes.lane_targets import write_job as write_lanes
 from tests.mirror.mirrored import end_lease, settled_in
 from tests.sim import Simulator
@@ -97,7 +97,7 @@ def threads(setup: RunSetup) -> Run:
 
 
 def two_lanes(setup: RunSetup) -> Run:
-    env = settle_in(setup.bulkreset, setup.sim, (A, B))
+    env = create_pools(setup.bulkreset, setup.sim, (A, B))
     lines = mixed([*users(A, ROWS // 2), *users(B, ROWS // 2)], "interleaved")
     job = write_lanes(setup.bulkreset, setup.sim, (A, B), write_input(setup.home, lines), PACE, 60.0)
     begin = ("run", job, "--yes", "--no-progress", "--run-dir", setup.run_dir)

@@ -53,7 +53,7 @@ from tests.e2e.command import (
     people,
     write_csv,
 )
-from tests.lanes.lane_targets import ALL, settle_in
+from tests.lanes.lane_targets import ALL, create_pools
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -159,7 +159,7 @@ def test_limit_of_rows_is_sent_and_resume_continues(bulkreset: Command, sim: Sim
 
 
 def test_several_lanes_share_the_row_limit(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     key = make_key(bulkreset.home)
     lines = [(name, place.pool) for name in names(9) for place in ALL]
     input_ = write_csv(bulkreset.home / "users.csv", lines, ("username", "user_pool_id"))

@@ -56,7 +56,7 @@ def test_most_calls_of_a_window() -> None:
 @pytest.mark.parametrize("where", ["none", "local:2"])
 def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simulator, where: str) -> None:
     pair = (lane_targets.A, lane_targets.B)
-    env = lane_targets.settle_in(bulkreset, sim, pair)
+    env = lane_targets.create_pools(bulkreset, sim, pair)
     lines = [line for both in zip(*(lane_targets.users(place, 400) for place in pair), strict=True) for line in both]
     source = lane_targets.write_input(bulkreset.home, lines)
     job = lane_targets.write_job(bulkreset, sim, pair, source, "[pace]\nrate = 30\n")

@@ -1,4 +1,4 @@
-"""S3 that others have written: inputs, a mirror, and the state of scheduled jobs; one that has no conditional writes is refused."""
+"""Other implementations of S3: inputs, a mirror, schedule state; one without conditional writes is refused."""
 
 import json
 import os
@@ -26,7 +26,7 @@ BUCKET: Final = "nightly"
 
 @dataclass(frozen=True)
 class Store:
-    """An S3 that runs; `keys` are the credentials that it takes."""
+    """A running S3; `keys` are its credentials."""
 
     part: str
     url: str
@@ -121,7 +121,7 @@ def reach(bulkreset: Command, store: Store) -> None:
 
 @pytest.fixture
 def store(running_store: Store, bulkreset: Command, running: Simulator) -> Store:
-    """An empty bucket that the command reaches, and a pool that takes everything."""
+    """An empty bucket that the command can reach, and a pool that accepts everything."""
     for key in running_store.listed():
         running_store.client.delete_object(Bucket=BUCKET, Key=key)
     reach(bulkreset, running_store)
@@ -175,7 +175,7 @@ def test_mirror_killed_and_resumed_elsewhere(
     assert (held.code, "is held by another process" in held.error_lines[0]) == (4, True), held.stderr
     key = "runs/run/lease.json"
     lease = json.loads(store.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
-    store.put(key, json.dumps(lease | {"until": 0.0}).encode())  # the time of the dead process is over
+    store.put(key, json.dumps(lease | {"until": 0.0}).encode())  # the lease of the dead process has ended
     ran = finish(bulkreset.start(*resume), second)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 60}), ran.stderr
     assert running.passwords(POOL) == dict(rows)

@@ -1,4 +1,4 @@
-"""Two Cognitos that others have written: runs against them, after which the users sign in with clients of others."""
+"""Two other implementations of Cognito: run against them, then sign the users in with other clients."""
 
 import csv
 import io
