@@ -1,4 +1,4 @@
-"""Recovery in the preflight: who can come back, how long it takes, and which scramble is refused."""
+"""Recovery in the preflight: who can recover, how long it takes, and which scramble is refused."""
 
 from typing import Any
 

@@ -45,7 +45,7 @@ WRITTEN = {
 
 
 def causes(folder: Path, names: Sequence[str], users: Sequence[str], *, swept: bool = True) -> dict[str, str]:
-    """The cause that is known of each name, after a sweep that found these users."""
+    """Return the cause found for each name, after a sweep that found these users."""
     with UserStore(folder / "users.sqlite") as store:
         store.fill(((row, POOL, name) for row, name in enumerate(names, 1)), lambda _pool, name: name)
         if swept:

@@ -33,9 +33,9 @@ def lines(
     *facts: PoolFacts,
     planned: PlanFacts | None = None,
     approved: ApprovalFacts | None = None,
-    **brought: Any,  # noqa: ANN401  (the fields of Asked)
+    **brought: Any,  # noqa: ANN401  (the fields of AwsFacts)
 ) -> list[tuple[str, str]]:
-    """The briefing's lines: (label, text)."""
+    """Return the lines of the preflight: (label, text)."""
     known: dict[str, Any] = {
         "callers": callers(asked),
         "pools": pools(asked, {one.user_pool_id: one for one in facts}),
@@ -48,7 +48,7 @@ def lines(
 
 
 def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
-    """What is said under a label, and on the lines that continue it."""
+    """Return the text of a label, including continuation lines."""
     found: list[str] = []
     under = ""
     for name, text in shown:
@@ -58,7 +58,7 @@ def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
     return found
 
 
-def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned)
+def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of PlanFacts)
     values: dict[str, Any] = {"counts": {"ready": 264}, "ready": READY, "status_before": {}, "unchecked": {}}
     return PlanFacts(**values | change)
 
@@ -228,7 +228,7 @@ def test_end_is_shown_with_its_day_if_that_is_another() -> None:
         "with its zone"
     )
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
-    assert any(day in late for day in days)  # two of them, if midnight was between
+    assert any(day in late for day in days)  # two days, if midnight was between
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    """Makes a run directory whose job has this [report] table."""
+    """Return a function that makes a run directory whose job has this [report] table."""
 
     def make(mode: str = "run", **report: object) -> Path:
         home = tmp_path / "run"
