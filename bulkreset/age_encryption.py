@@ -44,9 +44,9 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
 
 
 def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient of pyrage)
-    """Return the recipient for a key: of age, SSH, or a plugin such as a hardware token.
+    """Return the recipient for a key: of age, of SSH, or of a plugin such as a hardware token.
 
-    Raises JobError if the plugin's program is missing, pyrage's RecipientError if it is no key.
+    Raises JobError if the plugin's program is missing, and pyrage's RecipientError for an invalid key.
     """
     name = _plugin_of(key)
     if key.startswith(_SSH) or not name:

@@ -8,7 +8,7 @@ NOT_SET = "of the rows that are not set"  # a new run of anything else would set
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The next step for a cause. In `advice`, {call} is the API call and {then} the verb for what comes next.
+    """The next step for a cause. In `advice`, {call} is the API call and {then} the verb for the next step.
 
     `resume_helps` is False if the same run can never succeed, because its job is wrong.
     """
@@ -144,7 +144,7 @@ FATAL: Mapping[str, Cause] = {
     "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (run has --ca-bundle, too), then {then}."),
 }
 
-# What a run itself stops for.
+# Causes for which a run stops itself.
 STOPS: Mapping[str, Cause] = {
     "max_rows": Cause("Check the input. If it is the right one, resume with a higher --max-rows."),
     "max_failures": Cause(

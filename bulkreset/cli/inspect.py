@@ -48,7 +48,7 @@ def status(
     said += [describe_status(one) for one in found]
     text = "\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."])
     for line in text.split("\n"):
-        whole = line.startswith("  next: ")  # a command is copied
+        whole = line.startswith("  next: ")  # a command must stay on one line, so that it can be copied
         sys.stdout.write((line if whole else process.fit(line, sys.stdout, "    ")) + "\n")
     process.require_stdout_written()
 

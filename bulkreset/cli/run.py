@@ -351,7 +351,7 @@ def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) ->
 
 
 def _finished(path: Path) -> "RunStatus | None":
-    """Return the status of the run in `path` if it has finished, else None."""
+    """Return the status of the run in `path` if it is finished, else None."""
     from bulkreset.report.run_status import read_status
 
     try:
@@ -375,8 +375,8 @@ def _run_and_exit(
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
     `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is
-    known before; `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
-    rows that are not set. `before`: the run had finished and is resumed.
+    known before. `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
+    rows that are not set. `before` is the status of a finished run that is resumed.
     """
     from bulkreset.journal.run_dir import give_back
 

@@ -27,8 +27,8 @@ def undo(
 ) -> None:
     """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
 
-    Everything since then is reverted, not only this run. The pool takes no writes meanwhile. It asks twice: before the
-    preview, and before anything is changed. If it was interrupted, the same command continues.
+    Everything since then is reverted, not only this run. The pool accepts no writes meanwhile. It asks twice: before
+    the preview, and before anything is changed. If it was interrupted, the same command continues.
     """
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.run.undo import UndoRequest

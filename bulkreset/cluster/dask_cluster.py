@@ -80,7 +80,7 @@ class DaskCluster:
     async def connect(self) -> None:
         """Connect to the scheduler, or start one. Raises ClusterError if that fails."""
         import dask  # noqa: PLC0415  (an extra)
-        import distributed  # noqa: F401, PLC0415  (its defaults must be there before some are replaced for a while)
+        import distributed  # noqa: F401, PLC0415  (its defaults must be loaded before some are replaced for a while)
 
         _quiet_dask_logging()
         try:
@@ -176,7 +176,7 @@ class DaskCluster:
     ) -> WorkerReport:
         """Run one exchange directly with the worker: the scheduler never sees a row.
 
-        Raises OSError if there is no answer, Nonsense if it is none, WorkerLost if the agent is gone.
+        Raises OSError without an answer, Nonsense for a useless one, WorkerLost if the agent is gone.
 
         This is not a Dask actor or task: the future of an actor's method waits forever if its worker dies, and may
         repeat the call. A worker's handler is called once for each message, or the connection is lost.

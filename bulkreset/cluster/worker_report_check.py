@@ -14,7 +14,7 @@ from bulkreset.send.pacer import PacerState
 from bulkreset.statuses import WORKER_RESULTS
 
 _ROUNDING = 1 + 1e-6
-_LONGEST = 2 / SLOWEST  # seconds between two slots, and as much again for a slot that is taken
+_LONGEST = 2 / SLOWEST  # seconds between two slots, plus the same again for a slot that is in use
 
 
 def check_report(report: WorkerReport, post: WorkerSession, groups: Mapping[int, LaneGroup]) -> None:

@@ -47,7 +47,7 @@ class RoleProvider(CredentialProvider):
         return DeferredRefreshableCredentials(self._fetch, self.METHOD)
 
     def _fetch(self) -> Any:  # noqa: ANN401
-        # Raise only this error, which stops a lane. STS's own error codes would be taken for Cognito's.
+        # Raise only this error, which stops a lane. STS's own error codes would count as Cognito's.
         try:
             return self._fetcher.fetch_credentials()
         except ClientError as error:

@@ -18,7 +18,7 @@ from bulkreset.steps import STEPS, Step
 
 
 class PlanConfig(ConfigTable):
-    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped.
+    """The plan's checks in the pools. `skip` lists the kinds of users that are skipped.
 
     `count_passkeys` makes one more call for each user; whether that bills the user is not documented.
     """
@@ -31,7 +31,7 @@ class PlanConfig(ConfigTable):
 
 
 class AfterConfig(ConfigTable):
-    """The steps that are taken for a user after the password was set; in a job file also a list of their names.
+    """The steps for a user after the password was set. In a job file they may also be a list of names.
 
     If `sign_out` is not set, users are signed out only if nobody keeps the password.
     """
@@ -45,7 +45,7 @@ class AfterConfig(ConfigTable):
 class CampaignConfig(ConfigTable):
     """What a campaign may do to its users.
 
-    `accept_lockout`: it may lock out users who cannot come back by themselves.
+    `accept_lockout`: it may lock out users who cannot recover by themselves.
     """
 
     accept_lockout: bool = False
@@ -145,7 +145,7 @@ class Job(ConfigTable):
     def skips(self) -> frozenset[str]:
         """Return the kinds of users to skip.
 
-        A scramble skips users who could not come back, unless the job accepts it.
+        A scramble skips users who could not recover, unless the job accepts that.
         """
         strands = self.scrambles and not self.campaign.accept_lockout
         return frozenset(self.plan.skip) | ({"unrecoverable"} if strands else frozenset())

@@ -56,7 +56,7 @@ def open_mirror(job: Job, home: RunDir, journal: Journal, log: Log) -> Iterator[
 
 
 def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None:
-    """Make an upload of an ended run. Returns the error if that failed, which is logged, else None."""
+    """Make an upload of an ended run. If it fails, log the error and return it; else return None."""
     try:
         upload()
     except BulkresetError as error:
@@ -66,9 +66,9 @@ def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None
 
 
 def leave_mirror(job: Job, home: RunDir, journal: Journal) -> None:
-    """Let a run have no mirror from now on, because that is gone for good.
+    """Let a run have no mirror from now on, because its mirror is permanently gone.
 
-    If the mirror is there after all, raises Busy if another process holds it, RunDirError if one has continued the run.
+    If the mirror exists after all, raises Busy if another process holds it, RunDirError if one has continued the run.
     """
     if not journal.state.mirror:
         return
@@ -77,7 +77,7 @@ def leave_mirror(job: Job, home: RunDir, journal: Journal) -> None:
     mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, lambda _problem: None)
     try:
         mirror.acquire()
-    except (RecordError, JobError):  # it is gone, or of no use
+    except (RecordError, JobError):  # it is gone or unusable
         pass
     finally:
         mirror.release()

@@ -83,7 +83,7 @@ class S3Lease:
     def seconds_left(self) -> float:
         """Return for how many more seconds calls may leave under the lease, also after a sleep of this process.
 
-        A wall clock that is put forward ends it, too, until it is renewed.
+        If the wall clock is set forward, the lease also ends, until it is renewed.
         """
         return float("-inf") if self._lost else self._deadline.seconds_left()
 

@@ -20,7 +20,8 @@ from bulkreset.notify.notifier import check, notify
 from bulkreset.report.run_status import read_status
 
 EVERY = 15.0  # seconds between two updates of the textfile
-_PART = 20  # the pause is at least this many times one update: counting millions of rows must not slow the run
+# the pause is at least this many times as long as one update: counting millions of rows must not slow the run
+_PART = 20
 
 Warn = Callable[[str], None]
 

@@ -83,7 +83,7 @@ def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
     for lane in figures.lanes:
         labels = (figures.job, lane.account, lane.region)
         for status, number in lane.counts.items():
-            rows.labels(*labels, status).inc(number)  # lanes whose account is not known may share the same labels
+            rows.labels(*labels, status).inc(number)  # lanes with unknown accounts may share the same labels
         for name, gauge in gauges.items():
             if (value := getattr(lane, name)) is not None:
                 gauge.labels(*labels).set(value)

@@ -1,4 +1,4 @@
-"""How users come back after a campaign: refuses a lockout, and says who can recover and how long it takes."""
+"""How users recover after a campaign: refuses a lockout, and reports who can recover and how long it takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bulkreset.job import Job
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
-# Calls of the UserAccountRecovery quota that a user needs to come back.
+# Calls of the UserAccountRecovery quota that a user needs to recover.
 SCRAMBLE_CALLS = 2  # ForgotPassword and ConfirmForgotPassword
 TEMPORARY_CALLS = 1  # the answer to the challenge NEW_PASSWORD_REQUIRED
 
@@ -33,10 +33,10 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedRecovery:
-    """What the plan found about the users' way back.
+    """What the plan found about the recovery of users.
 
     `by_pool` counts the rows to be sent with a permanent password, by pool and recovery. `skipped` counts users who are
-    skipped because they could not come back. `absent` counts rows whose user is not in the pool.
+    skipped because they could not recover. `absent` counts rows whose user is not in the pool.
     """
 
     by_pool: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def require_recoverable(job: Job, pools: Mapping[str, PoolFacts]) -> None:
 
 
 def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield (label, text) of what keeps users from coming back, who can, and how long it takes."""
+    """Yield (label, text): what prevents users from recovering, who can recover, and how long it takes."""
     yield from _pool_state(preflight.pools)
     if preflight.job.scrambles and preflight.ready:
         yield from _ways_back(preflight)
@@ -81,7 +81,7 @@ def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def returning_seconds(lane: PlannedLane, preflight: Preflight) -> float:
-    """Return the seconds until the last user of a lane can be back, if users have its whole quota."""
+    """Return the seconds until the last user of a lane can have recovered, if users have its whole quota."""
     calls = SCRAMBLE_CALLS if preflight.job.scrambles else 0
     permanent = sum(preflight.ready_by_pool.get((pool, 1), 0) for pool in lane.pools)
     temporary = sum(preflight.ready_by_pool.get((pool, 0), 0) for pool in lane.pools)
@@ -89,7 +89,7 @@ def returning_seconds(lane: PlannedLane, preflight: Preflight) -> float:
 
 
 def _pool_state(pools: Mapping[str, PoolFacts]) -> Iterator[tuple[str, str]]:
-    """Yield what the pool's replicas and a recovery under way mean for the run."""
+    """Yield the effect of the pool's replicas and of a recovery in progress on the run."""
     for pool, facts in pools.items():
         name = "" if len(pools) == 1 else f" {facts.name or pool}:"
         if facts.restoring:
@@ -150,7 +150,7 @@ def _passkeys(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several: bool) -> Iterator[tuple[str, str]]:
-    """Yield what limits the messages that a pool can send."""
+    """Yield the limits on the messages that a pool can send."""
     name = f"{facts.name or pool}: " if several else ""
     mails = users.get(Recovery.EMAIL, 0)
     if days := _mail_days(facts, users):
@@ -172,7 +172,7 @@ def _mail_days(facts: PoolFacts, users: Mapping[str, int]) -> int:
 
 
 def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield how long it takes until the last user is back, for the slowest lane."""
+    """Yield how long it takes until the last user has recovered, for the slowest lane."""
     lane = max(preflight.lanes, key=lambda lane: returning_seconds(lane, preflight), default=None)
     seconds = returning_seconds(lane, preflight) if lane else 0.0
     if lane is None or not seconds:

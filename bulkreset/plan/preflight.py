@@ -37,7 +37,7 @@ class PlannedLane:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step after the password. It is taken in `pools`; in those of them in `unknown` it may have nothing to remove.
+    """A step after the password. It is taken in `pools`. For its pools in `unknown`, it may have nothing to remove.
 
     `users` are all users for whom it is to be taken; `pending` counts those of them whose password is already set.
     """
@@ -55,12 +55,12 @@ class Preflight:
 
     `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
     their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
-    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those
-    that the job asks for. `ready_by_pool` counts the rows to be sent by (pool, permanent). `remarks` are about input
-    files that may not be whole. `earlier` are runs that have set passwords of this input. `in_time` is about how many
-    rows are sent until a time limit stops the run; None if none does. `suspects` are the passwords that look altered,
-    by what is wrong with them. `near_misses` are the rows without a user, by the cause. `origin` is the run that the
-    input was extracted from. `passkeys` counts the users who have one, by pool; None if the job does not ask for it.
+    `unknown` lists other missing facts. `seconds` is the expected duration, None if unknown. `steps` are those that the
+    job asks for. `ready_by_pool` counts the rows to be sent by (pool, permanent). `remarks` are about input files that
+    may be incomplete. `earlier` are runs that have set passwords of this input. `in_time` is about how many rows are
+    sent until a time limit stops the run; None if none does. `suspects` are the passwords that look altered, by the
+    kind of damage. `near_misses` are the rows without a user, by the cause. `origin` is the run that the input was
+    extracted from. `passkeys` counts the users who have one, by pool; None if the job does not ask for it.
     """
 
     job: Job
@@ -104,7 +104,7 @@ class Preflight:
         return bool(self.ready or self.pending)
 
     def name_of(self, pool: str) -> str:
-        """Return the pool's name, or its id if the name is not known."""
+        """Return the pool's name, or its id if the name is unknown."""
         return self.pools[pool].name or pool
 
 
@@ -196,7 +196,7 @@ def build_preflight(
 
 
 def lane_name(account: str, region: str) -> str:
-    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is not known."""
+    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is unknown."""
     return f"{account}/{region}" if account else region
 
 
@@ -260,8 +260,8 @@ def expected_seconds(
 ) -> float | None:
     """Return the seconds that the slowest lane takes from `start` (Unix seconds), at the lowest of its limits.
 
-    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced,
-    or takes longer than a timetable is followed.
+    The limits are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is
+    unpaced, or takes longer than a timetable is computed.
     """
     longest = 0.0
     for lane in lanes:

@@ -58,7 +58,7 @@ def write_plan(
 
 
 def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
-    """Return the cells of the carried columns, row by row. Raises InputError if one is the row's password.
+    """Return the cells of the additional columns, row by row. Raises InputError if one is the row's password.
 
     The journal and the report never have a password, whatever column it is in.
     """
@@ -75,7 +75,7 @@ def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
 
 
 def _without_shifted(row: ValidatedRow, cells: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the carried cells of a row, all "" if the row may be shifted: one of them may be its password."""
+    """Return the additional cells of a row. If the row may be shifted, all are "", because one may be its password."""
     return cells if row.pool and row.permanent is not None else ("",) * len(cells)
 
 

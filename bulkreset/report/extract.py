@@ -112,7 +112,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
             rows=lines.rows,
             at=format_iso(now),
         )
-        try:  # before the file has its name: a file whose origin is not known must not exist
+        try:  # before the file has its name: no extract may exist without a record of its origin
             record_extract(home.path, made)
         except OSError as error:
             raise RecordError(f"{home.path} cannot be written: {error.strerror}.", "Check its rights.") from None

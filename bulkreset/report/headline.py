@@ -58,7 +58,7 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 
 
 def wave_text(number: int, wave: WaveFacts) -> str:
-    """Return what is known of a wave, as text for people."""
+    """Return the known facts about a wave, as text for people."""
     if wave.ended_at is None:
         return f"Wave {number}: under way"
     sent = f"Wave {number}: sent {format_time(wave.ended_at)}"
@@ -70,12 +70,12 @@ def wave_text(number: int, wave: WaveFacts) -> str:
 
 
 def wave_texts(run: RunState) -> tuple[str, ...]:
-    """Return what is known of each wave of a campaign, as text for people."""
+    """Return the known facts about each wave of a campaign, as text for people."""
     return tuple(wave_text(number, wave) for number, wave in enumerate(run.waves, 1))
 
 
 def undo_text(run: RunState) -> str:
-    """Return as sentences whether the run was undone, or an undo is under way; "" if there is none."""
+    """Return as sentences whether the run was undone, or an undo is in progress; "" if neither."""
     said = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
     said += [f" An undo is under way in {pool}." for pool, it in run.undos.items() if it.is_open]
     return "".join(said)

@@ -31,10 +31,9 @@ _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many row
 
 
 class Carried:
-    """Columns of the input that a report has behind its own.
+    """Additional columns of the input, which a report has after its own.
 
-    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is
-    withheld.
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell with the user's name is withheld.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ Writer = Callable[[Iterable[ReportRow], IO[bytes], Carried], None]
 class ReportSpec:
     """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames).
 
-    `bom`: a CSV file begins with a byte order mark, by which Excel knows that it is UTF-8.
+    `bom`: a CSV file begins with a byte order mark, so that Excel reads it as UTF-8.
     """
 
     form: str = "csv"

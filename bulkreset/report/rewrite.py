@@ -101,7 +101,7 @@ def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
 def _format_of(output: Path | None) -> str | None:
     """Return the form that the file's suffix asks for. None if there is no file or it has no suffix.
 
-    Raises Refused if the suffix is unknown: the file would not be what its name says.
+    Raises Refused for an unknown suffix: the content would not match the name.
     """
     if output is None or output == STANDARD_OUTPUT or not output.suffix:
         return None

@@ -20,7 +20,7 @@ TAGGED = "bulkreset"  # the name of the tag
 def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: str, bucket: Bucket) -> str:
     """Move or tag a finished input. Returns its new place or tag, or "" if the input has changed since.
 
-    Raises RecordError if that fails; the input then stays as it was and still counts as finished.
+    Raises RecordError if that fails; the input then stays unchanged and still counts as finished.
     """
     try:
         if not place.is_unchanged(mark):

@@ -19,7 +19,7 @@ from bulkreset.mirror.lease import SECONDS, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
 
 VERSION = 1
-ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input stays where it is
+ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input stays in place
 MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
@@ -51,7 +51,7 @@ class OpenRun:
 
 @dataclass(slots=True)
 class SetAside:
-    """An input that could not be read. It is tried again when its `identity` or the job's [input] (`job`) differs."""
+    """An input that could not be read. It is retried when its `identity` or the job's [input] (`job`) differs."""
 
     identity: list[Any]
     job: str
@@ -61,9 +61,9 @@ class SetAside:
 
 @dataclass(slots=True)
 class ScheduleState:
-    """What is kept between scheduled runs. `completed` and `aside` are by path or S3 address.
+    """The state between scheduled runs. `completed` and `aside` are by path or S3 address.
 
-    `last_run` is the directory of the last run that came to its end, "" if there is none.
+    `last_run` is the directory of the last run that finished, "" if there is none.
     """
 
     completed: dict[str, CompletedInput] = field(default_factory=dict)

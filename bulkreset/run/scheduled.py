@@ -92,7 +92,7 @@ class ScheduledJob:
         self._kept = StateStore(state, self._bucket, clock)
         self._state = ScheduleState()
         self._wall = wall
-        self._unread: list[str] = []  # a sentence about the files that are no inputs
+        self._unread: list[str] = []  # a sentence about the files that are not inputs
         self.left_out = left_out or LeftOut()
 
     def run(self, named: Callable[[], Path]) -> Iterator[RunEnd]:
@@ -120,7 +120,7 @@ class ScheduledJob:
     def _require_last_run_not_undone(self) -> None:
         """Raise RunDirError if the unfinished or the last run was undone, unless it was given up since.
 
-        Somebody has taken its passwords back. The next run could set them again, or build on them.
+        Its passwords were reverted. The next run could set them again, or depend on them.
         """
         open_run = self._state.open_run
         path = Path(open_run.run_dir if open_run else self._state.last_run)
@@ -131,7 +131,7 @@ class ScheduledJob:
         except (RunDirError, RecordError) as error:
             if open_run:
                 raise
-            # A finished run needs no journal any more; it may be of another version.
+            # A finished run's journal is not needed any more; it may have another version.
             self._ui.notice(f"It is not known whether the last run {path} was undone. {error}")
             return
         if state.undos_forbid_sending and not state.abandoned_at:
@@ -144,7 +144,7 @@ class ScheduledJob:
             )
 
     def _finish_open_run(self) -> RunEnd | None:
-        """Resume the unfinished run. Returns None if it had finished already, or cannot be resumed."""
+        """Resume the unfinished run. Returns None if it had already finished, or cannot be resumed."""
         path = Path(self._state.open_run.run_dir) if self._state.open_run else Path()
         if _is_gone(path) and not self._restored_from_mirror(path):
             self._require_nothing_sent(path)
@@ -171,7 +171,7 @@ class ScheduledJob:
         return end
 
     def _gives_up(self, path: Path) -> bool:
-        """Give up the unfinished run if the job has changed since and it has set nobody.
+        """Give up the unfinished run if the job has changed since and no user was set.
 
         Return whether it was given up.
         """
@@ -192,7 +192,7 @@ class ScheduledJob:
         return True
 
     def _close_abandoned(self, path: Path) -> None:
-        """Forget a run that was given up. Its inputs are new only if it has set nobody."""
+        """Remove a run that was given up. Its inputs count as new only if no user was set."""
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             perhaps = journal.read.perhaps_set()
         if not perhaps:
@@ -242,7 +242,7 @@ class ScheduledJob:
             for sentence in self.left_out.set_aside:
                 self._ui.notice(sentence)
             if not new:
-                if remembered:  # keeps the file identities, so that known inputs need not be read again
+                if remembered:  # keep the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
                 if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
@@ -256,9 +256,9 @@ class ScheduledJob:
         yield self._run_readable(new, named, remembered=remembered)
 
     def _run_readable(self, new: list[InputFile], named: Callable[[], Path], *, remembered: bool) -> RunEnd:
-        """Run the inputs as one run, without those that cannot be read if the job says so.
+        """Run the inputs as one run. If the job says so, set unreadable ones aside.
 
-        If none can be read, none is set aside: then it may be the job that is wrong.
+        If none can be read, none is set aside, because the job may be wrong.
         """
         bad: dict[str, SetAside] = {}
         while True:
@@ -363,7 +363,7 @@ class ScheduledJob:
 
     @property
     def _reading(self) -> str:
-        """Return what identifies the way in which inputs are read, with the key file as it is now."""
+        """Return what identifies the settings with which inputs are read, including the current key file."""
         spec = self._job.input
         try:
             key = spec.identity.stat() if spec.identity else None
@@ -404,7 +404,7 @@ class ScheduledJob:
             self._kept.write(self._state)
 
     def _forget_refused_run(self, path: Path) -> None:
-        """Forget a refused run if its directory was deleted again: it sent nothing."""
+        """Remove a refused run from the state if its directory was deleted: it sent nothing."""
         begun = self._state.open_run
         if begun and begun.created and _is_gone(path):
             try:
@@ -442,18 +442,18 @@ def _is_gone(path: Path) -> bool:
 
 
 def _identity_of(place: InputFile) -> list[object]:
-    """Return what changes when an input is written anew, as JSON keeps it. Its content need not be readable."""
+    """Return values that change when an input is written again, in JSON form. The content need not be readable."""
     return [*place.identity()] if isinstance(place.where, Path) else [place.version, place.size()]
 
 
 def _changed_keys(path: Path, job: Job) -> list[str]:
-    """Return the keys in which the job differs from that of an unfinished run; its inputs and schedule may differ."""
+    """Return the keys in which the job differs from that of an unfinished run, except its inputs and schedule."""
     with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
         tables = journal.state.job
     try:
         was = job_from_journal(tables, {}).model_dump(mode="json")
     except JobError:
-        was = tables  # a job that is not valid any more
+        was = tables  # a job that is no longer valid
     old, new = dict(flatten(was)), dict(flatten(job.model_dump(mode="json")))
     return [
         key

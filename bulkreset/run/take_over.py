@@ -31,7 +31,7 @@ def take_over(context: RunContext) -> None:
 
 
 def _begun_execution(journal: Journal, claimed: int = 0) -> dict[str, object]:
-    """Return the facts of a new execution, even if it will send nothing: the end of the last one stays recorded."""
+    """Return the facts of a new execution. Even if it will send nothing, the end of the last one stays recorded."""
     execution = new_execution().model_copy(update={"claimed_before": claimed})
     return {"executions": (*journal.state.executions, execution), **_lost_execution_time(journal)}
 

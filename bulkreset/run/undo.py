@@ -27,18 +27,18 @@ from bulkreset.text import format_count, format_duration, format_iso, format_tim
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
-FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two looks at a recovery
+FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two checks of a recovery
 _TOUCHED = frozenset({Status.SET, *UNCERTAIN})
 
 
 class UndoUi(Protocol):
-    """What an undo tells and asks."""
+    """Shows the notices and asks the questions of an undo."""
 
     def notice(self, text: str) -> None:
         """Show a message."""
 
     def agree(self, question: str, answers: Sequence[str]) -> bool:
-        """Return whether a person agrees, by one of these answers."""
+        """Return whether the user agrees, by one of these answers."""
 
 
 class UndoClock:
@@ -108,7 +108,7 @@ def undo(
 
 
 def require_not_undone(state: RunState, path: Path) -> None:
-    """Raise RunDirError if a run was undone, or an undo is under way: it must not send again."""
+    """Raise RunDirError if a run was undone, or an undo is in progress: it must not send again."""
     require_undo_ended(state, path)
     if state.undone:
         when = format_time(max(state.undone.values()))
@@ -119,7 +119,7 @@ def require_not_undone(state: RunState, path: Path) -> None:
 
 
 def require_undo_ended(state: RunState, path: Path) -> None:
-    """Raise RunDirError if an undo of the run is under way."""
+    """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
             f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
@@ -204,9 +204,9 @@ class _PoolUndo:
         return unix_ms(point)
 
     def _find_ours(self) -> PoolRestore | None:
-        """Return this run's recovery if it is under way, and record how an earlier one ended.
+        """Find this run's recovery if it is in progress, and record how an earlier one ended.
 
-        Raises Refused if the pool has another one.
+        Raises Refused if the pool has another recovery.
         """
         if self._facts.tier == NO_RECOVERY_TIER:
             raise Refused(
@@ -220,13 +220,13 @@ class _PoolUndo:
             return active
         if active and known and begun and active.restore_id == known.restore_id:
             return active
-        if known and begun and known.restore_id:  # it ended while nobody looked
+        if known and begun and known.restore_id:  # it ended while no process followed it
             ended = self._recoveries.describe(known.restore_id)
             self._note(ended)
             self._ui.notice(
                 f"{self._name}: the recovery that was begun on {format_time(known.begun_at)} {_ended_text(ended)}."
             )
-        elif known and begun:  # the first call never arrived
+        elif known and begun:  # the first call was not applied
             self._drop()
         if active:
             to = f" to {_time(active.point_ms)}" if active.point_ms else ""
@@ -237,7 +237,7 @@ class _PoolUndo:
         return None
 
     def _begin(self) -> PoolRestore:
-        """Say what will happen, ask for the pool's name and initiate the recovery."""
+        """Show what will happen, ask for the pool's name and initiate the recovery."""
         if self._facts.unknown:
             raise ServiceError(
                 self._facts.unknown.code,
@@ -249,14 +249,14 @@ class _PoolUndo:
         question = f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")'
         if not self._ui.agree(question, (self._name, self._pool)):
             raise NotConfirmed("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
-        self._require_in_time()  # somebody may have thought about it for long
-        # Written first: after a crash the next undo looks for a recovery that this call may have begun.
+        self._require_in_time()  # the answer may have taken long
+        # Written first: after a crash the next undo searches for a recovery that this call may have begun.
         self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
         self._tell_mirror()
         try:
             begun = self._recoveries.initiate(self._point_ms)
         except BulkresetError:
-            if not self._recoveries.active():  # the call was refused, or never arrived
+            if not self._recoveries.active():  # the call was refused, or not applied
                 self._drop()
             raise
         self._note(begun)
