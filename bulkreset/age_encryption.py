@@ -189,7 +189,7 @@ def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -
         except age.DecryptError as error:
             stream.failed = source.failed or DecryptError(_said(error))
         except OSError:  # the data is incomplete; or the reader closed its end and sees no error
-            stream.failed = source.failed or DecryptError("it is damaged, or breaks off")
+            stream.failed = source.failed or DecryptError("it is damaged or incomplete")
         except Exception as error:  # noqa: BLE001  (raised again in the reading thread)
             stream.failed = source.failed or error
 
@@ -228,7 +228,7 @@ class _ErrorKeepingReader:
             text = b"".join(begins.splitlines()[1:])
             begins = binascii.a2b_base64(text[: len(text) // 4 * 4])
         if _HEADER_ENDS not in begins:
-            raise DecryptError(f"what names its recipients has more than {MOST_HEADER:,} bytes")
+            raise DecryptError(f"its list of recipients has more than {MOST_HEADER:,} bytes")
         self._beginning = None
 
     def __enter__(self) -> Self:

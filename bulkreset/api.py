@@ -457,7 +457,7 @@ def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd
         # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
             "This process was started by another one and is still loading its script: no run begins here.",
-            'Put what runs jobs below if __name__ == "__main__":',
+            'Put the code that runs jobs below if __name__ == "__main__":',
         )
     try:
         with apart():

@@ -122,7 +122,7 @@ FATAL: Mapping[str, Cause] = {
         resume_helps=False,
     ),
     "OperationNotEnabledException": Cause(
-        "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is"
+        "The pool accepts no writes now: a recovery is in progress, or this is a replica Region. Wait until the recovery is"
         " completed or cancelled, or use the pool's primary Region, then {then}."
     ),
     "AccessDenied": _NO_RIGHT,
@@ -169,9 +169,9 @@ STOPS: Mapping[str, Cause] = {
     "time_limit": Cause("Resume when there is time."),
     "row_limit": Cause("Resume to send the rest."),
     "approved_limit": Cause(f"No more rows were approved: make a new dry run {NOT_SET}, and have it approved."),
-    "wave_sent": Cause("Resume later: it looks at this wave, and sends the next one when it may."),
+    "wave_sent": Cause("Resume later: it checks this wave, and sends the next one if it may."),
     "wave_expired": Cause(
-        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and continues when few enough are left."
+        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume checks again, and continues when few enough remain."
     ),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),

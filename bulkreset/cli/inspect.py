@@ -184,7 +184,7 @@ def passwords(
     from bulkreset.report.passwords_export import read_passwords, write_passwords
 
     if as_json and not output:
-        raise Refused("--json tells of a file.", "Name it with -o. For passwords as JSON: --format jsonl.")
+        raise Refused("--json reports on a file.", "Name it with -o. For passwords as JSON: --format jsonl.")
     if output:
         require_new(output)
     given = read_passwords(run_dir, identity)
@@ -197,7 +197,7 @@ def passwords(
                 write_passwords(stream, rows, as_jsonl=form is PasswordForm.JSONL)
         except OSError as error:
             raise RecordError(
-                f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
+                f"The passwords could not be written completely to standard output: {error.strerror}.", "Run it again."
             ) from None
         return
     for left in remove_stale(output):
@@ -205,7 +205,7 @@ def passwords(
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
     try:
-        with atomic_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
+        with atomic_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
             number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     except Interrupted as error:
         raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
@@ -230,7 +230,7 @@ def contacts(
         list[str] | None,
         typer.Option(
             metavar="KEY",
-            help="Public key of who may read it (age or SSH). Default: the recipients in the job.",
+            help="Public key of a person who may read it (age or SSH). Default: the recipients in the job.",
             show_default=False,
         ),
     ] = None,

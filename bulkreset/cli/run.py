@@ -274,7 +274,7 @@ def abandon(
         if command := found.list_remaining:
             lines.append(f"For a new run, write an input of the users who are not set: {command}")
     else:
-        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+        lines.append("No user was set. A scheduled job runs its inputs again, with the job as it is then.")
     if found.mirror:
         lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
     sys.stdout.write("\n".join(lines) + "\n")

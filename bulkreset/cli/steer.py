@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0  # seconds between two reads of the journal
 WATCH_PART = 10  # counting the rows takes at most this part of the time
 WATCH_LOOK_SECONDS = 0.1  # seconds between two checks for a signal
-_LATER = "It sends nothing yet: orders are in force from the first row on."
+_LATER = "It sends nothing yet: orders take effect from the first row on."
 
 
 def control(

@@ -23,7 +23,7 @@ def undo(
         bool,
         typer.Option("--preview", help="Show what a recovery would change, then cancel it. Pauses the pool's writes."),
     ] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo that is under way.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo in progress.")] = False,
 ) -> None:
     """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
 

@@ -127,7 +127,7 @@ class ClusterRunner:
         await asyncio.gather(*(self._register(worker) for worker in found))
         if self._unfit:
             worker, why = min(self._unfit.items())
-            raise ClusterError(f"The worker {worker} cannot be used: {why}.", "Fix it or take it away, then run again.")
+            raise ClusterError(f"The worker {worker} cannot be used: {why}.", "Fix or remove it, then run again.")
         self._governing = asyncio.create_task(self._monitor())
 
     async def _live_workers(self) -> Sequence[str]:
@@ -280,7 +280,7 @@ class ClusterRunner:
             except WorkerLost:
                 self._failure = self._failure or ClusterLost(
                     f"The scheduler of the cluster ({self.name}) is lost.",
-                    "What it had is in doubt; resume goes on, with a cluster or without one (--cluster none).",
+                    "Its rows are in doubt. Resume continues, with a cluster or without one (--cluster none).",
                 )
             except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
                 self._crash(error)

@@ -100,7 +100,7 @@ class DaskCluster:
     def _unreachable(self, why: str) -> ClusterError:
         return ClusterError(
             f"The cluster ({self.name}) could not be reached: {why}".rstrip(".") + ".",
-            'In a script, what runs jobs belongs below if __name__ == "__main__":'
+            'In a script, the code that runs jobs must be below if __name__ == "__main__":'
             if self._wanted.local
             else "Check the scheduler's address, that it runs, and the certificates.",
         )
@@ -137,7 +137,7 @@ class DaskCluster:
         An agent that is not used ends by itself.
         """
         if not worker.startswith("tls://") and not is_loopback(worker):
-            raise WorkerRejected("passwords would go to it over the network in the open")
+            raise WorkerRejected("passwords would go to it unencrypted over the network")
         try:
             await asyncio.wait_for(self._start_agent(worker, session), ANSWER_SECONDS)
         except (OSError, TimeoutError):

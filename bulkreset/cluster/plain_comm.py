@@ -74,7 +74,7 @@ class PlainComm:
 
 def _number(text: bytes) -> int:
     if len(text) != _LENGTH.size:
-        raise Nonsense("a message that breaks off")
+        raise Nonsense("an incomplete message")
     return int(_LENGTH.unpack(text)[0])
 
 

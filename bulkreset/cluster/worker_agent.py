@@ -221,7 +221,7 @@ class WorkerAgent:
         sessions = {target.user_pool_id: _session(target, order) for target in order.targets}
         kind = choose_transport(order.pace.transport, order.ceilings)
         if kind == "crt" and not find_spec("awscrt"):
-            raise TargetError("It has not the extra crt, which the job's pace.transport asks for.", "Install it there.")
+            raise TargetError("It lacks the extra crt, which the job's pace.transport needs.", "Install it there.")
         place = LaneKey(order.place)
         lanes: list[Lane[Any]] = []
         for number, wanted in enumerate(order.lanes):
@@ -296,7 +296,7 @@ def _session(target: Target, order: OpenLanes) -> TargetSession:
     account = session.caller().account if order.account else ""
     if account not in {"", order.account}:
         raise TargetError(
-            f"Its credentials are of account {account}, and the run is for account {order.account}.",
+            f"Its credentials are for account {account}, and the run is for account {order.account}.",
             "Give it credentials of that account, then resume.",
         )
     return session

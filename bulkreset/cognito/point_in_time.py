@@ -172,7 +172,7 @@ class PoolRecoveries:
 
 _ADVICE = {
     "FeatureUnavailableInTierException": "The pool's feature plan has no point-in-time recovery: Essentials or Plus is needed.",
-    "ConcurrentModificationException": "Another recovery or change of this pool is under way. Wait for its end, then run undo again.",
+    "ConcurrentModificationException": "Another recovery or change of this pool is in progress. Wait for its end, then run undo again.",
     "InvalidParameterException": "The recovery point is too early or too late for this pool, or the recovery has another status.",
     "LimitExceededException": "The pool allows no more recoveries now. Run undo again later.",
 }

@@ -55,7 +55,7 @@ class RoleProvider(CredentialProvider):
         except (BotoCoreError, ValueError) as error:
             problem = f"STS could not be reached ({type(error).__name__})"
         except Exception as error:  # noqa: BLE001  (a response that is not STS's, as behind a captive portal)
-            problem = f"STS could not be understood ({type(error).__name__})"
+            problem = f"STS gave an unreadable answer ({type(error).__name__})"
         raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
 
 

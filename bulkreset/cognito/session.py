@@ -210,7 +210,7 @@ def _caller(session: TargetSession) -> Caller:
     except (BotoCoreError, TargetError, ValueError) as error:
         return Caller(problem=f"STS could not be reached ({type(error).__name__})")
     except Exception as error:  # noqa: BLE001  (a response that is not STS's: the run can do without it)
-        return Caller(problem=f"STS could not be understood ({type(error).__name__})")
+        return Caller(problem=f"STS gave an unreadable answer ({type(error).__name__})")
     account, arn = answer.get("Account"), answer.get("Arn")
     return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 

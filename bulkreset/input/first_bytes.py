@@ -159,7 +159,7 @@ def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Ki
     advice = (
         "Rename it so that it ends in .csv or .jsonl."
         if is_parquet
-        else f"Take {name[name.rindex('.') :]} off its name."
+        else f"Remove {name[name.rindex('.') :]} from its name."
     )
     return said, Kind(kind.name if kind else "text", advice)
 

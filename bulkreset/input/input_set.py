@@ -122,9 +122,11 @@ class InputSet:
         """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
-            raise InputError(f"The input {gone} was planned and is not there any more.", _RESTORE)
+            raise InputError(f"The input {gone} was planned and is missing now.", _RESTORE)
         if more := next((name for name in now if name not in was), None):
-            raise InputError(f"The input {more} was not there when it was planned.", "Take it away, or plan a new run.")
+            raise InputError(
+                f"The input {more} was not there when the run was planned.", "Remove it, or plan a new run."
+            )
         if was != now:
             raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
         same = self._map_files(lambda number: self._is_unchanged(number, planned[number].fingerprint))

@@ -184,7 +184,7 @@ class JsonLinesRecords:
         except json.JSONDecodeError as error:
             return f"not JSON (at character {error.colno})"
         except ValueError:
-            return "not JSON (NaN and Infinity are no numbers)"
+            return "not JSON (NaN and Infinity are not numbers)"
         except RecursionError:
             return "JSON that is nested too deeply"
         return found if isinstance(found, _JsonObject) else "JSON, but not an object"
@@ -208,7 +208,7 @@ class JsonLinesRecords:
             if not isinstance(value, str):
                 return f"{name!r} holds {_kind(value)}, not text"
             if not value.isascii() and UNDECODED.search(value):
-                return f"{name!r} has one half of a surrogate pair, which is no character"
+                return f"{name!r} has one half of a surrogate pair, which is not a character"
             cells.append(value[:MAX_VALUE_LENGTH])
         return cells
 

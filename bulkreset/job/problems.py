@@ -142,7 +142,7 @@ _REASONS = (
     (r"Unclosed inline table", 'the closing "}" is missing'),
     (r"Expected newline or end of document", "there is something after the value; text needs quotes around all of it"),
     (r"Invalid statement", "this is neither a key, nor a [table], nor a # comment"),
-    (r"Cannot declare|Cannot overwrite|Cannot mutate|Duplicate", "this key or table is there twice"),
+    (r"Cannot declare|Cannot overwrite|Cannot mutate|Duplicate", "this key or table occurs twice"),
     (r"Unescaped '\\'|hex", r'a "\" in text must be doubled, or the text put in single quotes'),
 )
 

@@ -132,7 +132,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _gone_error(path: Path) -> RecordError:
     return RecordError(
         f"The journal {path} was moved, deleted or replaced while the run was sending. Nothing more is sent.",
-        "Put the run directory back as it was, then resume; or resume from its mirror."
+        "Restore the run directory, then resume; or resume from its mirror."
         " Without its journal, start a new run of the rows that are not set.",
     )
 

@@ -169,7 +169,7 @@ class RunDir:
             return  # the machine was restarted, so no process from then is alive
         raise Busy(
             f"{self.path} is a copy of a run that may still be sending on {held['host']}, in {held['path']}.",
-            "Resume it there. If that process has ended and only this copy is to go on:"
+            "Resume it there. If that process has ended and only this copy will continue:"
             f" bulkreset resume {shlex.quote(str(self.path))} --moved.",
         )
 

@@ -216,7 +216,7 @@ def step_order(steps: Iterable[tuple[str, Iterable[int]]]) -> str:
     return f"CASE{cases} END"
 
 
-# A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED.
+# A ready row with a code is a failed one to be sent again: see RETRY_FAILED.
 _FOUND = "iif(:dead AND status = 'ready' AND code <> '', 'failed', status)"
 COUNTS = f"SELECT {_FOUND}, count(*) FROM rows GROUP BY 1"  # noqa: S608  (our own text)
 POOL_COUNTS = f"""

@@ -91,7 +91,7 @@ def fetch_run_dir(run: str, path: Path | None) -> Path:
     """
     if not run.startswith(S3):
         if path:
-            raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
+            raise RunDirError("--run-dir needs the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
         return Path(run)
     from bulkreset.mirror.restore import restore  # noqa: PLC0415  (as above)
 

@@ -73,7 +73,7 @@ class S3Lease:
     def check(self) -> None:
         """Raise Busy if the lease is lost or could not be renewed in time."""
         if self._lost:
-            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
+            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process continues that work.")
         if self._deadline.has_passed_since_boot():
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",

@@ -104,7 +104,7 @@ class JournalMirror:
                 f"Name another --run-dir for a new run. To continue the run in the mirror: bulkreset resume {self.at}",
             )
         raise RunDirError(
-            f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
+            f"The run {self._home.path} is behind its mirror: another process has continued it since.",
             f"Resume that one, in a new directory: bulkreset resume {self.at}",
         )
 
@@ -219,7 +219,7 @@ class JournalMirror:
     @property
     def _advice_if_gone(self) -> str:
         path = shlex.quote(str(self._home.path))
-        return f"If the mirror is gone for good: bulkreset resume {path} --mirror none."
+        return f"If the mirror is permanently gone: bulkreset resume {path} --mirror none."
 
     @property
     def _progress(self) -> MirrorProgress:
@@ -266,7 +266,9 @@ class JournalMirror:
             uri = f"{self.at}g{self._generation:06d}-base-{commit:012d}.sqlite.gz"
             self._retry(lambda: self._bucket.upload(uri, str(packed)), patience)
         except OSError as error:
-            raise RecordError(f"The journal cannot be copied: {error.strerror}.", "Make room, then resume.") from None
+            raise RecordError(
+                f"The journal cannot be copied: {error.strerror}.", "Free disk space, then resume."
+            ) from None
         finally:
             copy.unlink(missing_ok=True)
             packed.unlink(missing_ok=True)
@@ -302,7 +304,7 @@ class JournalMirror:
         except BucketError as error:
             if error.is_changed:
                 raise Busy(
-                    f"Another process has gone on with the run: {error.uri} is there, and not as it was to be put.",
+                    f"Another process has continued the run: {error.uri} already exists, with other content.",
                     f"Resume that one, in a new directory: bulkreset resume {self.at}",
                 ) from None
             raise RecordError(

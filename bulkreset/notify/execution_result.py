@@ -110,4 +110,4 @@ class ExecutionResult:
         for command in self.commands:
             yield "Next", command
         if not self.run_dir:
-            yield "Next", "look at the standard error of the command: it says what to fix"
+            yield "Next", "see the standard error of the command: it says what to fix"

@@ -51,7 +51,11 @@ class Approval:
         number, example = journal.differences(self._journal)
         if number and example:
             was, now = (f"{status} ({code})" if code else status for status, code in (example[1:3], example[3:5]))
-            how = f"was {was} and is {now} now" if was != now else "is another user's now, or would be set otherwise"
+            how = (
+                f"was {was} and is {now} now"
+                if was != now
+                else "belongs to another user now, or would be set differently"
+            )
             raise ApprovalError(
                 f"{number:,} {'row is' if number == 1 else 'rows are'} not what was approved in {self.path}: row {example[0]} {how}.",
                 _AGAIN,

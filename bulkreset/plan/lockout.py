@@ -95,7 +95,7 @@ def _pool_state(pools: Mapping[str, PoolFacts]) -> Iterator[tuple[str, str]]:
         if facts.restoring:
             yield (
                 "WARNING",
-                f"{name} a point-in-time recovery is under way ({facts.restoring}): the pool takes no writes until it ends".strip(),
+                f"{name} a point-in-time recovery is in progress ({facts.restoring}): the pool accepts no writes until it ends".strip(),
             )
         if facts.replicas:
             regions = ", ".join(f"{one.region} ({one.role.lower()}, {one.status.lower()})" for one in facts.replicas)
@@ -112,15 +112,15 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "", f"{users} skipped: the pool cannot send them a code (code unrecoverable in the report)"
     if stranded := found.total(Recovery.NONE):
         users = format_count(stranded, "user cannot", "users cannot")
-        yield "WARNING", f"{users} come back without an administrator: accepted by {_ACCEPT}"
+        yield "WARNING", f"{users} recover without an administrator: accepted by {_ACCEPT}"
     if unknown := found.total(Recovery.UNKNOWN):
         users = format_count(unknown, "user", "users")
         yield (
             "WARNING",
-            f"whether {users} can come back is unknown: it depends on their MFA, which ListUsers does not show",
+            f"whether {users} can recover is unknown: it depends on their MFA, which ListUsers does not show",
         )
     for pool in preflight.unchecked if not preflight.emulated else ():
-        yield "WARNING", f"whether the users of {pool} can come back is unknown: they were not looked up"
+        yield "WARNING", f"whether the users of {pool} can recover is unknown: they were not looked up"
     for pool, facts in preflight.pools.items():
         if facts.unknown is None and pool not in preflight.unchecked:
             yield from _messages(pool, facts, found.by_pool.get(pool, {}), several=len(preflight.pools) > 1)
@@ -182,7 +182,7 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield (
         "Coming back",
         (
-            f"{format_count(each, 'call')} of the same quota for each user: the last user can be back after about "
+            f"{format_count(each, 'call')} of the same quota for each user: the last user can recover after about "
             f"{format_duration(max(1, round(seconds)))} if users need all of the quota ({lane.quota:g}/s)"
         ),
     )
@@ -190,7 +190,7 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
         "",
         f"while the run sends, users have {left:g} calls/s"
         if lane.ceiling is not None
-        else "an unpaced run leaves users nothing",
+        else "an unpaced run leaves nothing for users",
     )
     found = preflight.recovery.by_pool if preflight.job.scrambles else {}
     if days := max((_mail_days(facts, found.get(pool, {})) for pool, facts in preflight.pools.items()), default=0):
@@ -203,7 +203,7 @@ def _imports(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield (
             "New users",
             (
-                f"{preflight.recovery.absent:,} of {format_count(rows, 'row')} name nobody in the pool. For new users, a user "
+                f"{preflight.recovery.absent:,} of {format_count(rows, 'row')} name no user of the pool. For new users, a user "
                 "import with password hashes (CreateUserImportJob) is better: they keep their passwords"
             ),
         )

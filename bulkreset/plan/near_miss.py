@@ -19,7 +19,7 @@ AND_FOUND = ", and the pool has it without"  # after a cause of _WRITTEN
 # Causes that the name alone shows, with their text.
 _WRITTEN: Mapping[str, re.Pattern[str]] = {
     "it looks like a number that a spreadsheet has rounded": re.compile(r"[+-]?\d+(?:[.,]\d+)?[Ee]\+?\d+"),
-    "it looks like a number with .0 behind": re.compile(r"\+?\d+[.,]0+"),
+    "it looks like a number with .0 at the end": re.compile(r"\+?\d+[.,]0+"),
     "it has a person's name beside the address, as in Ann <ann@example.com>": re.compile(
         r".*[^<\s].*<[^<>]+@[^<>]+>", re.DOTALL
     ),

@@ -102,7 +102,7 @@ class Planner:
                 raise ServiceError(
                     gap.code,
                     f"The user pool {pool} could not be described ({gap.code}), so its users cannot be looked up.",
-                    "Resume later, when it answers. To set users unseen: a new run with --no-check-users.",
+                    "Resume later, when it answers. To send without this check: a new run with --no-check-users.",
                 )
 
     @contextmanager

@@ -186,6 +186,6 @@ class PoolUserSource:
 def _require_usernames(chunk: RowBatch, path: Path) -> None:
     """Return the rows of a batch. Raises InputError if a row has a hash as its username or is malformed."""
     if any(map(is_redacted, chunk.cells("username"))):
-        raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
+        raise InputError(f"{path} has hashes in place of usernames: write that report with --redact none.")
     for what in chunk.malformed.values():
-        raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
+        raise InputError(f"A row of {path} cannot be read ({what}): the user that it names is unknown.")

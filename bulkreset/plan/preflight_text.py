@@ -182,7 +182,7 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if job.scrambles:
         yield (
             "Passwords",
-            f"generated, {job.password.length} characters, kept NOWHERE: users come back with forgot-password",
+            f"generated, {job.password.length} characters, kept NOWHERE: users recover with forgot-password",
         )
     else:
         number = len(job.password.recipients)
@@ -239,7 +239,7 @@ def _steps(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 def _waves(waves: WavesConfig, ready: int) -> str:
     number = math.ceil(ready / (waves.rows or ready))
-    needs = [f"{waves.recovered} of the last one's users are back"]
+    needs = [f"{waves.recovered} of the last one's users have recovered"]
     needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
     stops = f"; stops if more than {waves.max_expired} of them let their password expire" if waves.max_expired else ""
     return f"{format_count(number, 'wave')} of up to {waves.rows:,} rows, one in each execution, when {' and '.join(needs)}{stops}"
@@ -268,7 +268,7 @@ def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if any(tier in WINDOW_SECONDS for tier in pools):
         yield (
             "",
-            "bulkreset undo RUN_DIR takes the whole pool back: every change since the run's start is reverted, not only the run's",
+            "bulkreset undo RUN_DIR restores the whole pool: it reverts every change since the run's start, not only the run's",
         )
 
 

@@ -45,7 +45,7 @@ def write_plan(
         seen(chunk)
     if not read:
         if job.input.from_pool:
-            raise InputError("The pools have no user whom [input.select] selects.", "Check it: there is nothing to do.")
+            raise InputError("[input.select] selects no user of the pools.", "Check it: there is nothing to do.")
         raise InputError(f"The input {job.input.named} has no rows.", "Check that it is the right file.")
     if screen.hashes and screen.hashes == screen.passwords:
         raise InputError(
@@ -69,7 +69,7 @@ def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
             if password and cell == password:
                 raise InputError(
                     f"The column {name!r} of report.columns has the password in row {chunk.first + offset}.",
-                    "Take this column out of report.columns.",
+                    "Remove this column from report.columns.",
                 )
     return zip(*cells.values(), strict=True)
 

@@ -26,7 +26,7 @@ from bulkreset.statuses import EXTRACTED, Status
 from bulkreset.text import format_iso
 
 _ENCRYPTED = ".age"
-_ROOM = "Make room, or name a file elsewhere."
+_ROOM = "Free disk space, or name a file elsewhere."
 _SHOWN = 10  # row numbers in a message
 
 
@@ -129,7 +129,7 @@ def _recipients(job: Job, wanted: ExtractRequest) -> list[Any] | None:
             )
         return None
     if not keys:
-        raise Refused(f"{wanted.output} has nobody to encrypt it for.", "Name a public key with --recipient.")
+        raise Refused(f"{wanted.output} has no recipient to encrypt it for.", "Name a public key with --recipient.")
     return parse_recipients(keys)
 
 
@@ -183,7 +183,7 @@ class _Lines:
         if any(len(cell) >= MAX_VALUE_LENGTH for cell in cells):
             raise InputError(
                 f"Row {row} of the input has a value of {MAX_VALUE_LENGTH:,} or more characters, which is not read whole.",
-                "Take this column out of a copy of the input, or extract other rows.",
+                "Remove this column from a copy of the input, or extract other rows.",
             )
         writer.writerow(cells)
         self.rows += 1

@@ -89,7 +89,9 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpe
     """
     spec = spec or ReportSpec()
     if spec.form not in WRITERS:
-        raise Refused(f"This bulkreset cannot draw the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}.")
+        raise Refused(
+            f"This bulkreset cannot write the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}."
+        )
     rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
     if spec.bom:
         out.write(codecs.BOM_UTF8)

@@ -142,7 +142,7 @@ class StateStore:
 
     def write(self, state: ScheduleState) -> None:
         """Replace the state that was read. Raises RecordError, or Busy if another process has changed it in S3."""
-        advice = f"Without it the same inputs may be run again: fix it before the next night ({self.where})."
+        advice = f"Without it the same inputs may be run again: fix it before the next scheduled run ({self.where})."
         if isinstance(self.where, Path):
             with atomic_writer(self.where, advice) as file:
                 file.write(state.as_text())
@@ -189,7 +189,7 @@ def _locked(path: Path, what: Location) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Busy(f"Another night of this job holds {what}.", "Wait for it: bulkreset status.") from None
+            raise Busy(f"Another scheduled run of this job holds {what}.", "Wait for it: bulkreset status.") from None
         yield path
     finally:
         os.close(lock)

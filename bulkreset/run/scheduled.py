@@ -138,7 +138,7 @@ class ScheduledJob:
             require_undo_ended(state, path)
             raise RunDirError(
                 f"The last run {path} was undone: its users have the passwords that they had before it. Nothing is run until"
-                " somebody has decided what becomes of its inputs, and of the next ones.",
+                " you decide about its inputs and the next ones.",
                 f"Then give the run up: bulkreset abandon {shlex.quote(str(path))}. Its inputs are not run again, the next"
                 " ones are.",
             )
@@ -161,8 +161,8 @@ class ScheduledJob:
             end = resume(path, self._mode, {}, self._ui, self._stop)
         except InputError as error:
             self._ui.notice(
-                f"The unfinished run {path} cannot be gone on with: {error.message}"
-                f" Its report says what it has sent: bulkreset report {path}. Those of its inputs that are there are new, as a whole."
+                f"The unfinished run {path} cannot be continued: {error.message}"
+                f" Its report says what it has sent: bulkreset report {path}. Its inputs that still exist count as new, with all rows."
             )
             self._forget_open_run()
             return None
@@ -188,7 +188,7 @@ class ScheduledJob:
             )
             return False
         abandon(path)
-        self._ui.notice(f"{what} It has set nobody, so it is given up.")
+        self._ui.notice(f"{what} It has set no user, so it is given up.")
         return True
 
     def _close_abandoned(self, path: Path) -> None:
@@ -196,7 +196,7 @@ class ScheduledJob:
         with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
             perhaps = journal.read.perhaps_set()
         if not perhaps:
-            self._ui.notice(f"The run {path} was given up and has set nobody: its inputs are new.")
+            self._ui.notice(f"The run {path} was given up and has set no user: its inputs are new.")
             self._forget_open_run()
             return
         self._ui.notice(
@@ -220,8 +220,8 @@ class ScheduledJob:
             return
         with self._report_execution(counts=True):
             raise RunDirError(
-                f"The unfinished run {path} is not there any more. It may have set users, whom a new run would set again.",
-                "Bring the directory back, or run the job on the machine that has it. If it is lost and they may be set again,"
+                f"The unfinished run {path} is missing. It may have set passwords, and a new run would set them again.",
+                "Restore the directory, or run the job on the machine that has it. If it is lost and the users may be set again,"
                 f' set "open_run" to null in the state {self._kept.where}.',
             )
 
@@ -248,7 +248,7 @@ class ScheduledJob:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         " ".join([*self.left_out.held, *self.left_out.set_aside, *self._unread])
-                        or "Look at the export; then run the job again.",
+                        or "Check the export, then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
                     report.idle()

@@ -50,7 +50,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
         rows, described_input = open_new_input(job, options.remarks)
         if options.emulate and rows is None:
             raise JobError(
-                "The emulator has no users but those of an input, so there is nobody to list.",
+                "The emulator has only users of an input, so there are none to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
         parse_recipients(job.password.recipients)  # detect a wrong key before anything is done

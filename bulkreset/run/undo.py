@@ -113,7 +113,7 @@ def require_not_undone(state: RunState, path: Path) -> None:
     if state.undone:
         when = format_time(max(state.undone.values()))
         raise RunDirError(
-            f"The run {path} was undone on {when}, so its journal says nothing about its users any more.",
+            f"The run {path} was undone on {when}, so its journal no longer describes its users.",
             "Start a new run.",
         )
 
@@ -122,7 +122,7 @@ def require_undo_ended(state: RunState, path: Path) -> None:
     """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
-            f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+            f"An undo of the run {path} is in progress.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
         )
 
 
@@ -145,7 +145,7 @@ def _interrupted_advice(state: RunState, path: Path) -> str:
     if not any(it.is_open for it in state.undos.values()):
         return "No recovery was begun."
     return (
-        "The recovery goes on without this command, and the pool takes no writes meanwhile."
+        "The recovery continues without this command, and the pool accepts no writes meanwhile."
         f" Continue or cancel it: bulkreset undo {path} [--cancel]."
     )
 
@@ -185,7 +185,7 @@ class _PoolUndo:
         if ours and wanted.cancel:
             self._cancel(ours)
         elif wanted.cancel:
-            self._ui.notice(f"{self._name}: no undo of this run is under way, so there is nothing to cancel.")
+            self._ui.notice(f"{self._name}: no undo of this run is in progress, so there is nothing to cancel.")
         elif not (self._known and self._known.is_completed):
             self._go_on(ours or self._begin(), wanted)
 
@@ -231,7 +231,7 @@ class _PoolUndo:
         if active:
             to = f" to {_time(active.point_ms)}" if active.point_ms else ""
             raise Refused(
-                f"Another recovery of {self._name}{to} is under way ({active.status}, {active.restore_id}).",
+                f"Another recovery of {self._name}{to} is in progress ({active.status}, {active.restore_id}).",
                 "Wait until it is completed or cancelled, then run undo again.",
             )
         return None
@@ -284,7 +284,7 @@ class _PoolUndo:
         return [
             f"Undo: Amazon Cognito restores the user pool {named} to {_time(self._point_ms)}, just before this run's first call.",
             (
-                "- From now until the recovery is completed or cancelled, the WHOLE POOL TAKES NO WRITES: no sign-up, no"
+                "- From now until the recovery is completed or cancelled, the WHOLE POOL ACCEPTS NO WRITES: no sign-up, no"
                 " forgot-password, no change of attributes, and no sign-in that must set a password or MFA."
             ),
             "- EVERYTHING since that time is reverted, not only what this run did: new users, other changes of users, other runs.",
@@ -310,7 +310,7 @@ class _PoolUndo:
             )
             if not self._ui.agree(question, YES):
                 self._cancel(recovery)
-                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to begin anew.")
+                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to start over.")
             self._note(self._recoveries.start(recovery.restore_id))
         recovery = self._wait_while(RecoveryStatus.RESTORING, "The pool is being restored")
         if recovery.status is not RecoveryStatus.RESTORE_COMPLETED:
@@ -319,7 +319,7 @@ class _PoolUndo:
                 f"The recovery of {self._name} {_ended_text(recovery)}.",
                 f"Look at it in the console ({recovery.restore_id}), then run undo again.",
             )
-        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and takes writes again.")
+        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and accepts writes again.")
 
     def _preview_lines(self, recovery: PoolRestore) -> list[str]:
         lines = [f"Preview of {self._name}, restored to {_time(self._point_ms)}:"]
@@ -360,7 +360,7 @@ class _PoolUndo:
                 "Wait for its end: run undo without --cancel.",
             )
         self._note(self._recoveries.cancel(recovery.restore_id))
-        self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
+        self._ui.notice(f"Cancelled: {self._name} accepts writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
         known = self._known

@@ -63,4 +63,4 @@ def open_told_mirror(job: Job, home: RunDir, journal: Journal, notice: Callable[
 
 
 def _untold(error: RecordError | JobError) -> str:
-    return f"WARNING: the mirror does not know of the undo: {error.message} Do not resume the run from it."
+    return f"WARNING: the mirror does not record the undo: {error.message} Do not resume the run from it."

@@ -82,7 +82,7 @@ def _rows(context: RunContext) -> int:
 def _needs(context: RunContext) -> str:
     """Return what the next wave waits for, as a sentence."""
     waves = context.job.waves
-    needs = [f"{waves.recovered} of its users are back"] if share_of(waves.recovered) else []
+    needs = [f"{waves.recovered} of its users have recovered"] if share_of(waves.recovered) else []
     needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
     return (
         f"The next wave may be sent when {' and '.join(needs)}." if needs else "The next wave may be sent at any time."
@@ -117,7 +117,7 @@ def _reason_to_wait(context: RunContext, preflight: Preflight) -> WavePause | No
     waits = []
     if last.recovered < share_of(asked.recovered) * users:
         waits.append(
-            f"{last.recovered:,} of {format_count(users, 'user')} are back, and waves.recovered is {asked.recovered}"
+            f"{last.recovered:,} of {format_count(users, 'user')} have recovered, and waves.recovered is {asked.recovered}"
         )
     spent = (_now() - unix_ms(last.ended_at or utc_now())) / 1000
     if asked.after and spent < asked.after:

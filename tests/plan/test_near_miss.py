@@ -40,7 +40,7 @@ WRITTEN = {
         ("+49 151 2345678", "+49-(0)151/234.56", "00491512345678", "0049 151 2345678"),
         "it is a phone number with blanks or signs in it, or with 00 for the plus",
     ),
-    "491512345678.0": "it looks like a number with .0 behind",
+    "491512345678.0": "it looks like a number with .0 at the end",
 }
 
 

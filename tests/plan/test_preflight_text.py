@@ -247,7 +247,7 @@ def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -
     told, *effect = lines_under(lines(job(EU), PoolFacts(EU, tier=tier)), "Undo")
     assert re.fullmatch(text, told)
     assert [line.partition(":")[0] for line in effect] == (
-        ["bulkreset undo RUN_DIR takes the whole pool back"] if told.startswith("can be") else []
+        ["bulkreset undo RUN_DIR restores the whole pool"] if told.startswith("can be") else []
     )
 
 
@@ -344,7 +344,7 @@ def test_count_of_one_is_singular() -> None:
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert lines_under(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
     assert lines_under(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
-    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot come back")
+    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot recover")
     (text,) = lines_under(shown, "Guards")
     assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
@@ -373,7 +373,7 @@ def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
 def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
     assert lines_under(shown, "Passwords") == [
-        "generated, 32 characters, kept NOWHERE: users come back with forgot-password"
+        "generated, 32 characters, kept NOWHERE: users recover with forgot-password"
     ]
     assert lines_under(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
     assert lines_under(shown, "WARNING") == []

@@ -79,7 +79,7 @@ def test_permanent_passwords_with_recipients_are_not_a_scramble(tmp_path: Path) 
 
 def test_list_is_a_new_file_and_not_an_empty_one(tmp_path: Path) -> None:
     run = FinishedRun(tmp_path, "ann")
-    with pytest.raises(RunDirError, match="nobody to tell"):
+    with pytest.raises(RunDirError, match="no user to list"):
         write_contacts(run.run_dir, run.out, ())
     run.settle(1)
     run.out.write_text("kept")

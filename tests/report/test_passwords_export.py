@@ -128,7 +128,7 @@ def test_run_that_is_not_wholly_planned_has_no_passwords_to_export(tmp_path: Pat
     run = FinishedCampaign(tmp_path, ["ann"])
     run.write({1: "P1"})
     run.journal.write.change(phase="comparing")
-    with pytest.raises(RunDirError, match="no whole plan"):
+    with pytest.raises(RunDirError, match="no complete plan"):
         run.given()
 
 

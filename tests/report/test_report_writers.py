@@ -143,5 +143,5 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
 
 
 def test_form_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"cannot draw the report as xml.*csv, parquet, jsonl"):
+    with pytest.raises(Refused, match=r"cannot write the report as xml.*csv, parquet, jsonl"):
         stream_report(planned(tmp_path, "ann"), io.BytesIO(), "ready", ReportSpec("xml"))

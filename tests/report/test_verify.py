@@ -88,7 +88,7 @@ def test_run_without_set_rows_asks_no_question(run_dir: Path) -> None:
     ("facts", "said"),
     [
         ({"mode": "dry_run"}, "--approved {run_dir}"),
-        ({"emulated": True}, "was emulated: its users are gone"),
+        ({"emulated": True}, "was emulated: its users no longer exist"),
     ],
 )
 def test_run_without_real_users_has_none_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:
