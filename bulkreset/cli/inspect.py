@@ -11,7 +11,15 @@ import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import AsJson, NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
+from bulkreset.cli.options import (
+    AsJson,
+    NoProgress,
+    PasswordForm,
+    Redact,
+    ReportForm,
+    RunDirArgument,
+    complete_run_dir,
+)
 from bulkreset.errors import Interrupted, RecordError, Refused
 
 
@@ -54,12 +62,7 @@ def status(
 
 
 def report(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     form: Annotated[
         ReportForm | None,
         typer.Option(
@@ -104,7 +107,7 @@ def report(
 
 
 def extract(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
     output: Annotated[
         Path,
         typer.Option(
@@ -156,12 +159,7 @@ def extract(
 
 
 def passwords(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
@@ -216,12 +214,7 @@ def passwords(
 
 
 def contacts(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).", show_default=False),
@@ -244,12 +237,7 @@ def contacts(
 
 
 def verify(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     within: Annotated[
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,

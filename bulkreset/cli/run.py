@@ -27,6 +27,7 @@ from bulkreset.cli.options import (
     Profile,
     Quiet,
     Rate,
+    RunDirArgument,
     Share,
     UserPoolId,
     Verbose,
@@ -259,7 +260,7 @@ def resume(
 
 
 def abandon(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
 ) -> None:
     """Give up an unfinished or undone run: it is never resumed. Sends nothing; the report keeps who was set."""
     from bulkreset.run.abandon import abandon as abandon_run

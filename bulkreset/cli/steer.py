@@ -5,14 +5,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import ControlRate, parse_rate
+from bulkreset.cli.options import ControlRate, RunDirArgument, parse_rate
 from bulkreset.errors import Refused, Stopped
 from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
 from bulkreset.steps import BY_COLUMN
@@ -30,7 +29,7 @@ _LATER = "It sends nothing yet: orders are in force from the first row on."
 
 
 def control(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
     rate: ControlRate = None,
     share: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.", show_default=False)
@@ -79,7 +78,7 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
 
 
 def watch(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
 ) -> None:
     """Show the progress of a run that another process works on, until it ends."""
     from rich.console import Console
