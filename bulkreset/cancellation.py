@@ -22,6 +22,15 @@ if TYPE_CHECKING:  # commands that do not need it start faster
 Item = TypeVar("Item")
 
 
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Let an interruption of the block say that nothing was written."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+
+
 @dataclass(slots=True)
 class LaneProgress:
     """The progress of one lane.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import CancelToken
+from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     AsJson,
@@ -20,7 +20,7 @@ from bulkreset.cli.options import (
     RunDirArgument,
     complete_run_dir,
 )
-from bulkreset.errors import Interrupted, RecordError, Refused
+from bulkreset.errors import RecordError, Refused
 
 
 def status(
@@ -146,10 +146,8 @@ def extract(
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
     wanted = ExtractRequest(output, parse_statuses(only or EXTRACTED), recipient or ())
-    try:
+    with nothing_written():
         found = extract_rows(run_dir, wanted, stop, time.time() * 1000)
-    except Interrupted as error:
-        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     if found.left_out:
         named = ", ".join(map(str, found.malformed)) + (", …" if found.left_out > len(found.malformed) else "")
         process.print_error(
@@ -202,11 +200,8 @@ def passwords(
         process.print_error(f"{left} was left by a command that was killed. It contained passwords and was deleted.")
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
-    try:
-        with atomic_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
-            number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
-    except Interrupted as error:
-        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    with nothing_written(), atomic_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
+        number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     if as_json:
         process.write_result({"passwords": number, "output": str(output)})
     else:

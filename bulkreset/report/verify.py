@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.cancellation import CancelToken, UserInterface, nothing_written
 from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.session import open_session
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, RecordError, Refused, RunDirError
 from bulkreset.files import atomic_writer, require_new
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
@@ -82,10 +82,8 @@ def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelTok
     alive = home.is_held()
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         _must_have_real_users(journal.state, path)
-        try:
+        with nothing_written():
             return _verify_run(home, journal, wanted, ui, stop, alive=alive)
-        except Interrupted as error:
-            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
 
 
 def _verify_run(
