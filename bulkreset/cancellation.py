@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
 
 
+LOOK_SECONDS = 0.1  # between two looks whether a stop was requested
+
 Item = TypeVar("Item")
 
 
@@ -227,6 +229,14 @@ class CancelToken:
         for item in items:
             yield item
             self.check()
+
+    def wait(self, seconds: float) -> None:
+        """Wait. Raises what `check` raises."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, LOOK_SECONDS))
+        self.check()
 
     def check(self) -> None:
         """Raise Interrupted if a stop was requested, or whatever the added check raises."""

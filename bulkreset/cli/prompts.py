@@ -150,10 +150,7 @@ class TerminalUi:
     def ask(self, text: str, shown: str | None) -> str:
         """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
         self._console.print(terminal_safe(text + (f" [{shown}]" if shown else "") + ": "), end="", markup=False)
-        while not select.select([sys.stdin], [], [], 0.2)[0]:
-            self._stop.check()
-        line = sys.stdin.readline()
-        if not line:
+        if not (line := self._typed()):
             raise Refused("There was no answer.", "Nothing was written.")
         return line.strip()
 
@@ -168,19 +165,20 @@ class TerminalUi:
         if not sys.stdin.isatty():
             refuse_code(prompt)
         self._console.print(terminal_safe(prompt), end="", markup=False)
-        return self._typed()
+        return self._typed().strip()
 
     def _answer(self, question: str) -> str:
         """Ask, and return what is typed from now on: what was typed before was no answer to it."""
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
         self._console.print(question, end="", markup=False)
-        return self._typed()
+        return self._typed().strip()
 
     def _typed(self) -> str:
+        """Return the line that is typed; "" at the end of the input."""
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
-        return sys.stdin.readline().strip()
+        return sys.stdin.readline()
 
     def close(self) -> None:
         """Remove the progress from the terminal."""

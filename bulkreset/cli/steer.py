@@ -1,7 +1,6 @@
 """The commands for a run that another process works on: control, watch."""
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0  # between two looks at the journal
 WATCH_PART = 10  # counting the rows takes at most so small a part of the time
-WATCH_LOOK_SECONDS = 0.1  # between two looks whether a signal came
 _LATER = "It sends nothing yet: orders are in force from the first row on."
 
 
@@ -91,18 +89,13 @@ def watch(
     process.install_handlers(stop, json_events.emit_aborted)
     display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
     watched = WatchedRun(display)
-    over = threading.Event()
     try:
         while True:
             began = time.monotonic()
             if not (status := read_status(run_dir)).alive:
                 break
             watched.show(status)
-            pause = max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART)
-            until = time.monotonic() + pause
-            while time.monotonic() < until:
-                stop.check()
-                over.wait(WATCH_LOOK_SECONDS)
+            stop.wait(max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART))
     finally:
         display.close()
     sys.stdout.write(describe_status(status) + "\n")

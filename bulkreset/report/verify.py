@@ -4,7 +4,6 @@ import csv
 import json
 import shlex
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkreset.cancellation import CancelToken, UserInterface, nothing_written
-from bulkreset.clock import SystemClock
+from bulkreset.clock import SystemClock, now_ms
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.session import open_session
@@ -91,7 +90,7 @@ def _verify_run(
 ) -> VerifyResult:
     concerned = {pool for pool, status, _ in journal.read.pool_counts() if status == Status.SET}
     if not concerned:
-        nothing = VerifyResult(journal.state.run_id, format_iso(_now()), alive)
+        nothing = VerifyResult(journal.state.run_id, format_iso(now_ms()), alive)
         _tell(nothing, (), wanted.as_json)
         return nothing
     job = job_from_journal(journal.state.job, {})
@@ -115,7 +114,7 @@ def _verify_run(
         # Open the files before the lookup, which takes minutes: an error on opening is reported at once.
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
             look_up_set_users(journal, directories, pacers, lookup, clock, seen)
-            now = _now()
+            now = now_ms()
             for fate in verified_users(journal, lookup, pools, now, wanted.within_days):
                 stop.check()
                 counts[fate.state] += 1
@@ -195,7 +194,3 @@ def _must_make_sense(wanted: VerifyRequest, home: RunDir) -> None:
             require_new(path)
     if wanted.reissue and wanted.reissue.absolute() == (wanted.report or home.verify_report).absolute():
         raise Refused(f"{wanted.reissue} cannot be both the report and the new input.", "Name two files.")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

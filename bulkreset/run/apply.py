@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
-from bulkreset.clock import Clock
+from bulkreset.clock import Clock, now_ms
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
@@ -79,17 +79,14 @@ def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
     if context.journal.state.recovery_point:
         return
     ahead = min((facts.ahead or 0 for facts in preflight.pools.values()), default=0)
-    point = (time.time_ns() // 1_000_000 + ahead) // 1000 * 1000
+    point = (now_ms() + ahead) // 1000 * 1000
     context.journal.write.change(recovery_point=format_iso(point, "seconds"))
 
 
 def _wait_for_old_workers(context: RunContext) -> None:
     """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
     if context.journal.state.was_killed and context.journal.state.cluster:
-        until = time.monotonic() + LINGER_SECONDS
-        while time.monotonic() < until:
-            context.stop.check()
-            time.sleep(0.1)
+        context.stop.wait(LINGER_SECONDS)
 
 
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:

@@ -1,12 +1,12 @@
 """Builds the lanes of one execution: for each, what it sends, where the rows come from, and its progress."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from bulkreset.cancellation import LaneProgress
+from bulkreset.clock import now_ms
 from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -182,6 +182,6 @@ class _LaneBuilder:
             at = {"account": plan.account, "region": plan.region}
             self.context.log.info("rate_changed", **at, call=operation.call, rate=rate, reason=str(why))
             if isinstance(operation, SetPassword):
-                self.rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
+                self.rates.add(RateChange(now_ms(), **at, rate=rate, reason=str(why)))
 
         return changed

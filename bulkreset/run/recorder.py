@@ -1,10 +1,10 @@
 """Commits events to the journal, and to the mirror if the run has one."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from bulkreset.clock import now_ms
 from bulkreset.journal.events import Claimed, Event
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.rate_changes import RateChanges
@@ -32,7 +32,7 @@ class Recorder:
         """Commit durably. Raises RecordError if that fails."""
         claims = sum(isinstance(event, Claimed) for event in events)
         with self._claim(claims) if claims else nullcontext():
-            self._commit([*events, *self._rates.take_due(time.time_ns() // 1_000_000)])
+            self._commit([*events, *self._rates.take_due(now_ms())])
 
     def ensure_mirrored(self) -> None:
         """Upload committed changes to the mirror, if there is one. Raises RecordError, Busy if its lease is lost."""

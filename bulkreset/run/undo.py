@@ -1,6 +1,5 @@
 """Undo a run: restore its user pools to the time just before its first call, with point-in-time recovery."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkreset.cancellation import CancelToken
+from bulkreset.clock import now_ms
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecoveries, PoolRestore, RecoveryStatus
 from bulkreset.cognito.pool import PoolFacts
@@ -46,15 +46,11 @@ class UndoClock:
 
     def unix_ms(self) -> int:
         """Return the time in Unix milliseconds."""
-        return time.time_ns() // 1_000_000
+        return now_ms()
 
     def wait(self, stop: CancelToken, seconds: float) -> None:
         """Wait. Raises Interrupted if a stop was requested."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            stop.check()
-            time.sleep(min(left, 0.1))
-        stop.check()
+        stop.wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)

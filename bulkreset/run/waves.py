@@ -1,12 +1,11 @@
 """Sends a campaign in waves: one wave in each execution, and the next one only when the users of the last are back."""
 
 import math
-import time
 from collections import Counter
 from dataclasses import replace
 
 from bulkreset.causes import STOPS
-from bulkreset.clock import SystemClock
+from bulkreset.clock import SystemClock, now_ms
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.errors import GuardTripped, RowLimit, WavePause
 from bulkreset.job.waves import share_of
@@ -41,7 +40,7 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
             if preflight.pending:
                 _apply(context, preflight, 0)
             raise pause
-        journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=_now())))
+        journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=now_ms())))
     left = max(0, _rows(context) - journal.read.finished_since(journal.state.waves[-1].begun_ms))
     stopped = _apply(context, preflight, left if own is None else min(own, left))
     if stopped and (asked := context.control.row_limit) is not None and asked < left:
@@ -119,7 +118,7 @@ def _reason_to_wait(context: RunContext, preflight: Preflight) -> WavePause | No
         waits.append(
             f"{last.recovered:,} of {format_count(users, 'user')} are back, and waves.recovered is {asked.recovered}"
         )
-    spent = (_now() - unix_ms(last.ended_at or utc_now())) / 1000
+    spent = (now_ms() - unix_ms(last.ended_at or utc_now())) / 1000
     if asked.after and spent < asked.after:
         waits.append(f"it ended {format_duration(max(0.0, spent))} ago, and waves.after is {format_limit(asked.after)}")
     if not waits:
@@ -141,8 +140,4 @@ def _look(context: RunContext, preflight: Preflight) -> Counter[UserState]:
 
     with temporary_lookup() as lookup:
         look_up_set_users(journal, directories, pacers, lookup, clock, seen, since)
-        return Counter(user.state for user in verified_users(journal, lookup, pools, _now(), 0.0, since))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+        return Counter(user.state for user in verified_users(journal, lookup, pools, now_ms(), 0.0, since))
