@@ -148,6 +148,16 @@ class UserInterface(Protocol):
         """Handle progress after some rows were finished."""
 
 
+def lookup_listener(ui: UserInterface, stop: "CancelToken") -> Callable[[int, int], None]:
+    """Return a function that shows how many of about so many calls were made, and raises if a stop was requested."""
+
+    def seen(made: int, calls: int) -> None:
+        ui.on_lookup_progress(made, calls)
+        stop.check()
+
+    return seen
+
+
 _current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)
 
 

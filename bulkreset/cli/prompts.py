@@ -21,7 +21,7 @@ from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
 from bulkreset.steps import BY_COLUMN, SIGN_OUT
-from bulkreset.text import format_count, format_duration, format_time, terminal_safe
+from bulkreset.text import format_count, format_duration, format_time, lane_name, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
@@ -269,7 +269,7 @@ def _control_lines(status: RunStatus) -> list[str]:
     for lane in status.lanes if status.alive else ():
         if lane.limited_by:
             pace = f"at most {lane.limit:g} calls/s" if lane.limit else "no calls"
-            lines.append(f"  {lane.account}/{lane.region}: {pace} ({lane.limited_by})")
+            lines.append(f"  {lane_name(lane.account, lane.region)}: {pace} ({lane.limited_by})")
     if status.control:
         last = status.control[-1]
         lines.append(f"  last order: {last['order']}, by {last['by']}, {format_time(last['at'])}")

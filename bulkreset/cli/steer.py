@@ -14,6 +14,7 @@ from bulkreset.cli.options import ControlRate, RunDirArgument, parse_rate
 from bulkreset.errors import Refused, Stopped
 from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
 from bulkreset.steps import BY_COLUMN
+from bulkreset.text import lane_name
 
 if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
@@ -66,7 +67,7 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
 
     lines = []
     for lane in state.lanes:
-        name = f"{lane.account}/{lane.region}".lstrip("/")
+        name = lane_name(lane.account, lane.region)
         rate = lane.limit if lane.limited_by else lane.ceiling
         said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
         lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")

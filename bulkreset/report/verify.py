@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bulkreset.cancellation import CancelToken, UserInterface, nothing_written
-from bulkreset.clock import SystemClock, now_ms
+from bulkreset.cancellation import CancelToken, UserInterface, lookup_listener, nothing_written
+from bulkreset.clock import SYSTEM_CLOCK, now_ms
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.cognito.session import open_session
@@ -101,19 +101,14 @@ def _verify_run(
     callers, pools = enquiry.callers(), enquiry.pools()
     require_same_accounts(callers, planned)
     require_described_pools(pools)
-    clock = SystemClock()
-    pacers = listing_pacers(job, [*group_by_quota(sessions, callers).values()], clock)
+    pacers = listing_pacers(job, [*group_by_quota(sessions, callers).values()], SYSTEM_CLOCK)
     directories = {pool: UserLister(sessions[pool], pool_facts) for pool, pool_facts in pools.items()}
-
-    def seen(made: int, calls: int) -> None:
-        ui.on_lookup_progress(made, calls)
-        stop.check()
-
+    seen = lookup_listener(ui, stop)
     with temporary_lookup() as lookup:
         counts: Counter[UserState] = Counter()
         # Open the files before the lookup, which takes minutes: an error on opening is reported at once.
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
-            look_up_set_users(journal, directories, pacers, lookup, clock, seen)
+            look_up_set_users(journal, directories, pacers, lookup, SYSTEM_CLOCK, seen)
             now = now_ms()
             for fate in verified_users(journal, lookup, pools, now, wanted.within_days):
                 stop.check()

@@ -21,7 +21,7 @@ from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
-from bulkreset.plan.preflight import Preflight, lane_name
+from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
@@ -39,7 +39,7 @@ from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_fo
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 from bulkreset.statuses import FINISHED, count_of
 from bulkreset.steps import STEPS
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, lane_name
 
 CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
 OTHER_RUNS = "whether other runs send in the same account and Region"

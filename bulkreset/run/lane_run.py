@@ -20,7 +20,6 @@ from bulkreset.models import RateChange
 from bulkreset.plan.preflight import (
     PlannedLane,
     Preflight,
-    lane_name,
     listing_rate,
     step_ceiling,
 )
@@ -35,6 +34,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
 from bulkreset.steps import STEPS
+from bulkreset.text import lane_name
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 

@@ -16,8 +16,7 @@ from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
-from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
 from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
 from bulkreset.report.rewrite import rewrite_end
@@ -70,11 +69,7 @@ def undo(
     fails, Interrupted; after these the same command continues or cancels.
     """
     with ExitStack() as stack:
-        home = RunDir.open(path)
-        home.lock()
-        stack.callback(home.release)
-        journal = Journal.open(home.journal)
-        stack.callback(journal.close)
+        home, journal = stack.enter_context(locked_run(path))
         _require_real_run(journal.state, path)
         counts = _touched(journal)
         if not counts:

@@ -4,8 +4,9 @@ import math
 from collections import Counter
 from dataclasses import replace
 
+from bulkreset.cancellation import lookup_listener
 from bulkreset.causes import STOPS
-from bulkreset.clock import SystemClock, now_ms
+from bulkreset.clock import now_ms
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.errors import GuardTripped, RowLimit, WavePause
 from bulkreset.job.waves import share_of
@@ -130,14 +131,10 @@ def _look(context: RunContext, preflight: Preflight) -> Counter[UserState]:
     """Return the states of the last wave's users, as `verify` finds them."""
     journal, pools = context.journal, preflight.pools
     since = journal.state.waves[-1].begun_ms
-    clock = SystemClock()
-    pacers = listing_pacers(context.job, [*group_by_quota(context.sessions, preflight.callers).values()], clock)
+    lanes = group_by_quota(context.sessions, preflight.callers)
+    pacers = listing_pacers(context.job, [*lanes.values()], context.clock)
     directories = {pool: UserLister(session, pools[pool]) for pool, session in context.sessions.items()}
-
-    def seen(made: int, calls: int) -> None:
-        context.ui.on_lookup_progress(made, calls)
-        context.stop.check()
-
+    seen = lookup_listener(context.ui, context.stop)
     with temporary_lookup() as lookup:
-        look_up_set_users(journal, directories, pacers, lookup, clock, seen, since)
+        look_up_set_users(journal, directories, pacers, lookup, context.clock, seen, since)
         return Counter(user.state for user in verified_users(journal, lookup, pools, now_ms(), 0.0, since))
