@@ -17,7 +17,6 @@ from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.journal.events import Event, StateChanged
-from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
@@ -25,7 +24,7 @@ from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
-from bulkreset.run.recorder import Recorder
+from bulkreset.run.recorder import RateChanges, Recorder
 from bulkreset.run.run_monitor import RunMonitor
 from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.run.user_watch import UserWatch

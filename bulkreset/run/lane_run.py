@@ -14,7 +14,6 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
-from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
 from bulkreset.plan.preflight import (
@@ -24,6 +23,7 @@ from bulkreset.plan.preflight import (
     step_ceiling,
 )
 from bulkreset.run.context import RunContext
+from bulkreset.run.recorder import RateChanges
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
