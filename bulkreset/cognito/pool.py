@@ -14,6 +14,7 @@ from bulkreset.job import PasswordPolicy
 
 ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # Cognito's default, also used if the pool has 0 or no value
+_WHAT, _ACTION = "pool name, password policy and case rule", "cognito-idp:DescribeUserPool"
 _VERIFIABLE = ("email", "phone_number")
 
 
@@ -100,14 +101,16 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         answer = retry(call_read, session.side_client("cognito-idp").describe_user_pool, UserPoolId=pool)
         return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
     except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
+        return undescribed(pool, "UnreadableResponse")
     except ReadCallError as error:
-        return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
+        return PoolFacts(pool, unknown=error.unknown_fact(_WHAT, _ACTION, arn_of(session)))
     except TargetError as error:
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", error.message))
+        return undescribed(pool, error.message)
 
 
-UNKNOWN = "pool name, password policy and case rule"
+def undescribed(pool: str, code: str) -> PoolFacts:
+    """Return the facts about a pool that could not be described."""
+    return PoolFacts(pool, unknown=UnknownFact(_WHAT, _ACTION, code))
 
 
 def arn_of(session: TargetSession) -> str:
@@ -122,7 +125,7 @@ def _parse_pool(pool: str, description: object) -> PoolFacts:
     Raises AttributeError, KeyError, TypeError or ValueError if a field does not have the API's format.
     """
     if not isinstance(description, Mapping):
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
+        return undescribed(pool, "UnreadableResponse")
     policies: Any = description.get("Policies") or {}
     rules: Any = policies.get("PasswordPolicy")
     factors = frozenset((policies.get("SignInPolicy") or {}).get("AllowedFirstAuthFactors") or ())

@@ -18,7 +18,6 @@ from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery, ReportRow
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
-from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import is_resumable, lane_summaries, redraw_advice, step_counts
@@ -29,6 +28,7 @@ from bulkreset.statuses import (
     count_of,
     describe_counts,
     facts_of,
+    next_step,
     public_counts,
     sorted_counts,
     status_at_end,
