@@ -414,28 +414,9 @@ def undo(
     """
     if preview and cancel:
         raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
-    listener = _UndoListener(confirm, on_notice)
+    listener = _Listener(None, stop, confirm, on_notice)
     with apart():
-        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, stop or CancelToken())
-
-
-class _UndoListener:
-    """Passes the questions and notices of an undo to a calling program."""
-
-    def __init__(self, confirm: bool | Callable[[str], bool], on_notice: Callable[[str], None] | None) -> None:  # noqa: FBT001
-        self._confirm = confirm
-        self._on_notice = on_notice
-        self._told = ""
-
-    def notice(self, text: str) -> None:
-        """Pass a notice to the caller."""
-        self._told = text
-        if self._on_notice:
-            self._on_notice(text)
-
-    def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
-        """Return the caller's confirmation."""
-        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
+        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, listener.stop)
 
 
 def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
@@ -486,7 +467,7 @@ class _Listener:
         self,
         on_progress: OnProgress | None,
         stop: CancelToken | None,
-        confirm: bool | Confirm,  # noqa: FBT001
+        confirm: bool | Callable[[Any], bool],  # noqa: FBT001
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self.confirmed_by = "by the calling program"
@@ -496,6 +477,7 @@ class _Listener:
         self._on_progress = on_progress
         self._confirm = confirm
         self._on_notice = on_notice
+        self._told = ""
 
     def on_run_started(self, run_id: str) -> None:
         """Do nothing: the result identifies the run."""
@@ -517,6 +499,7 @@ class _Listener:
 
     def notice(self, text: str) -> None:
         """Pass a notice to the caller."""
+        self._told = text
         if self._on_notice:
             self._on_notice(text)
 
@@ -527,6 +510,10 @@ class _Listener:
     def confirm(self, preflight: Preflight) -> bool:
         """Return the caller's confirmation."""
         return self._confirm(preflight) if callable(self._confirm) else self._confirm
+
+    def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
+        """Return the caller's answer to a question about what was told last."""
+        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
 
     def _tell(self, moment: ApiProgress) -> None:
         if self._on_progress is None or self.failure:

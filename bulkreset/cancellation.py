@@ -19,7 +19,18 @@ if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
 
 
+LOOK_SECONDS = 0.1  # between two looks whether a stop was requested
+
 Item = TypeVar("Item")
+
+
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Let an interruption of the block say that nothing was written."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
 
 
 @dataclass(slots=True)
@@ -136,6 +147,16 @@ class UserInterface(Protocol):
         """Handle progress after some rows were finished."""
 
 
+def lookup_listener(ui: UserInterface, stop: "CancelToken") -> Callable[[int, int], None]:
+    """Return a function that shows how many of about so many calls were made, and raises if a stop was requested."""
+
+    def seen(made: int, calls: int) -> None:
+        ui.on_lookup_progress(made, calls)
+        stop.check()
+
+    return seen
+
+
 _current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)
 
 
@@ -217,6 +238,14 @@ class CancelToken:
         for item in items:
             yield item
             self.check()
+
+    def wait(self, seconds: float) -> None:
+        """Wait. Raises what `check` raises."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, LOOK_SECONDS))
+        self.check()
 
     def check(self) -> None:
         """Raise Interrupted if a stop was requested, or whatever the added check raises."""

@@ -63,6 +63,8 @@ NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "Prox
 _THROTTLED = Cause("Throttled at the last attempt: resume with --failed and a lower --share.")
 _NOT_REACHED = Cause("No connection at the last attempt: fix the network or the proxy. Then resume with --failed.")
 
+HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
+
 # Rows that failed.
 FAILED: Mapping[str, Cause] = {
     "UserNotFoundException": Cause("Check the name and the pool: no user of the pool signs in with this name."),
@@ -73,7 +75,7 @@ FAILED: Mapping[str, Cause] = {
     "InvalidParameterException": Cause(
         f"See the message: Cognito rejects this username or password. Fix it, then start a new run {NOT_SET}."
     ),
-    "PasswordHistoryPolicyViolationException": Cause(
+    HISTORY_VIOLATION: Cause(
         f"Choose another password: the user had this one recently. Then start a new run {NOT_SET}."
     ),
     "NotAuthorizedException": Cause(
@@ -85,25 +87,22 @@ FAILED: Mapping[str, Cause] = {
 
 # Rows in doubt: no answer arrived, so a plain resume sends them again.
 DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
-# The code is PasswordHistoryPolicyViolationException: an earlier answer was lost, and the user's last change did not
+# The code is HISTORY_VIOLATION: an earlier answer was lost, and the user's last change did not
 # show that its call has set the password.
 NOT_SHOWN = Cause(
     "See the message, and resume. If it stays in doubt, the user had this password recently: choose another one. Then start"
     f" a new run {NOT_SET}."
 )
+# Answers of the service that do not say whether the call was applied.
+DOUBTFUL = (
+    "InternalErrorException",
+    "InternalError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+)
 IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
-    (
-        "InternalErrorException",
-        "InternalError",
-        "InternalFailure",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "UnreadableResponse",
-        "ResponseTooLarge",
-        "ReadTimeoutError",
-        "ConnectionClosedError",
-    ),
-    DOUBT,
+    (*DOUBTFUL, "UnreadableResponse", "ResponseTooLarge", "ReadTimeoutError", "ConnectionClosedError"), DOUBT
 )
 
 STEP = Cause(

@@ -4,6 +4,8 @@ import threading
 import time
 from typing import Final, Protocol
 
+DAY_MS: Final = 86_400_000  # milliseconds
+
 
 class Clock(Protocol):
     """A monotonic clock in seconds that can also wait."""
@@ -34,6 +36,11 @@ class SinceBoot(SystemClock):
         """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
         clock = getattr(time, "CLOCK_BOOTTIME", None)
         return super().now() if clock is None else time.clock_gettime(clock)
+
+
+def now_ms() -> int:
+    """Return the time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 SYSTEM_CLOCK: Final = SystemClock()

@@ -217,6 +217,18 @@ def label_of(status: str, *, dry_run: bool = False) -> str:
     return (dry_run and facts.dry_label) or facts.label
 
 
+def next_step(status: str, code: str) -> str:
+    """Return the next step for rows with this status (the report's or the journal's) and this code."""
+    if status == Status.SET and code:
+        return causes.STEP.advice
+    if status == Status.FAILED and code in causes.FATAL:
+        return causes.advice_for(code, then="resume with --failed")
+    if status == Status.IN_DOUBT and code == causes.HISTORY_VIOLATION:
+        return causes.NOT_SHOWN.advice
+    table = causes.FAILED if status == Status.FAILED else {} if facts_of(status).finished else causes.PLAN
+    return table[code].advice if code in table else facts_of(status).advice
+
+
 def status_at_end(status: str, *, dry_run: bool) -> str:
     """Return the status in the report of an ended run, for the journal's status."""
     return _BY_WORD[status].at_end(dry_run=dry_run).value if status in _BY_WORD else status

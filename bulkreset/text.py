@@ -91,6 +91,11 @@ def format_count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def lane_name(account: str, region: str) -> str:
+    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is not known."""
+    return f"{account}/{region}" if account else region
+
+
 def end_sentence(text: str) -> str:
     """Return the text with a full stop, or as it is if it ends with a question mark."""
     return text if text.endswith("?") else f"{text}."

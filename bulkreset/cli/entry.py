@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWNER = ctypes.create_string_buffer(1)  # its address tells our handler from others
@@ -32,7 +33,7 @@ def guarded(command: Callable[[], None]) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # While loading, libraries make 200,000 permanent objects. By default, Python would search them again and again.
     gc.set_threshold(GARBAGE)
-    _handle_signals()
+    _end_at_signals()
     try:
         with _libraries_abort():
             command()
@@ -47,20 +48,25 @@ def _command() -> None:
     run()
 
 
-def _handle_signals() -> None:
+def _end_at_signals() -> None:
     """Let the first signal end the command and the second one the process, until the command handles signals itself."""
     caught = False
 
-    def leave(number: int, _frame: object) -> None:
+    def leave(number: int, _frame: FrameType | None) -> None:
         nonlocal caught
         if caught:
             os._exit(128 + number)
         caught = True
         raise InterruptedEarly(128 + number)
 
+    handle_signals(leave)
+
+
+def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Let `handler` handle the signals that end a command, except those that are ignored."""
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and that must stay so
-            signal.signal(number, leave)
+            signal.signal(number, handler)
 
 
 def _tell(exit_code: int) -> None:

@@ -76,7 +76,13 @@ class Redact(StrEnum):
     NONE = "none"
 
 
-# Options shared by several commands.
+# Arguments and options shared by several commands.
+RunDirArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+    ),
+]
 Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
 ControlRate = Annotated[
     str | None,

@@ -21,7 +21,7 @@ from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
 from bulkreset.steps import BY_COLUMN, SIGN_OUT
-from bulkreset.text import format_count, format_duration, format_time, terminal_safe
+from bulkreset.text import format_count, format_duration, format_time, lane_name, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
@@ -150,10 +150,7 @@ class TerminalUi:
     def ask(self, text: str, shown: str | None) -> str:
         """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
         self._console.print(terminal_safe(text + (f" [{shown}]" if shown else "") + ": "), end="", markup=False)
-        while not select.select([sys.stdin], [], [], 0.2)[0]:
-            self._stop.check()
-        line = sys.stdin.readline()
-        if not line:
+        if not (line := self._typed()):
             raise Refused("There was no answer.", "Nothing was written.")
         return line.strip()
 
@@ -168,19 +165,20 @@ class TerminalUi:
         if not sys.stdin.isatty():
             refuse_code(prompt)
         self._console.print(terminal_safe(prompt), end="", markup=False)
-        return self._typed()
+        return self._typed().strip()
 
     def _answer(self, question: str) -> str:
         """Ask, and return the typed line. Drop what was typed before the question: it was no answer to it."""
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
         self._console.print(question, end="", markup=False)
-        return self._typed()
+        return self._typed().strip()
 
     def _typed(self) -> str:
+        """Return the line that is typed; "" at the end of the input."""
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
-        return sys.stdin.readline().strip()
+        return sys.stdin.readline()
 
     def close(self) -> None:
         """Remove the progress from the terminal."""
@@ -271,7 +269,7 @@ def _control_lines(status: RunStatus) -> list[str]:
     for lane in status.lanes if status.alive else ():
         if lane.limited_by:
             pace = f"at most {lane.limit:g} calls/s" if lane.limit else "no calls"
-            lines.append(f"  {lane.account}/{lane.region}: {pace} ({lane.limited_by})")
+            lines.append(f"  {lane_name(lane.account, lane.region)}: {pace} ({lane.limited_by})")
     if status.control:
         last = status.control[-1]
         lines.append(f"  last order: {last['order']}, by {last['by']}, {format_time(last['at'])}")

@@ -1,21 +1,20 @@
 """The commands for a run that another process works on: control, watch."""
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import ControlRate, parse_rate
+from bulkreset.cli.options import ControlRate, RunDirArgument, parse_rate
 from bulkreset.errors import Refused, Stopped
 from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
 from bulkreset.steps import BY_COLUMN
+from bulkreset.text import lane_name
 
 if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
@@ -25,12 +24,11 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 1.0  # seconds between two reads of the journal
 WATCH_PART = 10  # counting the rows takes at most this part of the time
-WATCH_LOOK_SECONDS = 0.1  # seconds between two checks for a signal
 _LATER = "It sends nothing yet: orders take effect from the first row on."
 
 
 def control(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
     rate: ControlRate = None,
     share: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.", show_default=False)
@@ -69,7 +67,7 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
 
     lines = []
     for lane in state.lanes:
-        name = f"{lane.account}/{lane.region}".lstrip("/")
+        name = lane_name(lane.account, lane.region)
         rate = lane.limit if lane.limited_by else lane.ceiling
         said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
         lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
@@ -79,7 +77,7 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
 
 
 def watch(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
 ) -> None:
     """Show the progress of a run that another process works on, until it ends."""
     from rich.console import Console
@@ -92,18 +90,13 @@ def watch(
     process.install_handlers(stop, json_events.emit_aborted)
     display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
     watched = WatchedRun(display)
-    over = threading.Event()
     try:
         while True:
             began = time.monotonic()
             if not (status := read_status(run_dir)).alive:
                 break
             watched.show(status)
-            pause = max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART)
-            until = time.monotonic() + pause
-            while time.monotonic() < until:
-                stop.check()
-                over.wait(WATCH_LOOK_SECONDS)
+            stop.wait(max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART))
     finally:
         display.close()
     sys.stdout.write(describe_status(status) + "\n")

@@ -1,11 +1,10 @@
 """Assignment of lane groups to workers: carries out what each transition of placement.py means for orders and rows."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bulkreset.clock import Clock
+from bulkreset.clock import Clock, now_ms
 from bulkreset.cluster.balance import assign
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
 from bulkreset.cluster.placement import GroupEvent, GroupState
@@ -175,7 +174,7 @@ class LaneAssignments:
                 rows = list(lane.waiting)
                 lane.waiting.clear()
                 lane.away |= {row.number: row for row in rows}
-                lane.away_since |= dict.fromkeys((row.number for row in rows), time.time_ns() // 1_000_000)
+                lane.away_since |= dict.fromkeys((row.number for row in rows), now_ms())
                 unit.worker.orders.append(SendRows((unit.key.number, number), rows))
         if not any(other.has_rows() for other in self._assigned(unit.worker) if other is not unit):
             unit.worker.wake.set()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from bulkreset.cognito import pool_status
 from bulkreset.cognito.background import ask_in_background
-from bulkreset.cognito.pool import UNKNOWN, PoolFacts, describe_pool
+from bulkreset.cognito.pool import PoolFacts, describe_pool, undescribed
 from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
 from bulkreset.cognito.read_calls import NO_ANSWER, UnknownFact
 from bulkreset.cognito.session import Caller, TargetSession
@@ -70,8 +70,7 @@ class AccountDiscovery:
 
 
 def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:
-    late = PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", NO_ANSWER))
-    return ask_in_background(lambda: describe_pool(session), late, POOL_SECONDS)
+    return ask_in_background(lambda: describe_pool(session), undescribed(pool, NO_ANSWER), POOL_SECONDS)
 
 
 def _ask_quota(session: TargetSession, emulated: float | None) -> Callable[[], AccountQuota]:

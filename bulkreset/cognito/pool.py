@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import RecoverySettings, read_settings
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
-from bulkreset.retry import retrying
 
 ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # Cognito's default, also used if the pool has 0 or no value
+_WHAT, _ACTION = "pool name, password policy and case rule", "cognito-idp:DescribeUserPool"
 _VERIFIABLE = ("email", "phone_number")
 
 
@@ -101,14 +102,16 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         answer = retry(call_read, session.side_client("cognito-idp").describe_user_pool, UserPoolId=pool)
         return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
     except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
+        return undescribed(pool, "UnreadableResponse")
     except ReadCallError as error:
-        return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
+        return PoolFacts(pool, unknown=error.unknown_fact(_WHAT, _ACTION, arn_of(session)))
     except TargetError as error:
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", error.message))
+        return undescribed(pool, error.message)
 
 
-UNKNOWN = "pool name, password policy and case rule"
+def undescribed(pool: str, code: str) -> PoolFacts:
+    """Return the facts about a pool that could not be described."""
+    return PoolFacts(pool, unknown=UnknownFact(_WHAT, _ACTION, code))
 
 
 def arn_of(session: TargetSession) -> str:
@@ -123,7 +126,7 @@ def _parse_pool(pool: str, description: object) -> PoolFacts:
     Raises AttributeError, KeyError, TypeError or ValueError if a field does not have the API's format.
     """
     if not isinstance(description, Mapping):
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
+        return undescribed(pool, "UnreadableResponse")
     policies: Any = description.get("Policies") or {}
     rules: Any = policies.get("PasswordPolicy")
     factors = frozenset((policies.get("SignInPolicy") or {}).get("AllowedFirstAuthFactors") or ())

@@ -6,7 +6,8 @@ The codes come from the service's own error table. A code in none of these lists
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from bulkreset.causes import FATAL, THROTTLED
+from bulkreset.causes import DOUBTFUL, FATAL, THROTTLED
+from bulkreset.causes import HISTORY_VIOLATION as HISTORY_VIOLATION  # noqa: PLC0414  (exported)
 
 
 class Disposition(Enum):
@@ -37,14 +38,9 @@ class Response:
     request_id: str = ""
 
 
-HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
-
 # Refusals of the password itself: a retry is refused too, unless the pool's rules change.
 PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
-_DOUBTFUL = frozenset(
-    {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
-)
 _PAUSED = frozenset({"OperationNotEnabledException"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
@@ -53,7 +49,7 @@ def classify(code: str, http_status: int) -> Disposition:
     """Return the disposition for an error code. Use the HTTP status if the code is unreadable or in no list."""
     if code in THROTTLED:
         return Disposition.THROTTLED
-    if code in _DOUBTFUL:
+    if code in DOUBTFUL:
         return Disposition.AMBIGUOUS
     if code in _PAUSED:
         return Disposition.PAUSED

@@ -24,7 +24,7 @@ from botocore.loaders import create_loader
 from bulkreset.cognito.background import ask_in_background
 from bulkreset.cognito.bounded_http import Answers, bound_answers
 from bulkreset.cognito.response_parser import require_readable
-from bulkreset.cognito.role_credentials import RoleProvider
+from bulkreset.cognito.role_credentials import RoleProvider, sts_problem
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 from bulkreset.version import __version__
@@ -205,12 +205,8 @@ class TargetSession:
 def _caller(session: TargetSession) -> Caller:
     try:
         answer = session.side_client("sts").get_caller_identity()
-    except ClientError as error:
-        return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
-    except (BotoCoreError, TargetError, ValueError) as error:
-        return Caller(problem=f"STS could not be reached ({type(error).__name__})")
-    except Exception as error:  # noqa: BLE001  (a response that is not STS's: the run can do without it)
-        return Caller(problem=f"STS gave an unreadable answer ({type(error).__name__})")
+    except Exception as error:  # noqa: BLE001  (also a response that is not STS's: the run can do without it)
+        return Caller(problem=sts_problem(error))
     account, arn = answer.get("Account"), answer.get("Arn")
     return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 

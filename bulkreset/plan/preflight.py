@@ -195,11 +195,6 @@ def build_preflight(
     )
 
 
-def lane_name(account: str, region: str) -> str:
-    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is unknown."""
-    return f"{account}/{region}" if account else region
-
-
 def plan_lanes(
     job: Job, sessions: Mapping[str, TargetSession], callers: Mapping[str, Caller], quotas: Mapping[str, AccountQuota]
 ) -> tuple[PlannedLane, ...]:

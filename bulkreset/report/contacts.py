@@ -15,7 +15,6 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.text import format_iso
 
 COLUMNS = ("username", "user_pool_id", "kind", "set_at", "expires_at")
-_DAY = 86_400_000  # ms
 
 
 def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> int:
@@ -50,7 +49,5 @@ def _lines(journal: Journal, permanent: str) -> Iterator[tuple[str, ...]]:
     """Yield one line for each set row. Names are exact, because another program joins them."""
     days = journal.state.temporary_days
     for row in journal.read.set_rows():
-        valid = None if row.permanent else days.get(row.pool)
-        expires = "" if valid is None else format_iso(row.finished_at + valid * _DAY, "seconds")
         kind = permanent if row.permanent else "temporary"
-        yield row.username, row.pool, kind, format_iso(row.finished_at, "seconds"), expires
+        yield row.username, row.pool, kind, format_iso(row.finished_at, "seconds"), row.expires_at(days)

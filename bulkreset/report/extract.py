@@ -5,7 +5,6 @@ import hashlib
 import io
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +17,7 @@ from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, MAX_VALUE_L
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.job.file import job_from_journal
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.origin import Extract, record_extract
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.input_binding import reopen_input
@@ -58,19 +57,14 @@ def extract(path: Path, wanted: ExtractRequest, stop: CancelToken, now: float) -
     Raises Refused if the request, the run or the input does not fit, Busy if a process works on the run, RecordError if
     the file cannot be written. After an error nothing was written.
     """
-    home = RunDir.open(path)
     require_new(wanted.output)
     if Status.SET in wanted.only:
         raise Refused(
             "--only set: a new run of these rows would set their passwords again.",
             "Extract the other rows. To look at the set rows: bulkreset report --only set.",
         )
-    home.lock()
-    try:
-        with closing(Journal.open(home.journal, read_only=True)) as journal:
-            return _extract(home, journal, wanted, stop, now)
-    finally:
-        home.release()
+    with locked_run(path, read_only=True) as (home, journal):
+        return _extract(home, journal, wanted, stop, now)
 
 
 def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: CancelToken, now: float) -> ExtractResult:

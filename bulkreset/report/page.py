@@ -18,11 +18,9 @@ from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery, ReportRow
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
-from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import redraw_advice
-from bulkreset.report.summary import is_resumable, lane_summaries, step_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, redraw_advice, step_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
     NEEDING_ATTENTION,
@@ -30,6 +28,7 @@ from bulkreset.statuses import (
     count_of,
     describe_counts,
     facts_of,
+    next_step,
     public_counts,
     sorted_counts,
     status_at_end,

@@ -2,14 +2,12 @@
 
 import shlex
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from bulkreset.errors import RunDirError
 from bulkreset.journal.execution import utc_now
-from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.journal import locked_run
 from bulkreset.run.undo import require_undo_ended
 from bulkreset.statuses import EXTRACTED, count_of, public_counts
 
@@ -47,20 +45,15 @@ def abandon(path: Path) -> AbandonedRun:
 
     Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
     """
-    home = RunDir.open(path)
-    home.lock()
-    try:
-        with closing(Journal.open(home.journal)) as journal:
-            state = journal.state
-            if state.is_dry_run:
-                raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
-            require_undo_ended(state, path)
-            if state.is_finished and not state.undone:
-                raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
-            journal.write.change(abandoned_at=state.abandoned_at or utc_now())
-            counts = public_counts(journal.read.counts(), dry_run=False)
-            mirror = state.mirror.at if state.mirror else ""
-            from_pool = bool(state.job.get("input", {}).get("from_pool"))
-            return AbandonedRun(path, counts, journal.read.perhaps_set(), mirror, from_pool)
-    finally:
-        home.release()
+    with locked_run(path) as (_, journal):
+        state = journal.state
+        if state.is_dry_run:
+            raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
+        require_undo_ended(state, path)
+        if state.is_finished and not state.undone:
+            raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
+        journal.write.change(abandoned_at=state.abandoned_at or utc_now())
+        counts = public_counts(journal.read.counts(), dry_run=False)
+        mirror = state.mirror.at if state.mirror else ""
+        from_pool = bool(state.job.get("input", {}).get("from_pool"))
+        return AbandonedRun(path, counts, journal.read.perhaps_set(), mirror, from_pool)

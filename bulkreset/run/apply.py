@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
-from bulkreset.clock import Clock
+from bulkreset.clock import Clock, now_ms
 from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
@@ -17,15 +17,14 @@ from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.journal.events import Event, StateChanged
-from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
-from bulkreset.plan.preflight import Preflight, lane_name
+from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
-from bulkreset.run.recorder import Recorder
+from bulkreset.run.recorder import RateChanges, Recorder
 from bulkreset.run.run_monitor import RunMonitor
 from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.run.user_watch import UserWatch
@@ -39,7 +38,7 @@ from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_fo
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 from bulkreset.statuses import FINISHED, count_of
 from bulkreset.steps import STEPS
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, lane_name
 
 CHECK_SECONDS = 0.25  # seconds between two checks that the journal is still in place
 OTHER_RUNS = "whether other runs send in the same account and Region"
@@ -79,17 +78,14 @@ def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
     if context.journal.state.recovery_point:
         return
     ahead = min((facts.ahead or 0 for facts in preflight.pools.values()), default=0)
-    point = (time.time_ns() // 1_000_000 + ahead) // 1000 * 1000
+    point = (now_ms() + ahead) // 1000 * 1000
     context.journal.write.change(recovery_point=format_iso(point, "seconds"))
 
 
 def _wait_for_old_workers(context: RunContext) -> None:
     """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
     if context.journal.state.was_killed and context.journal.state.cluster:
-        until = time.monotonic() + LINGER_SECONDS
-        while time.monotonic() < until:
-            context.stop.check()
-            time.sleep(0.1)
+        context.stop.wait(LINGER_SECONDS)
 
 
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:

@@ -186,7 +186,9 @@ def open_context(
         stack.enter_context(capture_library_logs(log))
     mirror, mirror_error = None, None
     try:
-        mirror = stack.enter_context(open_mirror(job, home, journal, log))
+        mirror = stack.enter_context(
+            open_mirror(job, home, journal, lambda problem: log.warning("mirror_behind", problem=problem))
+        )
     except RecordError as error:  # the run stops before it begins, and is reported like any other
         if journal.state.is_finished:  # its report does not change
             raise

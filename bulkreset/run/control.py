@@ -19,6 +19,7 @@ from bulkreset.journal.run_state import ControlFacts, Phase, RunState
 from bulkreset.log import Log
 from bulkreset.run.control_file import NAME, ControlOrder, ControlRefused, add_order, in_force, read_orders, row_limit
 from bulkreset.send.ceiling import Limit
+from bulkreset.text import lane_name
 
 LOOK_AT_ORDERS_SECONDS: Final = 0.5  # seconds between two reads of the file
 SIGNAL: Final = "SIGUSR1"
@@ -126,7 +127,7 @@ def give_order(run_dir: Path, order: ControlOrder) -> tuple[RunState, Sequence[C
         raise Refused(f"Another user owns the run {run_dir}.", "Give the order as its owner.")
     if state.is_dry_run and not order.stop:
         raise Refused("A dry run sends nothing, so it has no rate and no rows to limit.", "It can be stopped.")
-    lanes = [f"{lane.account}/{lane.region}".lstrip("/") for lane in state.lanes]
+    lanes = [lane_name(lane.account, lane.region) for lane in state.lanes]
     if order.lane and not lanes:
         raise Refused(
             "The run is planning, and does not know its lanes yet.",

@@ -1,12 +1,12 @@
 """Builds the lanes of one execution: for each, what it sends, where the rows come from, and its progress."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from bulkreset.cancellation import LaneProgress
+from bulkreset.clock import now_ms
 from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -14,17 +14,16 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
-from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
 from bulkreset.plan.preflight import (
     PlannedLane,
     Preflight,
-    lane_name,
     listing_rate,
     step_ceiling,
 )
 from bulkreset.run.context import RunContext
+from bulkreset.run.recorder import RateChanges
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
@@ -35,6 +34,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
 from bulkreset.steps import STEPS
+from bulkreset.text import lane_name
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
@@ -182,6 +182,6 @@ class _LaneBuilder:
             at = {"account": plan.account, "region": plan.region}
             self.context.log.info("rate_changed", **at, call=operation.call, rate=rate, reason=str(why))
             if isinstance(operation, SetPassword):
-                self.rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
+                self.rates.add(RateChange(now_ms(), **at, rate=rate, reason=str(why)))
 
         return changed

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from bulkreset.clock import SystemClock
+from bulkreset.cancellation import lookup_listener
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
@@ -18,6 +18,7 @@ from bulkreset.journal.run_state import LaneFacts, OriginFacts
 from bulkreset.plan.earlier_runs import find_earlier_runs
 from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.near_miss import ABSENT_USER
+from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.passkeys import count_passkeys
 from bulkreset.plan.preflight import (
     AwsFacts,
@@ -26,12 +27,10 @@ from bulkreset.plan.preflight import (
     build_preflight,
     describe_targets,
     group_by_quota,
-    listing_rate,
     require_same_accounts,
 )
 from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.run.context import RunContext
-from bulkreset.send.pacer import Pacer
 from bulkreset.steps import REVOKE_SESSIONS
 
 ROWS_NAMED = 10  # rows that the preflight names for each problem
@@ -59,15 +58,9 @@ def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[
     journal = context.journal
     if not context.job.plan.count_passkeys or context.service or journal.state.passkeys is not None:
         return ()
-    clock = SystemClock()
-    lanes = group_by_quota(context.sessions, enquiry.callers()).values()
-    paces = [(lane, Pacer(listing_rate(context.job), clock)) for lane in lanes]
-    pacers = {pool: pacer for lane, pacer in paces for pool in lane}
-
-    def seen(made: int, calls: int) -> None:
-        context.ui.on_lookup_progress(made, calls)
-        context.stop.check()
-
+    lanes = group_by_quota(context.sessions, enquiry.callers())
+    pacers = listing_pacers(context.job, [*lanes.values()], context.clock)
+    seen = lookup_listener(context.ui, context.stop)
     counts, gaps = count_passkeys(journal.read, context.sessions, pacers, seen)
     journal.write.change(passkeys=counts)
     return gaps

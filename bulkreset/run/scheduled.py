@@ -179,9 +179,7 @@ class ScheduledJob:
         if not changed:
             return False
         what = f"The job has changed since the unfinished run {path} was begun ({', '.join(changed)})."
-        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            perhaps = journal.read.perhaps_set()
-        if perhaps:
+        if perhaps := _perhaps_set(path):
             self._ui.notice(
                 f"{what} {format_rows(perhaps)} of it are set, or may be, so it is resumed with its own job."
                 f" To give it up: bulkreset abandon {shlex.quote(str(path))}"
@@ -193,8 +191,7 @@ class ScheduledJob:
 
     def _close_abandoned(self, path: Path) -> None:
         """Remove a run that was given up. Its inputs count as new only if no user was set."""
-        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            perhaps = journal.read.perhaps_set()
+        perhaps = _perhaps_set(path)
         if not perhaps:
             self._ui.notice(f"The run {path} was given up and has set no user: its inputs are new.")
             self._forget_open_run()
@@ -441,6 +438,12 @@ def _is_gone(path: Path) -> bool:
         return False
 
 
+def _perhaps_set(path: Path) -> int:
+    """Return how many rows of a run are set, or may be."""
+    with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+        return journal.read.perhaps_set()
+
+
 def _identity_of(place: InputFile) -> list[object]:
     """Return values that change when an input is written again, in JSON form. The content need not be readable."""
     return [*place.identity()] if isinstance(place.where, Path) else [place.version, place.size()]
@@ -448,8 +451,7 @@ def _identity_of(place: InputFile) -> list[object]:
 
 def _changed_keys(path: Path, job: Job) -> list[str]:
     """Return the keys in which the job differs from that of an unfinished run, except its inputs and schedule."""
-    with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-        tables = journal.state.job
+    tables = Journal.state_in(RunDir(path).journal).job
     try:
         was = job_from_journal(tables, {}).model_dump(mode="json")
     except JobError:

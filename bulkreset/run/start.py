@@ -17,7 +17,7 @@ from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, utc_now
 from bulkreset.journal.generated_passwords import folder_elsewhere
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import ConfirmationFacts, RunState
 from bulkreset.mirror.factory import leave_mirror, mirror_facts
@@ -118,11 +118,7 @@ def resume(
     """
     with ExitStack() as stack:
         stack.enter_context(stop.watching())
-        home = RunDir.open(path)
-        home.lock(moved=options.moved)
-        stack.callback(home.release)
-        journal = Journal.open(home.journal)
-        stack.callback(journal.close)
+        home, journal = stack.enter_context(locked_run(path, moved=options.moved))
         state = journal.state
         if state.abandoned_at:
             raise RunDirError(

@@ -1,11 +1,10 @@
 """Sets the ceilings of the lanes while a run sends, and records each change with its reason."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from bulkreset.clock import Clock
+from bulkreset.clock import Clock, now_ms
 from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.log import Log
@@ -116,7 +115,7 @@ class Steering:
         return password_changed
 
     def _events(self, changed: Sequence[LaneRun]) -> list[Event]:
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         limits: Mapping[int, Limit] = {lane.number: self._limits[lane.number, 0] for lane in changed}
         lanes = tuple(
             fact.model_copy(update={"limit": limits[number].rate, "limited_by": limited_by(limits[number])})

@@ -1,6 +1,5 @@
 """Undo a run: restore its user pools to the time just before its first call, with point-in-time recovery."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkreset.cancellation import CancelToken
+from bulkreset.clock import now_ms
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecoveries, PoolRestore, RecoveryStatus
 from bulkreset.cognito.pool import PoolFacts
@@ -16,8 +16,7 @@ from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
-from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
 from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
 from bulkreset.report.rewrite import rewrite_end
@@ -46,15 +45,11 @@ class UndoClock:
 
     def unix_ms(self) -> int:
         """Return the time in Unix milliseconds."""
-        return time.time_ns() // 1_000_000
+        return now_ms()
 
     def wait(self, stop: CancelToken, seconds: float) -> None:
         """Wait. Raises Interrupted if a stop was requested."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            stop.check()
-            time.sleep(min(left, 0.1))
-        stop.check()
+        stop.wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +69,7 @@ def undo(
     fails, Interrupted; after these the same command continues or cancels.
     """
     with ExitStack() as stack:
-        home = RunDir.open(path)
-        home.lock()
-        stack.callback(home.release)
-        journal = Journal.open(home.journal)
-        stack.callback(journal.close)
+        home, journal = stack.enter_context(locked_run(path))
         _require_real_run(journal.state, path)
         counts = _touched(journal)
         if not counts:

@@ -1,13 +1,14 @@
 """The mirror during an undo: records the undo before it begins, and when it ends."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.mirror.factory import open_mirror
 
 if TYPE_CHECKING:
     from bulkreset.mirror.mirror import JournalMirror
@@ -44,22 +45,14 @@ def open_told_mirror(job: Job, home: RunDir, journal: Journal, notice: Callable[
 
     Raises Busy if another machine is working on the run, RunDirError if another one has continued it since.
     """
-    if not (journal.state.mirror and job.mirror.to):
-        yield ToldMirror(None, notice)
-        return
-    from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
-
-    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, notice)
-    try:
+    mirror = None
+    with ExitStack() as stack:
         try:
-            mirror.acquire()
+            if job.mirror.to:
+                mirror = stack.enter_context(open_mirror(job, home, journal, notice))
         except (RecordError, JobError) as error:
             notice(_untold(error))
-            yield ToldMirror(None, notice)
-        else:
-            yield ToldMirror(mirror, notice)
-    finally:
-        mirror.release()
+        yield ToldMirror(mirror, notice)
 
 
 def _untold(error: RecordError | JobError) -> str:

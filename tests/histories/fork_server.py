@@ -109,7 +109,7 @@ def _run(execution: Execution, stop: Any) -> int:  # noqa: ANN401  (loaded in th
     # So that a few rows take many commits.
     small_batches = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
     small_commits = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
-    with small_batches, small_commits, patch("bulkreset.retry.FIRST_WAIT", 0.005):
+    with small_batches, small_commits, patch("bulkreset.backoff.FIRST_WAIT", 0.005):
         if execution.job:
             return start(load(Path(execution.job), keys), path, mode, ui, stop).summary.exit_code  # type: ignore[arg-type]
         return resume(path, mode, keys, ui, stop).summary.exit_code  # type: ignore[arg-type]

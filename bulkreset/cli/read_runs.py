@@ -9,10 +9,18 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import CancelToken
+from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import AsJson, NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
-from bulkreset.errors import Interrupted, RecordError, Refused
+from bulkreset.cli.options import (
+    AsJson,
+    NoProgress,
+    PasswordForm,
+    Redact,
+    ReportForm,
+    RunDirArgument,
+    complete_run_dir,
+)
+from bulkreset.errors import RecordError, Refused
 
 
 def status(
@@ -54,12 +62,7 @@ def status(
 
 
 def report(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     form: Annotated[
         ReportForm | None,
         typer.Option(
@@ -104,7 +107,7 @@ def report(
 
 
 def extract(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
     output: Annotated[
         Path,
         typer.Option(
@@ -143,10 +146,8 @@ def extract(
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
     wanted = ExtractRequest(output, parse_statuses(only or EXTRACTED), recipient or ())
-    try:
+    with nothing_written():
         found = extract_rows(run_dir, wanted, stop, time.time() * 1000)
-    except Interrupted as error:
-        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     if found.left_out:
         named = ", ".join(map(str, found.malformed)) + (", …" if found.left_out > len(found.malformed) else "")
         process.print_error(
@@ -156,12 +157,7 @@ def extract(
 
 
 def passwords(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
@@ -204,11 +200,8 @@ def passwords(
         process.print_error(f"{left} was left by a command that was killed. It contained passwords and was deleted.")
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
-    try:
-        with atomic_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
-            number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
-    except Interrupted as error:
-        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    with nothing_written(), atomic_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
+        number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     if as_json:
         process.write_result({"passwords": number, "output": str(output)})
     else:
@@ -216,12 +209,7 @@ def passwords(
 
 
 def contacts(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).", show_default=False),
@@ -244,12 +232,7 @@ def contacts(
 
 
 def verify(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     within: Annotated[
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,
