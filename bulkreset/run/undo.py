@@ -17,7 +17,7 @@ from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused,
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal, locked_run
-from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
+from bulkreset.journal.run_state import RunState, UndoFacts
 from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
 from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo_mirror import open_told_mirror
@@ -357,16 +357,13 @@ class _PoolUndo:
         known = self._known
         if known is None:  # not reached: it was written before the first call
             return
-        preview = [
-            EntityChange(**{key: getattr(one, key) for key in EntityChange.model_fields}) for one in recovery.preview
-        ]
         self._write(
             known.model_copy(
                 update={
                     "restore_id": recovery.restore_id,
                     "status": recovery.status.value,
                     "ended_at": None if recovery.status in ACTIVE else utc_now(),
-                    "preview": tuple(preview) or known.preview,
+                    "preview": recovery.preview or known.preview,
                 }
             )
         )
