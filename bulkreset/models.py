@@ -294,4 +294,4 @@ class ReportRow(NamedTuple):
     canonical: str
 
 
-REPORT_COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
+REPORT_COLUMNS = tuple(name for name in ReportRow._fields if name != "canonical")  # it can be a real name

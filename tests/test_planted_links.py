@@ -26,8 +26,8 @@ from bulkreset.notify.textfile import write_textfile
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import _create_key
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import write_report
+from bulkreset.report.summary import write_summary
 from bulkreset.report.verify import VerifyRequest, _open_outputs
 from bulkreset.run.archive import _copy_file
 from bulkreset.run.schedule_state import ScheduleState, StateStore

@@ -1,4 +1,4 @@
-"""The commands that run jobs: run, resume, demo."""
+"""The commands that run jobs: run, resume, abandon, demo."""
 
 import shlex
 import sys
@@ -411,7 +411,7 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
     """
     from bulkreset.cli.prompts import print_next, print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
-    from bulkreset.report.report import summary_figures
+    from bulkreset.report.summary import summary_figures
 
     path, summary = end.run_dir, end.summary
     resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.forgot_password import mfa_attributes
 from bulkreset.cognito.pool import PoolFacts
@@ -17,7 +18,6 @@ from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.models import Recovery
-from bulkreset.retry import retrying
 
 ATTEMPTS = 6  # attempts to read one page of a group
 PAGE = 60  # users; the maximum of ListUsers

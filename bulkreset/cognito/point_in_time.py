@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore import xform_name
 
+from bulkreset.backoff import retrying
 from bulkreset.causes import FATAL, advice_for
 from bulkreset.cognito.list_users import unix_ms
 from bulkreset.cognito.pool import arn_of
@@ -16,7 +17,6 @@ from bulkreset.cognito.read_calls import ReadCallError, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import BulkresetError, ServiceError, TargetError
 from bulkreset.models import EntityChange
-from bulkreset.retry import retrying
 
 ATTEMPTS = 6
 EARLIEST_SECONDS = 15 * 60  # a recovery point is at least this old

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import RecoverySettings, read_settings
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
-from bulkreset.retry import retrying
 
 ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # Cognito's default, also used if the pool has 0 or no value

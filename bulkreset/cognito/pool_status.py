@@ -6,13 +6,13 @@ from typing import Any
 
 from botocore import xform_name
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import kinds_of_mfa, with_mfa
 from bulkreset.cognito.point_in_time import ACTIVE
 from bulkreset.cognito.pool import PoolFacts, Replica, arn_of
 from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
-from bulkreset.retry import retrying
 
 ATTEMPTS = 3
 SECONDS = 6.0  # longest wait for all of these calls; the run can do without them

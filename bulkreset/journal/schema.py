@@ -65,7 +65,7 @@ _AT_END = "CASE status {} WHEN 'ready' THEN :unsent ELSE status END".format(
     " ".join(
         f"WHEN '{one}' THEN '{one.at_end(dry_run=False)}'"
         for one in Status
-        if one.facts.journal and one.facts.dry_ended_as
+        if one.facts.journal and one.facts.ended_as and one is not Status.READY
     )
 )
 # A set row is listed only if a step failed: after the failed rows, and before the rejected ones.

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from bulkreset.backoff import retrying
 from bulkreset.clock import SINCE_BOOT, SYSTEM_CLOCK, Clock
 from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, RecordError
 from bulkreset.mirror.conditions import require_conditions
-from bulkreset.retry import retrying
 from bulkreset.s3 import Bucket, BucketError
 
 T = TypeVar("T")

@@ -129,13 +129,16 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
 def _remains(pools: Mapping[str, PoolFacts], steps: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what an attacker may have left in a pool that neither a new password nor a sign-out removes."""
     for pool, facts in pools.items():
-        left = {
-            "remembered devices, which skip MFA (after.forget_devices)": facts.has_devices,
-            "authenticators (after.delete_totp; the user must then register a new one)": facts.has_totp,
-            "tracked sessions (after.revoke_sessions)": facts.has_sessions,
-            "passkeys (no administrator can delete them, only the user: say so in your message)": facts.passkeys,
+        left = {  # by the step that removes it
+            "forget_devices": (facts.has_devices, "remembered devices, which skip MFA (after.forget_devices)"),
+            "delete_totp": (
+                facts.has_totp,
+                "authenticators (after.delete_totp; the user must then register a new one)",
+            ),
+            "revoke_sessions": (facts.has_sessions, "tracked sessions (after.revoke_sessions)"),
+            "": (facts.passkeys, "passkeys (no administrator can delete them, only the user: say so in your message)"),
         }
-        if found := [what for what, there_is in left.items() if there_is and not any(step in what for step in steps)]:
+        if found := [what for step, (there_is, what) in left.items() if there_is and step not in steps]:
             name = f"{facts.name or pool}: " if len(pools) > 1 else ""
             yield "Remains", f"{name}this run does not remove {', '.join(found)}"
 

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.pool import arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.journal.reader import JournalReader
 from bulkreset.models import Secret
-from bulkreset.retry import retrying
 from bulkreset.send.pacer import Pacer
 
 CALL = "AdminGetUserAuthFactors"

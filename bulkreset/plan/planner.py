@@ -1,4 +1,4 @@
-"""Runs pass 1: compares rows with the job, the directory, each other and the approved dry run."""
+"""The writer of the plan: compares rows with the job, the user pools, each other and the approved dry run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager

@@ -20,8 +20,7 @@ from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import redraw_advice
-from bulkreset.report.summary import is_resumable, lane_summaries, step_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, redraw_advice, step_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
     NEEDING_ATTENTION,

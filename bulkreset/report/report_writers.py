@@ -17,7 +17,7 @@ from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.models import REPORT_COLUMNS, ReportRow
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import redraw_advice
+from bulkreset.report.summary import redraw_advice
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 

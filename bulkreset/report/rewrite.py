@@ -14,9 +14,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
-from bulkreset.report.summary import build_summary
+from bulkreset.report.summary import build_summary, write_summary
 from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 

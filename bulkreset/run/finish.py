@@ -14,9 +14,8 @@ from bulkreset.models import Summary, format_rows
 from bulkreset.report.headline import next_commands
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
-from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts
+from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts, write_summary
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.statuses import Status, public_counts
 

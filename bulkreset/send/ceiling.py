@@ -1,4 +1,4 @@
-"""The ceiling of a lane: the lowest of all limits on its calls per second. This is the only place that computes it."""
+"""The ceiling of a lane: the lowest of all limits on its calls per second. The job's own limit comes from the preflight."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

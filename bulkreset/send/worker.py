@@ -7,12 +7,12 @@ from functools import partial
 from itertools import chain
 from typing import Generic
 
+from bulkreset.backoff import retrying
 from bulkreset.clock import Clock
 from bulkreset.cognito.response import FATAL_SET, Disposition, Response
 from bulkreset.departure import AllPermits, Departure, SendPermit, departing
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.retry import retrying
 from bulkreset.send.operations import AttemptState, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
 

@@ -106,7 +106,7 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
     # So that a few rows take many commits.
     lots = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
     groups = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
-    with lots, groups, patch("bulkreset.retry.FIRST_WAIT", 0.005):
+    with lots, groups, patch("bulkreset.backoff.FIRST_WAIT", 0.005):
         if asked.job:
             return start(load(Path(asked.job), keys), path, mode, ui, stop).summary.exit_code  # type: ignore[arg-type]
         return resume(path, mode, keys, ui, stop).summary.exit_code  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from bulkreset.retry import FIRST_WAIT, retrying
+from bulkreset.backoff import FIRST_WAIT, retrying
 from tests.send.fakes import FakeClock
 
 
