@@ -116,10 +116,10 @@ class _Watch:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests were asked to tell, as the property `told`: with xdist they run in processes that show nothing."""
+    """Print the property `tally` of each test: with xdist, tests run in processes without output."""
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         for name, value in report.user_properties:
-            if name == "told" and report.when == "call":
+            if name == "tally" and report.when == "call":
                 terminalreporter.write_line(str(value))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from bulkreset.journal.journal import Journal
 from bulkreset.report.page import write_page
-from tests.e2e.command import LAX, Command, Ran
+from tests.e2e.command import LAX, Command, CommandResult
 from tests.report.browser import CHROMIUM, SIZES, THEMES, chromium, opened
 from tests.sim import Simulator
 
@@ -32,7 +32,7 @@ def main() -> int:
         return take(elsewhere(ran.run_dir))
 
 
-def run(home: Path, sim: Simulator) -> Ran:
+def run(home: Path, sim: Simulator) -> CommandResult:
     """50,000 rows in two lanes: refused, throttled, lost and rejected ones among them."""
     for pool in POOLS:
         sim.add_pool(pool, policy=LAX, auto_users=True)

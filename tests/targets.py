@@ -53,7 +53,9 @@ def callers(asked: Job, account: str = ACCOUNT) -> dict[str, Caller]:
 
 def quotas(asked: Job, **of: AccountQuota) -> dict[str, AccountQuota]:
     """A quota of 30 for every target, told, where `of` has no other."""
-    return {target.user_pool_id: of.get(target.user_pool_id, AccountQuota(30.0, "told")) for target in asked.targets}
+    return {
+        target.user_pool_id: of.get(target.user_pool_id, AccountQuota(30.0, "test quota")) for target in asked.targets
+    }
 
 
 def pools(asked: Job, facts: Mapping[str, PoolFacts] | None = None) -> dict[str, PoolFacts]:

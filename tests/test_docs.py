@@ -113,11 +113,11 @@ def _is_table(annotation: object) -> bool:
 
 
 def test_job_keys_and_defaults() -> None:
-    told = {quoted(row["key"])[0]: row["default"] for row in table("key | type")}
+    documented = {quoted(row["key"])[0]: row["default"] for row in table("key | type")}
     known = dict(keys_of(Job))
-    assert set(told) == set(known)
+    assert set(documented) == set(known)
     for key, default in known.items():
-        assert _default(key, told[key]) == (list(default) if isinstance(default, tuple) else default), key
+        assert _default(key, documented[key]) == (list(default) if isinstance(default, tuple) else default), key
 
 
 def _default(key: str, cell: str) -> object:
@@ -130,7 +130,7 @@ def _default(key: str, cell: str) -> object:
     }
     if cell in words:
         return words[cell]
-    return tomllib.loads(f"it = {quoted(cell)[0]}")["it"] if quoted(cell) else f"no default told for {key}"
+    return tomllib.loads(f"it = {quoted(cell)[0]}")["it"] if quoted(cell) else f"no default documented for {key}"
 
 
 def test_example_job_loads(tmp_path: Path) -> None:
@@ -184,12 +184,12 @@ def test_metrics() -> None:
         for family in textfile._render(figures, {}).collect()
     }
     assert {quoted(row["metric"])[0]: sorted(quoted(row["labels beside `job`"])) for row in rows} == known
-    told = {name for row in rows for name in quoted(row["EMF"])}
+    documented = {name for row in rows for name in quoted(row["EMF"])}
     line = json.loads(emf.line(ended, None))
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     given = {metric["Name"] for metric in directive["Metrics"]}
-    assert told <= given
-    assert all(name in told or name.startswith("Rows") for name in given)
+    assert documented <= given
+    assert all(name in documented or name.startswith("Rows") for name in given)
 
 
 def test_exit_codes_that_schedules_retry() -> None:
@@ -222,13 +222,13 @@ def test_every_command_is_described() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_flags(command: str) -> None:
-    told = {
+    documented = {
         flag
         for row in table("flag | commands")
         if command in re.split(r",\s*", row["commands"])
         for flag in quoted(row["flag"])
     }
-    assert told == flags_of(command)
+    assert documented == flags_of(command)
 
 
 def test_no_other_flag_is_named() -> None:
@@ -239,8 +239,8 @@ def test_no_other_flag_is_named() -> None:
 
 
 def test_flags_set_keys_of_the_job() -> None:
-    told = {key for row in table("flag | commands") for key in quoted(row["sets"])}
-    assert told <= {key for key, _ in keys_of(Job)}
+    documented = {key for row in table("flag | commands") for key in quoted(row["sets"])}
+    assert documented <= {key for key, _ in keys_of(Job)}
 
 
 def command_lines() -> list[list[str]]:
@@ -274,9 +274,9 @@ def test_statuses() -> None:
 
 
 def test_codes_of_the_plan() -> None:
-    told = {quoted(row["code"])[0]: row["status"] for row in table("code | status")}
-    assert {code for code, status in told.items() if status == "rejected"} == {code.value for code in RejectCode}
-    assert {code for code, status in told.items() if status == "skipped"} == {kind.value for kind in SkipReason}
+    documented = {quoted(row["code"])[0]: row["status"] for row in table("code | status")}
+    assert {code for code, status in documented.items() if status == "rejected"} == {code.value for code in RejectCode}
+    assert {code for code, status in documented.items() if status == "skipped"} == {kind.value for kind in SkipReason}
 
 
 def test_codes_of_the_service() -> None:
@@ -295,7 +295,7 @@ def test_codes_of_the_service() -> None:
 
 
 def test_every_code_is_in_the_runbook() -> None:
-    told = {code for line in RUNBOOK.splitlines() if line.startswith("|") for code in quoted(_cells(line)[0])}
+    documented = {code for line in RUNBOOK.splitlines() if line.startswith("|") for code in quoted(_cells(line)[0])}
     of_rows = (
         {code.value for code in RejectCode}
         | {kind.value for kind in SkipReason}
@@ -310,12 +310,14 @@ def test_every_code_is_in_the_runbook() -> None:
     )
     kinds = {kind.__name__ for kind in (*response_parser.NO_CREDENTIALS, *http_errors.UNSENT)}
     known = {quoted(cell)[0] for row in table("codes | what happens") for cell in re.findall(r"`\w+`", row["codes"])}
-    assert of_rows | of_the_service | kinds | known <= told
+    assert of_rows | of_the_service | kinds | known <= documented
 
 
 def test_every_exit_code_is_in_the_runbook() -> None:
-    told = {int(code) for row in table("exit code | what to do") for code in re.findall(r"\b\d+\b", row["exit code"])}
-    assert told == {int(row["code"]) for row in table("code | meaning | resumable")} | {134, 137}
+    documented = {
+        int(code) for row in table("exit code | what to do") for code in re.findall(r"\b\d+\b", row["exit code"])
+    }
+    assert documented == {int(row["code"]) for row in table("code | meaning | resumable")} | {134, 137}
 
 
 def test_exit_codes() -> None:
@@ -344,9 +346,9 @@ def test_summary_keys() -> None:
 
 
 def test_states_of_the_follow_through() -> None:
-    told = {quoted(row["state"])[0]: row["left"] for row in table("state | passwords")}
-    assert list(told) == [state.value for state in user_state.UserState]
-    assert {state for state, left in told.items() if not left} == user_state.DONE
+    documented = {quoted(row["state"])[0]: row["left"] for row in table("state | passwords")}
+    assert list(documented) == [state.value for state in user_state.UserState]
+    assert {state for state, left in documented.items() if not left} == user_state.DONE
 
 
 def test_columns_of_the_follow_through() -> None:
@@ -395,11 +397,11 @@ def test_run_directory(run_dir: Path) -> None:
 
 @pytest.mark.process
 def test_keys_of_meta(run_dir: Path) -> None:
-    told = [key for row in table("fact | meaning") for key in quoted(row["fact"]) if "[]" not in key]
+    documented = [key for row in table("fact | meaning") for key in quoted(row["fact"]) if "[]" not in key]
     with closing(sqlite3.connect(run_dir / "journal.sqlite")) as db:
         known = {key for (key,) in db.execute("SELECT key FROM meta")}
-    assert set(told) == known
-    assert len(told) == len(known)
+    assert set(documented) == known
+    assert len(documented) == len(known)
 
 
 @pytest.mark.process
@@ -412,11 +414,11 @@ def test_keys_of_targets_and_input(run_dir: Path) -> None:
 
 @pytest.mark.process
 def test_fields_of_events(run_dir: Path) -> None:
-    told = {quoted(row["event"])[0]: row for row in table("event | level")}
+    documented = {quoted(row["event"])[0]: row for row in table("event | level")}
     every = {"run_id", "event", "level", "timestamp"}
     for line in (run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
-        row = told[event["event"]]
+        row = documented[event["event"]]
         assert event.keys() - every == set(quoted(row["fields"])), event["event"]
         assert event["level"] in {row["level"], "debug"}
 
@@ -435,8 +437,8 @@ def test_documented_layers_agree_with_the_contract() -> None:
         "contracts"
     ]
     rows = [row["what may import what"] for row in table("layer | what may import what")]
-    told = [set(quoted(layer)) for row in rows for layer in row.split("→")]
-    assert told == [set(layer.split(" | ")) for layer in contract["layers"]]
+    documented = [set(quoted(layer)) for row in rows for layer in row.split("→")]
+    assert documented == [set(layer.split(" | ")) for layer in contract["layers"]]
 
 
 def test_make_targets_exist() -> None:

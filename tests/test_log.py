@@ -230,11 +230,11 @@ def _writes_an_event(called: ast.expr) -> bool:
 
 
 def test_run_in_another_program_does_not_change_its_logging() -> None:
-    told: list[str] = []
+    messages: list[str] = []
 
     class Theirs(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.append(record.getMessage())
+            messages.append(record.getMessage())
 
     root, inner = logging.getLogger(), logging.getLogger("botocore.endpoint")
     root.addHandler(Theirs())
@@ -249,7 +249,7 @@ def test_run_in_another_program_does_not_change_its_logging() -> None:
         logging.getLogger("theirs").warning("theirs")
     inner.warning("after")
     inner.setLevel(logging.NOTSET)
-    assert told == ["theirs", "after"]
+    assert messages == ["theirs", "after"]
     assert root.handlers == handlers
     assert [json.loads(line)["message"] for line in file.getvalue().splitlines()] == ["sent %s", "sent again %s"]
     assert [json.loads(line)["message"] for line in other.getvalue().splitlines()] == ["sent %s"]

@@ -198,8 +198,8 @@ def test_stack_restarts_what_can_be_resumed_with_the_rights_of_the_docs() -> Non
     ((policy),) = resources["TaskRole"]["Properties"]["Policies"]
     statements = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]}
     page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    allowed = {action for one in json.loads(told)["Statement"] for action in _listed(one["Action"])}
+    (policy,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    allowed = {action for one in json.loads(policy)["Statement"] for action in _listed(one["Action"])}
     granted = {action for name in ("SetPasswords", "KnowTheQuota") for action in statements[name]["Action"]}
     assert granted == allowed
     assert [name for name, one in statements.items() if one["Resource"] == "*"] == ["KnowTheQuota"]

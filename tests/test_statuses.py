@@ -43,9 +43,9 @@ def _is_status(node: ast.expr) -> bool:
 
 def test_no_other_module_lists_statuses() -> None:
     found = {
-        path.relative_to(PACKAGE).as_posix(): told
+        path.relative_to(PACKAGE).as_posix(): named
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name != "statuses.py" and (told := list(lists(path.read_text(encoding="utf-8"))))
+        if path.name != "statuses.py" and (named := list(lists(path.read_text(encoding="utf-8"))))
     }
     assert found == {}
 

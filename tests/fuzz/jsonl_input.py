@@ -42,8 +42,8 @@ def one(data: bytes) -> None:
     assert len(found) == len(lines)
     for row, line in zip(found, lines, strict=True):
         if not row.malformed:
-            told = _plainly(line)
-            assert [row.username, row.password, row.permanent, row.pool] == told
+            expected = _plainly(line)
+            assert [row.username, row.password, row.permanent, row.pool] == expected
 
 
 def _plainly(line: bytes) -> list[str]:

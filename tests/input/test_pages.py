@@ -1,4 +1,4 @@
-"""The pages of an input: in any order they have the rows of the chunks."""
+"""The pages of an input, in any order, have the same rows as the chunks."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of three rows, of which one call passes two."""
+    """Use pages of three rows, of which one call passes two."""
     for module in (text_reader, page_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
     monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
@@ -49,7 +49,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pages_in_order(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, RowBatch]]:
-    """The pieces in this order, each asked for until it comes."""
+    """Return the pages in this order, asking for each until it comes."""
     with closing(PageReader(rows)) as pieces:
         for number in numbers:
             known, times = pieces.knows(number), 1
@@ -61,7 +61,7 @@ def pages_in_order(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, Ro
 
 
 def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: str = "utf-8") -> None:
-    """What the pieces hold is what the chunks hold."""
+    """Check that the pages have the same rows as the chunks."""
     expected = [(seen.username, seen.password) for seen in read(path, encoding=encoding)]
     rows = InputSet.open(InputConfig(path=path, encoding=encoding))
     if planned:

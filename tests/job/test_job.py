@@ -31,19 +31,19 @@ TWO = FEWEST + f'[[targets]]\nuser_pool_id = "{OTHER}"\n'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the job files are."""
+    """The folder with the job files."""
     return tmp_path
 
 
 def job(folder: Path, text: str | bytes, **overrides: Any) -> Job:  # noqa: ANN401  (job keys, __ for a dot)
-    """The job that a file with this text makes."""
+    """Load a job file with this text."""
     path = folder / "nightly.toml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return load(path, {key.replace("__", "."): value for key, value in overrides.items()})
 
 
 def problem(folder: Path, text: str | bytes, **overrides: Any) -> str:  # noqa: ANN401  (job keys)
-    """What is said of a file that makes no job."""
+    """Return the error message for an invalid job file."""
     with pytest.raises(JobError) as caught:
         job(folder, text, **overrides)
     assert caught.value.exit_code == 2
@@ -297,9 +297,9 @@ def test_file_that_is_not_utf8_is_not_toml(folder: Path) -> None:
     ids=["nested", "digits", "key"],
 )
 def test_hostile_file_is_refused_in_one_printable_line(folder: Path, text: str, said: str) -> None:
-    told = problem(folder, f"{text}\n{FEWEST}")
-    assert said in told
-    assert told.isprintable()
+    message = problem(folder, f"{text}\n{FEWEST}")
+    assert said in message
+    assert message.isprintable()
 
 
 def test_file_that_cannot_be_read_is_named(folder: Path) -> None:
@@ -327,7 +327,7 @@ def test_two_targets_with_one_pool_are_refused(folder: Path) -> None:
     assert [target.user_pool_id for target in job(folder, TWO).targets] == [POOL, OTHER]
 
 
-# Every override: its key, a value, and where it must arrive.
+# Every override: its key, a value, and the place of its value in the job.
 OVERRIDES: list[tuple[str, object, str]] = [
     ("input.path", Path("/data/other.csv"), "input.path"),
     ("targets.user_pool_id", OTHER, "targets.0.user_pool_id"),
@@ -437,7 +437,7 @@ MISTAKES = [
 def test_mistake_is_reported_in_plain_words(folder: Path, text: str, said: str) -> None:
     found = problem(folder, text)
     assert said in found
-    assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # what people need not know
+    assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # internals that the message must not show
 
 
 def test_no_column_of_the_report_can_be_carried_from_the_input(folder: Path) -> None:

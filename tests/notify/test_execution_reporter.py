@@ -68,7 +68,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
         assert (found["bulkreset_rows", "set"], found["bulkreset_rows", "ready"]) == (
             4,
             6,
-        )  # two of them are on their way
+        )  # two of them are in flight
         telling.of(SUMMARY, run_state(rows=10), said.append)
         seen = len(asked)
         time.sleep(0.05)
@@ -109,7 +109,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     home = path.parent / "run"
     with pytest.raises(InputError), watched(path, [], begun=True):
         raise InputError("")
-    assert (read(path)["bulkreset_rows", "set"], read(path)["bulkreset_attempts", ""]) == (0, 0)  # no run is there
+    assert (read(path)["bulkreset_rows", "set"], read(path)["bulkreset_attempts", ""]) == (0, 0)  # there is no run
     home.mkdir()
     (home / "journal.sqlite").touch()
     with pytest.raises(InputError), watched(path, [], begun=True):
@@ -117,7 +117,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     found = read(path)
     assert [found["bulkreset_rows", status] for status in ("set", "in_doubt", "unprocessed", "ready")] == [4, 2, 4, 0]
     assert (found["bulkreset_exit_code", ""], found["bulkreset_attempts", ""]) == (2, 5)
-    with pytest.raises(InputError), watched(path, []):  # refused because another run is there
+    with pytest.raises(InputError), watched(path, []):  # refused because of another run
         raise InputError("")
     assert read(path)["bulkreset_rows", "set"] == 0
 

@@ -166,7 +166,7 @@ def test_temporary_passwords_cost_one_call_each_and_known_ones_none() -> None:
 def test_slowest_lane_decides_when_the_last_user_is_back() -> None:
     plan = planned(sendable=[(EU, 1, 6000), (US, 1, 3000)])
     asked = job(EU, US, **SCRAMBLE)
-    shown = lines(asked, planned=plan, quotas={EU: AccountQuota(100.0, "told"), US: AccountQuota(10.0, "told")})
+    shown = lines(asked, planned=plan, quotas={EU: AccountQuota(100.0, "expected"), US: AccountQuota(10.0, "expected")})
     assert "10 min if users need all of the quota (10/s)" in lines_under(shown, "Coming back")[0]
     assert lines_under(shown, "Coming back")[1] == "while the run sends, users have 2 calls/s"
 
@@ -178,11 +178,11 @@ def test_unlimited_rate_or_one_above_the_quota_leaves_nothing_for_users() -> Non
     assert lines_under(unpaced, "Coming back")[1] == "an unpaced run leaves users nothing"
 
 
-@pytest.mark.parametrize(("absent", "told"), [(6, True), (5, False), (0, False)])
-def test_import_is_suggested_if_most_rows_name_no_user(absent: int, *, told: bool) -> None:
+@pytest.mark.parametrize(("absent", "expected"), [(6, True), (5, False), (0, False)])
+def test_import_is_suggested_if_most_rows_name_no_user(absent: int, *, expected: bool) -> None:
     plan = planned(10 - absent, PlannedRecovery(absent=absent), counts={"ready": 10 - absent, "rejected": absent})
     shown = lines_under(lines(job(EU), planned=plan), "New users")
-    assert [text.startswith(f"{absent} of 10 rows name nobody in the pool.") for text in shown] == [True] * told
+    assert [text.startswith(f"{absent} of 10 rows name nobody in the pool.") for text in shown] == [True] * expected
 
 
 def test_recovery_under_way_and_replicas_are_reported_with_their_pool() -> None:

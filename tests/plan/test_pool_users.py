@@ -43,11 +43,11 @@ def listing(tmp_path: Path) -> Iterator[UserStore]:
 
 
 class Called:
-    """One roll of some pools, on a clock of its own. `told` is how many rows it told of on the way."""
+    """One roll of some pools, on a clock of its own. `reported` is how many rows it reported of on the way."""
 
     def __init__(self, listing: UserStore, *directories: Listed, rate: float | None = None, **select: Any) -> None:  # noqa: ANN401
         self.clock = FakeClock()
-        self.told: list[int] = []
+        self.reported: list[int] = []
         pools = {directory.facts.user_pool_id: directory for directory in directories}
         pacers = dict.fromkeys(pools, Pacer(rate, self.clock))
         self.listed_users = PoolUserSource(
@@ -55,7 +55,7 @@ class Called:
         )
 
     def call(self) -> "Called":
-        self.listed_users.list_all(self.told.append)
+        self.listed_users.list_all(self.reported.append)
         return self
 
     @property
@@ -89,8 +89,8 @@ def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore)
     called = Called(listing, other, Listed(PEOPLE)).call()
     here = [(EU, name) for name in ("ann", "bob", "cat", "dan", "zoe")]
     assert called.rows == [(EU2, "abe"), (EU2, "bea"), *here]
-    assert called.told[-1] == 7
-    assert called.told == sorted(called.told)
+    assert called.reported[-1] == 7
+    assert called.reported == sorted(called.reported)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore)
         ({}, ["ann", "bob", "cat", "dan", "zoe"]),
         ({"statuses": ["CONFIRMED"]}, ["ann", "zoe"]),
         ({"statuses": ["RESET_REQUIRED", "UNCONFIRMED"]}, ["bob", "dan"]),
-        ({"created_before": date(2026, 1, 1)}, ["bob", "zoe"]),  # of dan it is not told
+        ({"created_before": date(2026, 1, 1)}, ["bob", "zoe"]),  # of dan it is not reported
         ({"created_before": NEW}, ["bob", "zoe"]),
         ({"created_before": datetime(2026, 5, 1, 0, 1)}, ["ann", "bob", "cat", "zoe"]),  # noqa: DTZ001  (as TOML may have it)
         ({"statuses": ["CONFIRMED"], "created_before": date(2026, 1, 1)}, ["zoe"]),
@@ -143,7 +143,7 @@ def test_restarted_list_lists_no_user_twice(listing: UserStore) -> None:
     called = Called(listing, directory).call()
     assert directory.pages == [None, "60", "120", None, "60", "120", "180"]
     assert len(called.names) == len(set(called.names)) == 240
-    assert called.told[-1] == 240
+    assert called.reported[-1] == 240
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)

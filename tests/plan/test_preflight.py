@@ -92,7 +92,7 @@ def test_users_are_listed_unpaced_if_nothing_is_paced() -> None:
 
 
 def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | None = 24) -> PlannedLane:
-    return PlannedLane("1", region, pools, quota, "told", ceiling)
+    return PlannedLane("1", region, pools, quota, "test quota", ceiling)
 
 
 def test_longest_lane_decides_the_duration() -> None:

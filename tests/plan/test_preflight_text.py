@@ -81,7 +81,7 @@ def test_all_output_of_a_plain_run() -> None:
     assert lines_under(shown, "Permanent") == ["240"]
     assert lines_under(shown, "Billing") == ["Up to 264 users will count as monthly active users (billed)"]
     assert lines_under(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
-    assert lines_under(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: told)"]
+    assert lines_under(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: test quota)"]
     assert lines_under(shown, "Guards") == ["Stops if 100 rows in a row fail"]
 
 

@@ -53,17 +53,17 @@ class Stale(Listed):
 
 
 class Searched:
-    """One search of some pools on a clock of its own. `told` is what it told on the way: (calls made, calls)."""
+    """One search of some pools on a clock of its own. `reported` is what it reported on the way: (calls made, calls)."""
 
     def __init__(self, lookup: UserStore, *directories: Listed, rate: float | None = 24.0) -> None:
         self.clock = FakeClock()
         self.pacer = Pacer(rate, self.clock)
         pools = {directory.facts.user_pool_id: directory for directory in directories}
-        self.told: list[tuple[int, int]] = []
+        self.reported: list[tuple[int, int]] = []
         self.search = UserSearch(pools, dict.fromkeys(pools, self.pacer), lookup, self.clock, kind_of)
 
     def run(self) -> dict[str, UnknownFact]:
-        return self.search.run(lambda made, calls: self.told.append((made, calls)))
+        return self.search.run(lambda made, calls: self.reported.append((made, calls)))
 
 
 def known_users(lookup: UserStore) -> Known:
@@ -175,8 +175,8 @@ def test_progress_is_reported_in_calls(lookup: UserStore, users: int) -> None:
     directory = Listed(crowd(600), facts(users and 600))
     searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(10 if users else 11))), directory)
     searched.run()
-    assert searched.told[-1] == (10, 10)
-    made = [so_far for so_far, _ in searched.told]
+    assert searched.reported[-1] == (10, 10)
+    made = [so_far for so_far, _ in searched.reported]
     assert made == sorted(made)
 
 

@@ -210,8 +210,8 @@ def test_page_is_evidence_of_what_was_confirmed(tmp_path: Path, facts: dict[str,
     ids=["sent", "not sent", "undo under way"],
 )
 def test_page_says_how_the_run_is_undone(tmp_path: Path, facts: dict[str, Any], *, is_shown: bool) -> None:
-    told = [["Undo", "can be undone from 15 minutes after the run's start until 2026-11-22 (feature plan Plus)"]]
-    text = text_of(parsed(page_text(journal_of(tmp_path, ready(3), rows=3, preflight=told, **facts))))
+    expected = [["Undo", "can be undone from 15 minutes after the run's start until 2026-11-22 (feature plan Plus)"]]
+    text = text_of(parsed(page_text(journal_of(tmp_path, ready(3), rows=3, preflight=expected, **facts))))
     command = f"Undo bulkreset undo {tmp_path}"
     assert (command in text) is is_shown
     assert ("takes the whole pool back to 2026-11-21 12:00:10 UTC" in text) is is_shown

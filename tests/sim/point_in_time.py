@@ -56,7 +56,7 @@ def _preview(then: Mapping[str, User | None], users: Mapping[str, User]) -> Iter
 
 
 def describe(context: Context, params: Json) -> Json:
-    """Answer DescribePointInTimeRecovery; each description brings the preview or the restore nearer."""
+    """Answer DescribePointInTimeRecovery; each description advances the preview or the restore."""
     past = _past(context, params)
     one = _named(past, params)
     if one.status in {GENERATING, RESTORING}:
@@ -68,7 +68,7 @@ def describe(context: Context, params: Json) -> Json:
 
 
 def start(context: Context, params: Json) -> Json:
-    """Answer StartPointInTimeRecovery: everything since the point is as it was."""
+    """Answer StartPointInTimeRecovery: undo every change since the point."""
     past, pool = _past(context, params), context.pool(params)
     one = _named(past, params)
     if one.status != GENERATED:
