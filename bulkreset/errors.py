@@ -84,6 +84,11 @@ class JobError(Refused):
     """The job file or the flags are not a valid job."""
 
 
+def missing_extra(what: str, extra: str) -> JobError:
+    """Return the error for `what` a job needs and this installation lacks, with the extra that has it."""
+    return JobError(f"{what} is not installed.", f"Install bulkreset with its extra: pip install 'bulkreset[{extra}]'.")
+
+
 class InputError(Refused):
     """The input cannot be read as rows up to its end.
 

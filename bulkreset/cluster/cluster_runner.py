@@ -41,7 +41,7 @@ class ClusterRunner:
         self._unix = unix
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="cluster", daemon=True)
         self._places = LaneAssignments(self._clock)
         self._unfit: dict[str, str] = {}
         self._dropped: set[str] = set()
@@ -68,8 +68,6 @@ class ClusterRunner:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=IDLE_SECONDS)
-            if not self._thread.is_alive():
-                self._loop.close()
 
     def lane(
         self,
@@ -115,6 +113,12 @@ class ClusterRunner:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result()
 
     # ---- from here on: called on the cluster thread
+
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
 
     async def _connect(self) -> None:
         """Connect, and check every worker. Raises ClusterError if there is no worker, or one cannot be used."""

@@ -15,7 +15,7 @@ from bulkreset.cluster import worker_agent
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.plain_comm import PlainComm
 from bulkreset.cluster.protocol import PROTOCOL, Nonsense, WorkerReport, unpack_info, unpack_report
-from bulkreset.errors import ClusterError, JobError
+from bulkreset.errors import ClusterError, missing_extra
 from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
 
@@ -66,9 +66,7 @@ class DaskCluster:
     def __init__(self, wanted: ClusterConfig) -> None:
         """Raise JobError if the extra is not installed."""
         if not find_spec("distributed"):
-            raise JobError(
-                "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[cluster]'."
-            )
+            raise missing_extra("Dask", "cluster")
         self.name = wanted.scheduler or f"{wanted.local} local processes"
         self._wanted = wanted
         self._local: Any = None

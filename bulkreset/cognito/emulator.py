@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from bulkreset.cognito.session import EMULATED_ACCOUNT, TargetSession, emulated_session
-from bulkreset.errors import JobError
+from bulkreset.errors import missing_extra
 from bulkreset.job import Job, Target
 
 _COUNTED = "AWSCognitoIdentityProviderService.AdminSetUserPassword"
@@ -86,9 +86,7 @@ def run_emulator(job: Job) -> Iterator[EmbeddedCognito]:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415  (an extra)
         from werkzeug.serving import make_server  # noqa: PLC0415  (an extra)
     except ImportError:
-        raise JobError(
-            "The emulator is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[emulator]'."
-        ) from None
+        raise missing_extra("The emulator", "emulator") from None
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     application = _QuotaMiddleware(DomainDispatcherApplication(create_backend_app), job.emulator.quota, time.monotonic)
     server = make_server("127.0.0.1", 0, application, threaded=True)

@@ -16,6 +16,7 @@ from bulkreset.cognito.pool import arn_of
 from bulkreset.cognito.read_calls import ReadCallError, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import BulkresetError, ServiceError, TargetError
+from bulkreset.models import EntityChange
 
 ATTEMPTS = 6
 EARLIEST_SECONDS = 15 * 60  # a recovery point is at least this old
@@ -47,23 +48,13 @@ ACTIVE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class EntityCounts:
-    """How many entities of one kind a recovery creates, updates and deletes."""
-
-    entity: str
-    created: int
-    updated: int
-    deleted: int
-
-
-@dataclass(frozen=True, slots=True)
 class PoolRestore:
     """One recovery. `point_ms` is the time to which it restores, in Unix milliseconds; None if it is missing."""
 
     restore_id: str
     status: RecoveryStatus
     point_ms: int | None
-    preview: tuple[EntityCounts, ...] = ()
+    preview: tuple[EntityChange, ...] = ()
 
 
 class PoolRecoveries:
@@ -183,7 +174,7 @@ def _parse(item: object) -> PoolRestore:
     try:
         found: Any = item
         preview = tuple(
-            EntityCounts(
+            EntityChange(
                 str(one["Entity"]), *(int(one.get(key) or 0) for key in ("CreateCount", "UpdateCount", "DeleteCount"))
             )
             for one in found.get("RestorePreview") or ()

@@ -8,14 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from bulkreset.errors import JobError
 from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
-from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
+from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown, keys_of
 from bulkreset.text import end_sentence
 
 _INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
@@ -150,7 +150,7 @@ def _other_format(path: Path, text: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     tables = _parsed(path)
-    for table, key in _PATHS:
+    for table, key in ((table, key) for table, key, annotation in keys_of(Job) if _holds_path(annotation)):
         found: Any = tables
         for part in table.split("."):
             found = found.get(part) if isinstance(found, dict) else None
@@ -182,19 +182,8 @@ def _make_absolute(tables: dict[str, Any], path: Path) -> None:
         metrics["emf"] = _absolute_path(metrics["emf"], path)
 
 
-_PATHS = (
-    ("input", "path"),
-    ("input", "identity"),
-    ("schedule", "state"),
-    ("schedule", "done"),
-    ("input.select", "not_in"),
-    ("password", "folder"),
-    ("metrics", "textfile"),
-    ("targets", "ca_bundle"),
-    ("cluster", "tls_ca_file"),
-    ("cluster", "tls_cert"),
-    ("cluster", "tls_key"),
-)
+def _holds_path(annotation: object) -> bool:
+    return annotation is Path or any(map(_holds_path, get_args(annotation)))
 
 
 def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> None:

@@ -1,12 +1,11 @@
 """Settings for how fast a job runs and how often it retries."""
 
-from importlib.util import find_spec
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive, TimeOfDay
+from bulkreset.job.base import ConfigTable, Positive, TimeOfDay, require_extra
 
 SLOWEST = 0.001  # calls per second: about one call in 17 minutes
 MOST_ENTRIES = 96  # of a timetable: one for each quarter of an hour
@@ -44,8 +43,8 @@ class PaceConfig(ConfigTable):
     @field_validator("transport")
     @classmethod
     def _installed(cls, value: str) -> str:
-        if value == "crt" and not find_spec("awscrt"):
-            raise ValueError("needs the extra crt, which is not installed: pip install 'bulkreset[crt]'")
+        if value == "crt":
+            require_extra("awscrt", "crt")
         return value
 
     @field_validator("timetable")

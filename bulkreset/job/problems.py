@@ -97,7 +97,7 @@ def describe_unknown(location: Sequence[int | str], value: object) -> str:
     if not tables and all(isinstance(entry, dict) for entry in entries):
         meant = f"; did you mean {_as_header(close[0])}?" if close else ""
         return f"[{where}] is not a known table{meant}"
-    if homes := [table for table, key in _keys(Job) if key == leaf]:
+    if homes := [table for table, key, _ in keys_of(Job) if key == leaf]:
         homes = [f"in {_as_header(home)}" if home else "at the top of the file, above all tables" for home in homes]
         return f"{where} is not a known key; {printable(leaf)} belongs {' or '.join(homes)}"
     return f"{where} is not a known key" + (f" (did you mean {close[0]}?)" if close else "")
@@ -107,13 +107,13 @@ def _as_header(table: str) -> str:
     return f"[[{table}]]" if table == "targets" else f"[{table}]"
 
 
-def _keys(model: Any, table: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (any table's class)
-    """Yield each key of the job as (table, key). Tables in tables come with dots."""
+def keys_of(model: Any, table: str = "") -> Iterator[tuple[str, str, object]]:  # noqa: ANN401  (any table's class)
+    """Yield each key of the job as (table, key, annotation). Tables in tables come with dots."""
     for name, field in model.model_fields.items():
         if inner := table_of(field.annotation):
-            yield from _keys(inner, f"{table}.{name}" if table else name)
+            yield from keys_of(inner, f"{table}.{name}" if table else name)
         else:
-            yield table, name
+            yield table, name, field.annotation
 
 
 def table_of(annotation: object) -> type[BaseModel] | None:

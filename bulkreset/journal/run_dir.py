@@ -16,21 +16,14 @@ from typing import IO, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 from bulkreset.files import sync_directory
-from bulkreset.journal.wrong_path import not_a_run_error
 
 RUNS = Path("runs")  # where a run directory is created if none is named
+JOURNAL = "journal.sqlite"
 LOOKS = 5
 _reserved: set[Path] = set()  # empty directories that this process made for its next run
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
 _HOLDER = ".holder.json"  # where the process runs that holds the lock; a copied directory has a copy of it
-_STAGES = {
-    "journal.sqlite",
-    "journal.sqlite-wal",
-    "journal.sqlite-shm",
-    "journal.sqlite-journal",
-    "journal.mark",
-    ".base.gz",
-}
+_STAGES = {JOURNAL, *(f"{JOURNAL}-{part}" for part in ("wal", "shm", "journal")), "journal.mark", ".base.gz"}
 
 
 class RunMissing(RunDirError):
@@ -42,7 +35,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.journal = path / "journal.sqlite"
+        self.journal = path / JOURNAL
         self.page = path / "report.html"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
@@ -96,6 +89,8 @@ class RunDir:
         home = cls(path)
         try:
             if not home.journal.is_file():
+                from bulkreset.journal.wrong_path import not_a_run_error  # noqa: PLC0415  (it imports this module)
+
                 raise not_a_run_error(path)
         except OSError as error:
             raise home._unusable(error) from None
@@ -308,13 +303,18 @@ def _remove_leftovers(path: Path) -> None:
 def _place(home: RunDir) -> dict[str, str]:
     """Return where this process works on a run directory."""
     return {
-        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
+        "boot": boot_id(),
         "machine": _first_line("/etc/machine-id"),
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
         "path": str(home.path.absolute()),
         "inode": str(home.path.stat().st_ino),
     }
+
+
+def boot_id() -> str:
+    """Return what identifies this machine since it was started; "" if the system does not say it."""
+    return _first_line("/proc/sys/kernel/random/boot_id")
 
 
 def _first_line(path: str) -> str:

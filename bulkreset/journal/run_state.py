@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bulkreset.errors import StoppedBy
-from bulkreset.models import EndState
+from bulkreset.models import EndState, EntityChange
 
 
 class Phase(StrEnum):
@@ -167,15 +167,6 @@ class WaveFacts(_Facts):
     users: Count = 0
     recovered: Count = 0
     expired: Count = 0
-
-
-class EntityChange(_Facts):
-    """How many entities of one kind a recovery creates, updates and deletes."""
-
-    entity: str
-    created: Count
-    updated: Count
-    deleted: Count
 
 
 class UndoFacts(_Facts):

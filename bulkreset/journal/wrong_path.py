@@ -8,9 +8,8 @@ from pathlib import Path
 from bulkreset.errors import RunDirError
 from bulkreset.journal import commit_mark
 from bulkreset.journal.commit_mark import read_mark
+from bulkreset.journal.run_dir import JOURNAL, RUNS
 
-JOURNAL = "journal.sqlite"
-RUNS = Path("runs")  # where the command line puts runs
 _LIST = "To list the runs: bulkreset status."
 _LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # files that only a run writes
 _LOST = (

@@ -15,6 +15,7 @@ from bulkreset.backoff import retrying
 from bulkreset.clock import SINCE_BOOT, SYSTEM_CLOCK, Clock
 from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, RecordError
+from bulkreset.journal.run_dir import boot_id
 from bulkreset.mirror.conditions import require_conditions
 from bulkreset.s3 import Bucket, BucketError
 
@@ -173,11 +174,7 @@ class S3Lease:
 def holder_id(path: Path) -> str:
     """Return a globally unique ID for a file or folder of this machine. Only the process that locks it uses the ID."""
     found = path.stat()
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = socket.gethostname()
-    return f"{boot}:{found.st_dev}:{found.st_ino}"
+    return f"{boot_id() or socket.gethostname()}:{found.st_dev}:{found.st_ino}"
 
 
 def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> T:

@@ -16,6 +16,7 @@ records each generation's token before uploading its first object, so a stale ru
 
 import gzip
 import os
+import secrets
 import shlex
 import shutil
 import threading
@@ -42,7 +43,6 @@ from bulkreset.mirror.objects import (
     STARTED,
     MirrorObject,
     list_objects,
-    new_token,
     put_once,
     read_token,
     start_generation,
@@ -127,7 +127,7 @@ class JournalMirror:
 
         The token is stored first, so that after a crash the journal recognizes its own objects in S3.
         """
-        known, token = self._progress, new_token()
+        known, token = self._progress, secrets.token_hex(8)
         number = max([known.generation, *(it.generation for it in self._pieces)]) + 1
         self._store_progress(tokens=(*known.tokens, token))
         self._pieces.append(self._retry(lambda: start_generation(self._bucket, self.at, number, token), patience))

@@ -2,7 +2,6 @@
 
 import json
 import re
-import secrets
 from typing import NamedTuple
 
 from bulkreset.errors import RunDirError
@@ -37,11 +36,6 @@ def list_objects(bucket: Bucket, at: str) -> list[MirrorObject]:
 def _parse_name(one: Object, named: re.Match[str]) -> MirrorObject:
     generation, kind, first, last = named.groups()
     return MirrorObject(int(generation), kind or STARTED, int(first or 0), int(last or first or 0), one.uri)
-
-
-def new_token() -> str:
-    """Return a token that distinguishes a generation from one with the same number that another process began."""
-    return secrets.token_hex(8)
 
 
 def start_generation(bucket: Bucket, at: str, generation: int, token: str) -> MirrorObject:

@@ -83,9 +83,8 @@ def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
 def returning_seconds(lane: PlannedLane, preflight: Preflight) -> float:
     """Return the seconds until the last user of a lane can have recovered, if users have its whole quota."""
     calls = SCRAMBLE_CALLS if preflight.job.scrambles else 0
-    permanent = sum(preflight.ready_by_pool.get((pool, 1), 0) for pool in lane.pools)
-    temporary = sum(preflight.ready_by_pool.get((pool, 0), 0) for pool in lane.pools)
-    return (permanent * calls + temporary * TEMPORARY_CALLS) / lane.quota
+    of_lane = [(permanent, rows) for pool, permanent, rows in preflight.sendable if pool in lane.pools]
+    return sum(rows * (calls if permanent else TEMPORARY_CALLS) for permanent, rows in of_lane) / lane.quota
 
 
 def _pool_state(pools: Mapping[str, PoolFacts]) -> Iterator[tuple[str, str]]:

@@ -88,12 +88,12 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     digest = hashlib.sha256()
     with atomic_bytes_writer(wanted.output, _ROOM, new=True) as file:
         out = _Hashed(file, digest)
-        source = _Source(stop.check_between(lines))
+        parts = stop.check_between(lines)
         if to is None:
-            while part := source.read(1 << 16):
+            for part in parts:
                 out.write(part)
         else:
-            encrypt_stream(source, out, to)
+            encrypt_stream(_Source(parts), out, to)
         if not lines.rows:
             raise Refused(
                 f"No row of {home.path} has the status {' or '.join(wanted.only)}, or their lines are malformed.",
@@ -183,27 +183,19 @@ class _Lines:
         self.rows += 1
 
 
-class _Source(io.RawIOBase):
+class _Source:
     """Bytes of an iterator as a stream to read."""
 
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = iter(parts)
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
         self._rest = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it. Return the number of bytes, 0 at the end."""
-        while not self._rest:
-            part = next(self._parts, None)
-            if part is None:
-                return 0
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        while not self._rest and (part := next(self._parts, None)) is not None:
             self._rest = part
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
 
 
 class _Hashed:

@@ -4,6 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import partial
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
@@ -18,6 +19,7 @@ from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.run_state import Phase
+from bulkreset.log import Log
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
 from bulkreset.plan.preflight import Preflight
@@ -136,9 +138,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
     if context.cluster:
         groups = [lane.group(context.sessions) for lane in lanes]
-        context.cluster.send(
-            groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields), permit
-        )
+        context.cluster.send(groups, results, partial(_log_cluster_event, context.log), permit)
     began = context.clock.now()
     context.control.look(at_once=True)  # an earlier order is in force for the first row
     try:
@@ -266,9 +266,9 @@ def _require_unchanged(changed: Callable[[], str]) -> None:
         raise input_changed_error(f"{what} is not what was planned.")
 
 
-def _log_cluster_event(context: RunContext, event: str, **fields: object) -> None:
+def _log_cluster_event(log: Log, event: str, **fields: object) -> None:
     """Log a worker that joined, was lost or was rejected."""
-    (context.log.info if event == "worker_joined" else context.log.warning)(event, **fields)
+    (log.info if event == "worker_joined" else log.warning)(event, **fields)
 
 
 @contextmanager

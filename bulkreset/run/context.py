@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -109,6 +109,11 @@ class Opened:
     emulator.
     """
 
+    job: Job
+    options: RunOptions
+    reporter: ExecutionReporter
+    ui: UserInterface
+    stop: CancelToken
     home: RunDir
     journal: Journal
     rows: InputSet | None
@@ -124,15 +129,10 @@ class RunContext(Opened):
     `mirror` and `passwords` are None if unused. `mirror_error`: the mirror could not be opened, so nothing is sent.
     """
 
-    job: Job
-    options: RunOptions
     log: Log
     mirror: "JournalMirror | None"
     mirror_error: RecordError | None
     passwords: PasswordArchive | None
-    reporter: ExecutionReporter
-    ui: UserInterface
-    stop: CancelToken
     control: RunControl
     clock: Clock = field(default_factory=SystemClock)
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -161,20 +161,12 @@ class RunEnd:
     ways: Sequence[tuple[str, str]] = ()
 
 
-def open_context(
-    job: Job,
-    options: RunOptions,
-    opened: Opened,
-    reporter: ExecutionReporter,
-    ui: UserInterface,
-    stop: CancelToken,
-    stack: ExitStack,
-) -> RunContext:
+def open_context(opened: Opened, stack: ExitStack) -> RunContext:
     """Return the context of an execution; `stack` closes what it opens.
 
     Raises Busy if another machine runs the run, RunDirError if the run directory or the mirror cannot be used.
     """
-    home, journal = opened.home, opened.journal
+    home, journal, job, options = opened.home, opened.journal, opened.job, opened.options
     log = open_log(
         stack.enter_context(tolerant_stream(home.open_log())),
         journal.state.run_id,
@@ -196,9 +188,9 @@ def open_context(
     passwords = None
     if not journal.state.is_dry_run:
         passwords = open_archive(job, folder_of(journal.state, home), mirror.upload_chunk if mirror else None)
-    parts = (opened.home, opened.journal, opened.rows, opened.sessions, opened.service, opened.cluster)
+    parts = {one.name: getattr(opened, one.name) for one in fields(opened)}
     clock, began = SystemClock(), time.monotonic()
-    control = RunControl(home.path, lambda: journal.state.execution.started_at, stop, clock, log)
+    control = RunControl(home.path, lambda: journal.state.execution.started_at, opened.stop, clock, log)
     counts = not (journal.state.is_dry_run or journal.state.emulated)
     telemetry = stack.enter_context(
         open_telemetry(
@@ -209,7 +201,14 @@ def open_context(
         )
     )
     context = RunContext(
-        *parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop, control, clock, telemetry
+        **parts,
+        log=log,
+        mirror=mirror,
+        mirror_error=mirror_error,
+        passwords=passwords,
+        control=control,
+        clock=clock,
+        telemetry=telemetry,
     )
-    stack.enter_context(reporter.along(context.warn_notification))
+    stack.enter_context(context.reporter.along(context.warn_notification))
     return context

@@ -87,8 +87,8 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
         try:
             journal = Journal.open(home.journal)
             stack.callback(journal.close)
-            opened = Opened(home, journal, rows, sessions, service, cluster)
-            context = open_context(limited, options, opened, reporter, ui, stop, stack)
+            opened = Opened(limited, options, reporter, ui, stop, home, journal, rows, sessions, service, cluster)
+            context = open_context(opened, stack)
         except (Refused, Busy):  # nothing has begun, so there is nothing to resume
             _discard(stack, home, elsewhere)
             raise
@@ -146,8 +146,8 @@ def resume(
         sends = may_send(journal, again=options.retry_failed)
         wanted = _choose_cluster(job, emulated=state.emulated) if sends else None
         cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
-        opened = Opened(home, journal, rows, sessions, service, cluster)
-        return run(open_context(job, options, opened, reporter, ui, stop, stack), resumed=True)
+        opened = Opened(job, options, reporter, ui, stop, home, journal, rows, sessions, service, cluster)
+        return run(open_context(opened, stack), resumed=True)
 
 
 def _approved_rows_left(journal: Journal, *, again: bool) -> int | None:

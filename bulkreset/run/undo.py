@@ -8,17 +8,15 @@ from typing import Protocol
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.clock import now_ms
-from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecoveries, PoolRestore, RecoveryStatus
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
-from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal, locked_run
-from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
-from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
+from bulkreset.journal.run_state import RunState, UndoFacts
+from bulkreset.plan.preflight import reopen_targets
 from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
@@ -74,12 +72,7 @@ def undo(
         counts = _touched(journal)
         if not counts:
             raise RunDirError(f"The run in {path} has set no passwords, so there is nothing to undo.")
-        job = job_from_journal(journal.state.job, {})
-        sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in counts}
-        targets = [target for target in journal.state.targets if target.user_pool_id in counts]
-        require_same_targets(describe_targets(sessions), targets)
-        account = AccountDiscovery(sessions, with_quotas=False)
-        require_same_accounts(account.callers(), targets)
+        job, sessions, account = reopen_targets(journal.state, counts)
         facts = account.pools()
         journal.write.begin_sending()  # from now on every commit waits for the disk
         mirror = stack.enter_context(open_told_mirror(job, home, journal, ui.notice))
@@ -357,16 +350,13 @@ class _PoolUndo:
         known = self._known
         if known is None:  # not reached: it was written before the first call
             return
-        preview = [
-            EntityChange(**{key: getattr(one, key) for key in EntityChange.model_fields}) for one in recovery.preview
-        ]
         self._write(
             known.model_copy(
                 update={
                     "restore_id": recovery.restore_id,
                     "status": recovery.status.value,
                     "ended_at": None if recovery.status in ACTIVE else utc_now(),
-                    "preview": tuple(preview) or known.preview,
+                    "preview": recovery.preview or known.preview,
                 }
             )
         )

@@ -17,6 +17,7 @@ from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
+from bulkreset.models import EntityChange
 from bulkreset.run.undo import UndoClock, UndoRequest, undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
@@ -130,9 +131,7 @@ def test_undo_restores_the_passwords_after_a_preview(ran: Path, sim: Simulator) 
     assert passwords(sim) == {BEFORE}
     assert called(sim) == [INITIATE, START]
     assert found[POOL].status == "RESTORE_COMPLETED"
-    assert [one.model_dump() for one in found[POOL].preview] == [
-        {"entity": "User", "created": 0, "updated": 3, "deleted": 0}
-    ]
+    assert found[POOL].preview == (EntityChange("User", created=0, updated=3, deleted=0),)
     before, after = person.text.split("Preview of customers", 1)
     for words in ("ACCEPTS NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
         assert words in before

@@ -366,7 +366,9 @@ def test_override_beats_the_file_and_the_default(
 
 
 def test_every_override_of_the_command_line_is_a_key_of_the_job() -> None:
-    asked = set(re.findall(r'"((?:[a-z_]+\.)+[a-z_]+|permanent)":', inspect.getsource(run.run)))
+    asked = set(
+        re.findall(r'"((?:[a-z_]+\.)+[a-z_]+|permanent)":', inspect.getsource(run.run) + inspect.getsource(run._limits))
+    )
     assert {key for key, _, _ in OVERRIDES} <= asked
     for key in asked:
         model: Any = Job
@@ -562,7 +564,7 @@ def test_job_does_not_change(folder: Path) -> None:
 def test_transport_that_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = FEWEST + '[pace]\ntransport = "crt"\n'
     assert job(folder, text).pace.transport == "crt"
-    monkeypatch.setattr("bulkreset.job.pace.find_spec", lambda _name: None)
+    monkeypatch.setattr("bulkreset.job.base.find_spec", lambda _name: None)
     assert "pace.transport needs the extra crt" in problem(folder, text)
 
 
@@ -766,7 +768,7 @@ def test_paths_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> Non
     ("text", "extra"), [('[notify]\nurls_from = "env:X"', "notify"), ('[metrics]\ntextfile = "b.prom"', "metrics")]
 )
 def test_channel_names_the_missing_extra(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, extra: str) -> None:
-    monkeypatch.setattr("bulkreset.job.output.find_spec", lambda _: None)
+    monkeypatch.setattr("bulkreset.job.base.find_spec", lambda _: None)
     assert f"pip install 'bulkreset[{extra}]'" in problem(folder, FEWEST + text)
 
 

@@ -26,7 +26,7 @@ OWN = RecoverySettings(mail_account="COGNITO_DEFAULT")
 def planned(rows: int = 0, recovery: PlannedRecovery | None = None, **change: Any) -> PlanFacts:  # noqa: ANN401
     values: dict[str, Any] = {
         "counts": {"ready": rows},
-        "ready": [(EU, 1, rows)],
+        "sendable": [(EU, 1, rows)],
         "status_before": {},
         "unchecked": {},
     }
@@ -155,7 +155,7 @@ def test_hundred_thousand_are_back_after_two_calls_each() -> None:
 
 
 def test_temporary_passwords_cost_one_call_each_and_known_ones_none() -> None:
-    shown = lines(job(EU), planned=planned(ready=[(EU, 0, 27_000), (EU, 1, 500)]))
+    shown = lines(job(EU), planned=planned(sendable=[(EU, 0, 27_000), (EU, 1, 500)]))
     assert lines_under(shown, "Coming back")[0].startswith(
         "1 call of the same quota for each user: the last user can recover after about 15 min"
     )
@@ -164,7 +164,7 @@ def test_temporary_passwords_cost_one_call_each_and_known_ones_none() -> None:
 
 
 def test_slowest_lane_decides_when_the_last_user_is_back() -> None:
-    plan = planned(ready=[(EU, 1, 6000), (US, 1, 3000)])
+    plan = planned(sendable=[(EU, 1, 6000), (US, 1, 3000)])
     asked = job(EU, US, **SCRAMBLE)
     shown = lines(asked, planned=plan, quotas={EU: AccountQuota(100.0, "expected"), US: AccountQuota(10.0, "expected")})
     assert "10 min if users need all of the quota (10/s)" in lines_under(shown, "Coming back")[0]

@@ -176,7 +176,9 @@ MFA_DENIED = UnknownFact("MFA", "cognito-idp:GetUserPoolMfaConfig", "AccessDenie
 def steps_of(asked: Job, *facts: PoolFacts, rows: int = 100) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], int]]:
     """Return the steps in a preflight with so many rows in each pool: pools, unknown ones, users."""
     known = pools(asked, {one.user_pool_id: one for one in facts})
-    planned = PlanFacts({"ready": rows}, [(pool, 1, rows) for pool in known], {}, {}, pending={"sign_out": {EU: 7}})
+    planned = PlanFacts(
+        {"ready": rows}, [(pool, 1, rows) for pool in known], {}, {}, pending_steps={"sign_out": {EU: 7}}
+    )
     built = build_preflight(asked, sessions(asked), AwsFacts(callers(asked), known, quotas(asked)), planned)
     return {it.step.name: (it.pools, it.unknown, it.users) for it in built.steps}
 
