@@ -20,7 +20,7 @@ EARLIER = "the user was last changed before that call"
 
 
 class UserChange(NamedTuple):
-    """What a page says of the user; `token` leads to the next page."""
+    """A page's data about the user; `token` leads to the next page."""
 
     found: bool
     modified: int | None
@@ -40,7 +40,7 @@ def changed(at: int | None, ahead: int | None = 0, token: str | None = None, *, 
 
 
 class Reader:
-    """Gives the next of its answers, and the last one for ever."""
+    """Returns its answers in order, and repeats the last one."""
 
     def __init__(self, clock: FakeClock, *answers: Answer) -> None:
         self._clock = clock
