@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,14 @@ from bulkreset.models import RateChange, ReportRow, Row, Secret, Status, StepTas
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
 PasswordOf = Callable[[int, str, str, bool], Secret]
+
+_facts_of: Callable[[str], list[Any]] = lru_cache(maxsize=256)(json.loads)
+
+
+def report_row(row: int, username: str, facts: str) -> ReportRow:
+    """Return a row of `JournalReader.report_facts` with its columns."""
+    pool, *others, canonical = _facts_of(facts)
+    return ReportRow(row, pool, username, *others, username if canonical is None else canonical)
 
 
 class JournalReader:
@@ -130,10 +140,16 @@ class JournalReader:
 
         `unsent` is the report status of a row that was not sent.
         """
+        return starmap(report_row, self.report_facts(unsent, only))
+
+    def report_facts(self, unsent: str, only: Collection[str] = ()) -> Iterator[tuple[int, str, str]]:
+        """Yield the rows of `report_rows` in three values: row, username, and JSON that many rows have in common."""
         dry_run = unsent == Status.READY
         wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
+        files = [it.name for it in self.files() if it.first_row is not None]
+        statement = schema.REPORT.format(file=":file" if len(files) <= 1 else schema.FILE_OF_ROW)
         with self._db.reading():
-            yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
+            yield from self._db.execute(statement, {"unsent": unsent, "wanted": wanted, "file": "".join(files[:1])})
 
     def step_counts(self, column: str) -> dict[str, StepCounts]:
         """Return the counts of the step with this column by user pool."""

@@ -307,19 +307,19 @@ WHERE status = 'set' AND {_HAS_FAILED_STEP}
 RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
-# `wanted` is a JSON array of the wanted journal statuses; NULL means all of them.
-_REPORT_ROWS = f"""
-SELECT row, coalesce(user_pool_id, pool, ''), username, {{status}}, code, message, attempts, throttled,
+_SHOWN_FACTS = f"""{{status}}, code, message, attempts, throttled,
   in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
-  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}, coalesce(canonical, username)
-FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
-"""  # noqa: S608  (our own text)
-_FILE = "coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), '')"
+  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}"""
+_WITH_POOL = "FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool"
+# `wanted` is a JSON array of the wanted journal statuses; NULL means all of them. {file} is FILE_OF_ROW or :file. What many rows
+# have in common is one value, as JSON: to fetch a value takes longer than to make it.
 REPORT = f"""
-{_REPORT_ROWS.format(status=_AT_END, file=_FILE)}
+SELECT row, username, json_array(coalesce(user_pool_id, pool, ''), {_SHOWN_FACTS.format(status=_AT_END, file="{file}")}, canonical)
+{_WITH_POOL}
 WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row
 """  # noqa: S608  (our own text)
+FILE_OF_ROW = "coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), '')"
 
 # For the page: results are counted in buckets of time and latency, so that their size does not grow with the run.
 # SENT_SINCE: the first begin and the last end of the calls answered since a moment.
@@ -346,7 +346,10 @@ CODES_BY_STATUS = f"""
 SELECT status, code, count(*) FROM rows WHERE code <> '' OR status IN {sql_list(statuses.UNCERTAIN)}
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
 """  # noqa: S608  (our own text)
-_SHOWN = _REPORT_ROWS.format(status="status", file="''")
+_SHOWN = f"""
+SELECT row, coalesce(user_pool_id, pool, ''), username, {_SHOWN_FACTS.format(status="status", file="''")}, coalesce(canonical, username)
+{_WITH_POOL}
+"""  # noqa: S608  (our own text)
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
 # Select the rows that need attention, the most serious first.
 ROWS_NEEDING_ATTENTION = f"""

@@ -54,7 +54,7 @@ def test_lines_that_are_read_at_once_are_read_as_one_by_one(folder: Path, conten
     path = folder / "users.csv"
     path.write_bytes((header + content).encode(errors="surrogateescape"))
 
-    def found() -> tuple[object, list[str]]:
+    def found() -> tuple[object, object]:
         rows = open_rows(InputConfig(path=path))
         try:
             cells = [(batch.columns, batch.malformed) for batch in rows.batches()]
