@@ -173,6 +173,16 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityChange:
+    """How many entities of one kind a recovery of a pool creates, updates and deletes."""
+
+    entity: str
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
 class RateChange:
     """A change of a lane's rate. `rate` is the new rate in calls per second; `at_ms` is Unix milliseconds."""
 
@@ -284,4 +294,4 @@ class ReportRow(NamedTuple):
     canonical: str
 
 
-REPORT_COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
+REPORT_COLUMNS = tuple(name for name in ReportRow._fields if name != "canonical")  # it can be a real name

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import CancelToken
+from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import AsJson, JobKind, Permanent, Profile, Rate, UserPoolId
-from bulkreset.errors import Interrupted
 
 
 def init(
@@ -46,10 +45,8 @@ def init(
     if sys.stdin.isatty():
         stop = CancelToken()
         process.install_handlers(stop, json_events.emit_aborted)
-        try:
+        with nothing_written():
             answers = ask_questions(TerminalUi(stop, show_progress=False), given)
-        except Interrupted as error:
-            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     else:
         answers = fill_defaults(given)
     path = output or Path(f"{answers['name']}.toml")

@@ -29,9 +29,10 @@ _Value = TypeVar("_Value")
 
 
 class ValidatedRow(NamedTuple):
-    """One row as the plan keeps it, without the password.
+    """One row as the plan stores it, without the password.
 
-    `pool` is "" if no target has it, and `permanent` is None if the cell could not be read: their texts are not kept.
+    `pool` is "" if it is not a pool of the job, and `permanent` is None if the cell is invalid: their texts are not
+    kept.
     """
 
     row: int
@@ -172,7 +173,7 @@ class RowValidator:
     def _pool_of(self, text: str) -> str:
         """Return the row's pool; "" if the job does not have it.
 
-        A text that is no pool of the job may be anything, such as a password of a shifted row: it is not kept.
+        A text that is not a pool of the job may be anything, such as a password in a shifted row, so it is not stored.
         """
         pool = text or self._only_pool
         return pool if pool in self._policies else ""

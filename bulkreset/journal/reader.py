@@ -28,7 +28,7 @@ def report_row(row: int, username: str, facts: str) -> ReportRow:
 
 
 class JournalReader:
-    """Reads rows, and counts them. While a run writes, each answer is that of one moment."""
+    """Reads rows, and counts them. While a run writes, each answer shows one point in time."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -162,13 +162,13 @@ class JournalReader:
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
 
-        If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
-        treats them so.
+        If the process that sends is `dead`, failed rows that it was to retry but did not send count as failed, as in a
+        resume.
         """
         return self._sums(lambda it: _status_found(it, dead=dead))
 
     def perhaps_set(self) -> int:
-        """Return the number of rows whose users are set, or may be: a call for them has no known answer."""
+        """Return the number of rows whose users are set, or may be because a call has no known answer."""
         (rows,) = self._one(schema.PERHAPS_SET)
         return int(rows)
 
@@ -179,8 +179,8 @@ class JournalReader:
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
 
-        All times are Unix milliseconds; a begin before `moment` is set to `moment`.
-        Returns None if there were no such calls.
+        All times are Unix milliseconds; a begin before `moment` is set to `moment`. Returns None if there were no such
+        calls.
         """
         first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
@@ -198,7 +198,7 @@ class JournalReader:
         return self._by_pool(lambda it: (it.permanent,) if it.status in SENDABLE else None)
 
     def status_before_counts(self) -> dict[str, int]:
-        """Return the number of rows still to be sent by user status; users of unknown status are left out."""
+        """Return the number of rows still to be sent by user status; users with an unknown status are left out."""
         return self._sums(lambda it: it.status_before if it.status in SENDABLE else None)
 
     def recovery_counts(self) -> list[tuple[str, int, str, int]]:
@@ -276,7 +276,7 @@ class JournalReader:
     def rows_needing_attention(self, most: int) -> list[ReportRow]:
         """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first.
 
-        They are as those of `slowest_rows`.
+        They have the form of those of `slowest_rows`.
         """
         return [*map(ReportRow._make, self._all(schema.ROWS_NEEDING_ATTENTION, (most,)))]
 

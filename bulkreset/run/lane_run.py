@@ -1,12 +1,12 @@
 """Builds the lanes of one execution: for each, what it sends, where the rows come from, and its progress."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from bulkreset.cancellation import LaneProgress
+from bulkreset.clock import now_ms
 from bulkreset.cluster.protocol import ListingPace
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -14,17 +14,16 @@ from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
-from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
 from bulkreset.plan.preflight import (
     PlannedLane,
     Preflight,
-    lane_name,
     listing_rate,
     step_ceiling,
 )
 from bulkreset.run.context import RunContext
+from bulkreset.run.recorder import RateChanges
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
@@ -35,6 +34,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
 from bulkreset.steps import STEPS
+from bulkreset.text import lane_name
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
@@ -45,9 +45,9 @@ RowSupply = LaneRowSource | GeneratedLaneSource
 class LaneRun:
     """A planned lane in this execution. `steps` has the sources of the steps after the password, by name.
 
-    `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
-    `inputs` are those of the passwords, then of the steps. `paces` has the quota and the job's own ceiling of each, in
-    calls per second.
+    `look_up` is the pace of the lookups after lost answers; None for no lookups: generated passwords cannot be read
+    again. `inputs` are those of the passwords, then of the steps. `paces` has the quota and the job's own ceiling of
+    each, in calls per second.
     """
 
     plan: PlannedLane
@@ -74,7 +74,7 @@ class LaneRun:
         return self.key.number
 
     def facts(self, known: LaneFacts, stopped: Stopped | None, seconds: float) -> LaneFacts:
-        """Return the lane's facts with its figures, after this execution sent for `seconds`."""
+        """Return the lane's facts, after this execution sent for `seconds`."""
         rate = round(self.inputs[0].lane.attempts / seconds, 2)
         stopped_by = stopped.describe() if stopped else None
         return known.model_copy(update={"rate": rate, "rows": self.supply.rows, "stopped_by": stopped_by})
@@ -158,7 +158,7 @@ class _LaneBuilder:
         return LaneRun(plan, inputs, paces, supply, steps, progress, look_up)
 
     def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
-        """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""
+        """Return the evidence for rows with lost answers. Lanes on a cluster have their own on the worker."""
         if pace is None:
             return None
         clock = self.context.clock
@@ -182,6 +182,6 @@ class _LaneBuilder:
             at = {"account": plan.account, "region": plan.region}
             self.context.log.info("rate_changed", **at, call=operation.call, rate=rate, reason=str(why))
             if isinstance(operation, SetPassword):
-                self.rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
+                self.rates.add(RateChange(now_ms(), **at, rate=rate, reason=str(why)))
 
         return changed

@@ -16,7 +16,7 @@ from bulkreset.input import parquet_reader, text_reader
 from bulkreset.input.csv_reader import CsvRecords
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
-from tests.input.inputs import Seen, pairs, read
+from tests.input.inputs import ReadRow, pairs, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\x00\ufeff🚀'), max_size=8)
@@ -110,7 +110,7 @@ def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[t
         try:
             rows = read(path)
         except InputError:
-            # Only a cut inside a record can leave a file that cannot be read to its end.
+            # Only a cut inside a record can make the end of a file unreadable.
             assert not any(end <= cut <= end + 2 for end in ends)
             continue
         expected = _expected(table[:kept], quoting)
@@ -118,21 +118,21 @@ def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[t
         assert len(rows) <= len(expected) + 1
 
 
-def _expected(table: list[tuple[str, str]], quoting: int) -> list[Seen]:
-    """The rows of a written table.
+def _expected(table: list[tuple[str, str]], quoting: int) -> list[ReadRow]:
+    """Return the rows of a written table.
 
-    A record whose fields are all empty is blank, quoted or not. A byte order mark that begins a line, and is not quoted,
-    is told: files with a mark were joined.
+    A record with only empty fields is blank, quoted or not. An unquoted byte order mark at the start of a line is
+    reported: files with a mark were joined.
     """
-    rows: list[Seen] = []
+    rows: list[ReadRow] = []
     line = 2
     for row in table:
         record = _record(row, quoting).decode()
         if record.startswith("\ufeff"):
-            told = f"line {line}: a byte order mark begins the line: was this file joined from several?"
-            rows.append(Seen(len(rows) + 1, "", "", malformed=told))
+            message = f"line {line}: a byte order mark begins the line: was this file joined from several?"
+            rows.append(ReadRow(len(rows) + 1, "", "", malformed=message))
         elif any(row):
-            rows.append(Seen(len(rows) + 1, *row))
+            rows.append(ReadRow(len(rows) + 1, *row))
         line += record.count("\n")
     return rows
 

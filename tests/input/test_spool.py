@@ -1,4 +1,4 @@
-"""Standard input is kept in a new encrypted file, or refused with the reason."""
+"""Standard input is stored in a new encrypted file, or refused with the reason."""
 
 import io
 import os
