@@ -211,7 +211,9 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
-        yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
+        # A step that lists needs a call for each item, and it is not known how many items a user has.
+        about = "at least" if any(it.step.listing and it.users for it in preflight.steps) else "about"
+        yield "Duration", f"{about} {_about(preflight.seconds)} (done at {done} at the earliest)"
     if preflight.in_time is not None:
         yield "", f"A time limit stops it after about {format_count(preflight.in_time, 'row')}; resume sends the rest"
     if preflight.job.waves.rows and preflight.ready:

@@ -370,6 +370,13 @@ def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
     assert f"Not known whether it is needed in {EU}, {US}: it is tried for each user" in shown
 
 
+def test_duration_of_a_step_with_a_call_for_each_item_is_a_minimum() -> None:
+    facts = PoolFacts(EU, remembers_devices=True)
+    for after, begin in (({"forget_devices": True}, "at least 1 s"), ({"sign_out": True}, "about 1 s")):
+        (text,) = lines_under(lines(job(EU, after=after), facts, planned=planned(ready=[(EU, 1, 1)])), "Duration")
+        assert text.startswith(begin)
+
+
 def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
     assert lines_under(shown, "Passwords") == [
