@@ -61,6 +61,7 @@ class Preflight:
     rows are sent until a time limit stops the run; None if none does. `suspects` are the passwords that look altered,
     by what is wrong with them. `near_misses` are the rows without a user, by the cause. `origin` is the run that the
     input was extracted from. `passkeys` counts the users who have one, by pool; None if the job does not ask for it.
+    `recovery_point` is the time to which `undo` restores; None before the first call.
     """
 
     job: Job
@@ -87,6 +88,7 @@ class Preflight:
     near_misses: tuple[PlanMessage, ...] = ()
     origin: OriginFacts | None = None
     passkeys: Mapping[str, int] | None = None
+    recovery_point: str | None = None
 
     @property
     def ready(self) -> int:
@@ -138,6 +140,7 @@ class PlanFacts:
     near_misses: Sequence[PlanMessage] = ()
     origin: OriginFacts | None = None
     passkeys: Mapping[str, int] | None = None
+    recovery_point: str | None = None
 
 
 def build_preflight(
@@ -192,6 +195,7 @@ def build_preflight(
         near_misses=tuple(planned.near_misses),
         origin=planned.origin,
         passkeys=planned.passkeys,
+        recovery_point=planned.recovery_point,
     )
 
 

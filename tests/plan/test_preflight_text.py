@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,21 @@ def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -
     assert [line.partition(":")[0] for line in effect] == (
         ["bulkreset undo RUN_DIR takes the whole pool back"] if told.startswith("can be") else []
     )
+
+
+@pytest.mark.parametrize(
+    ("tier", "valid", "begin", "more"),
+    [("PLUS", 14, "can be undone from 15 minutes", 1), ("ESSENTIALS", 1, "CANNOT be undone any more", 0)],
+)
+def test_time_for_an_undo_counts_from_the_first_call_of_a_resumed_run(
+    tier: str, valid: int, begin: str, more: int
+) -> None:
+    point = datetime.now(UTC) - timedelta(days=3)
+    facts = planned(recovery_point=point.isoformat())
+    told, *effect = lines_under(lines(job(EU), PoolFacts(EU, tier=tier), planned=facts), "Undo")
+    assert told.startswith(begin)
+    assert f"until {(point + timedelta(days=valid)).astimezone():%Y-%m-%d %H:%M}" in told
+    assert len(effect) == more
 
 
 def test_pools_of_several_plans_are_reported_one_by_one() -> None:
