@@ -108,6 +108,27 @@ def test_command_runs_the_kept_file(tmp_path: Path, job: Path, monkeypatch: pyte
     assert pairs(read(kept, identity=tmp_path / "key.txt")) == [("ann", "Quiet-1")]
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"dry_run": True}, "already exists"),
+        ({"approved": Path("reviewed")}, "needs the input of the dry run"),
+        ({"dry_run": True, "quiet": True, "verbose": 1}, "contradict"),
+    ],
+)
+def test_refused_command_leaves_standard_input_unread(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], why: str
+) -> None:
+    content = piped(ROW)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content, isatty=lambda: False))
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    with pytest.raises((Refused, RunDirError), match=why):
+        commands.run(job, ["-"], spool=True, run_dir=taken, **options)
+    assert content.read() == ROW
+    assert not [*tmp_path.glob("stdin-*")]
+
+
 def test_standard_input_is_refused_without_spool_and_spool_without_it(job: Path) -> None:
     with pytest.raises(JobError, match=r"an input is read twice.*--input - --spool keeps it"):
         commands.run(job, ["-"], dry_run=True)
