@@ -13,7 +13,7 @@ from bulkreset.job import GuardsConfig, Job
 from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, TargetFacts
-from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.plan.earlier_runs import OtherRun
 from bulkreset.plan.lockout import PlannedRecovery
 from bulkreset.send.guards import seconds_until
 from bulkreset.send.timetable import Timetable, rows_until, seconds_to_send, timetable_of
@@ -82,7 +82,7 @@ class Preflight:
     remarks: tuple[str, ...] = ()
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    earlier: tuple[EarlierRun, ...] = ()
+    earlier: tuple[OtherRun, ...] = ()
     in_time: int | None = None
     suspects: tuple[PlanMessage, ...] = ()
     near_misses: tuple[PlanMessage, ...] = ()
@@ -135,7 +135,7 @@ class PlanFacts:
     pending: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     remarks: Sequence[str] = ()
-    earlier: tuple[EarlierRun, ...] = ()
+    earlier: tuple[OtherRun, ...] = ()
     suspects: Sequence[PlanMessage] = ()
     near_misses: Sequence[PlanMessage] = ()
     origin: OriginFacts | None = None
