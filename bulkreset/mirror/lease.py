@@ -15,6 +15,7 @@ from bulkreset.backoff import retrying
 from bulkreset.clock import SINCE_BOOT, SYSTEM_CLOCK, Clock
 from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, RecordError
+from bulkreset.journal.run_dir import boot_id
 from bulkreset.mirror.conditions import require_conditions
 from bulkreset.s3 import Bucket, BucketError
 
@@ -73,7 +74,7 @@ class S3Lease:
     def check(self) -> None:
         """Raise Busy if the lease is lost or could not be renewed in time."""
         if self._lost:
-            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
+            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process continues that work.")
         if self._deadline.has_passed_since_boot():
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
@@ -83,7 +84,7 @@ class S3Lease:
     def seconds_left(self) -> float:
         """Return for how many more seconds calls may leave under the lease, also after a sleep of this process.
 
-        A wall clock that is put forward ends it, too, until it is renewed.
+        If the wall clock is set forward, the lease also ends, until it is renewed.
         """
         return float("-inf") if self._lost else self._deadline.seconds_left()
 
@@ -173,11 +174,7 @@ class S3Lease:
 def holder_id(path: Path) -> str:
     """Return a globally unique ID for a file or folder of this machine. Only the process that locks it uses the ID."""
     found = path.stat()
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = socket.gethostname()
-    return f"{boot}:{found.st_dev}:{found.st_ino}"
+    return f"{boot_id() or socket.gethostname()}:{found.st_dev}:{found.st_ino}"
 
 
 def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> T:

@@ -25,7 +25,7 @@ from bulkreset.statuses import EXTRACTED, Status
 from bulkreset.text import format_iso
 
 _ENCRYPTED = ".age"
-_ROOM = "Make room, or name a file elsewhere."
+_ROOM = "Free disk space, or name a file elsewhere."
 _SHOWN = 10  # row numbers in a message
 
 
@@ -88,12 +88,12 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     digest = hashlib.sha256()
     with atomic_bytes_writer(wanted.output, _ROOM, new=True) as file:
         out = _Hashed(file, digest)
-        source = _Source(stop.check_between(lines))
+        parts = stop.check_between(lines)
         if to is None:
-            while part := source.read(1 << 16):
+            for part in parts:
                 out.write(part)
         else:
-            encrypt_stream(source, out, to)
+            encrypt_stream(_Source(parts), out, to)
         if not lines.rows:
             raise Refused(
                 f"No row of {home.path} has the status {' or '.join(wanted.only)}, or their lines are malformed.",
@@ -106,7 +106,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
             rows=lines.rows,
             at=format_iso(now),
         )
-        try:  # before the file has its name: a file whose origin is not known must not exist
+        try:  # before the file has its name: no extract may exist without a record of its origin
             record_extract(home.path, made)
         except OSError as error:
             raise RecordError(f"{home.path} cannot be written: {error.strerror}.", "Check its rights.") from None
@@ -123,7 +123,7 @@ def _recipients(job: Job, wanted: ExtractRequest) -> list[Any] | None:
             )
         return None
     if not keys:
-        raise Refused(f"{wanted.output} has nobody to encrypt it for.", "Name a public key with --recipient.")
+        raise Refused(f"{wanted.output} has no recipient to encrypt it for.", "Name a public key with --recipient.")
     return parse_recipients(keys)
 
 
@@ -177,33 +177,25 @@ class _Lines:
         if any(len(cell) >= MAX_VALUE_LENGTH for cell in cells):
             raise InputError(
                 f"Row {row} of the input has a value of {MAX_VALUE_LENGTH:,} or more characters, which is not read whole.",
-                "Take this column out of a copy of the input, or extract other rows.",
+                "Remove this column from a copy of the input, or extract other rows.",
             )
         writer.writerow(cells)
         self.rows += 1
 
 
-class _Source(io.RawIOBase):
+class _Source:
     """Bytes of an iterator as a stream to read."""
 
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = iter(parts)
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
         self._rest = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it. Return the number of bytes, 0 at the end."""
-        while not self._rest:
-            part = next(self._parts, None)
-            if part is None:
-                return 0
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        while not self._rest and (part := next(self._parts, None)) is not None:
             self._rest = part
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
 
 
 class _Hashed:

@@ -33,7 +33,7 @@ from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.run.context import RunContext
 from bulkreset.steps import REVOKE_SESSIONS
 
-ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
+ROWS_NAMED = 10  # rows that the preflight names for each problem
 
 
 def plan(context: RunContext) -> Preflight:
@@ -67,7 +67,7 @@ def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[
 
 
 def _asks_sessions(job: Job) -> bool:
-    """Return whether it matters if the pools track sessions."""
+    """Return whether the run needs to know if the pools track sessions."""
     return job.scrambles or REVOKE_SESSIONS in job.steps
 
 
@@ -83,7 +83,7 @@ def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[Unkno
 
 
 def _origin(context: RunContext) -> OriginFacts | None:
-    """Return the run that the input was extracted from, if it was, and note in its directory that this run uses it."""
+    """Return the run that the input was extracted from, if any, and record in its directory that this run uses it."""
     state = context.journal.state
     if not state.input.path or state.emulated:
         return None
@@ -99,7 +99,7 @@ def _origin(context: RunContext) -> OriginFacts | None:
     try:
         origin = Journal.state_in(RunDir(run_dir).journal)
         already_set, first = context.journal.read.already_set(journals)
-    except BulkresetError as error:  # the origin is a help, and its damage is no reason not to run
+    except BulkresetError as error:  # the origin only helps; if it is damaged, the run continues
         context.log.warning("origin_unreadable", problem=error.message)
         return None
     if not state.is_dry_run:
@@ -155,7 +155,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         for at in preflight.lanes
     )
     journal.write.change(
-        # If there is nothing to send, the figures of the execution that has sent are kept.
+        # If there is nothing to send, keep the figures of the execution that has sent.
         lanes=lanes if preflight.sends or len(lanes) != len(journal.state.lanes) else journal.state.lanes,
         targets=tuple(
             target if target.account else target.model_copy(update={"account": known[target.user_pool_id]})

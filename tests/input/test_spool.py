@@ -91,20 +91,22 @@ def job(tmp_path: Path) -> Path:
     return path
 
 
-def test_command_runs_the_kept_file(tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_runs_the_kept_file(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ran: list[Any] = []
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped(ROW), isatty=lambda: False))
     monkeypatch.setattr(sys, "argv", ["bulkreset", "run", "job.toml", "--input", "-", "--spool", "--dry-run"])
-    monkeypatch.setattr(commands, "_execute", lambda *args, **more: ran.append((args, more)))
+    monkeypatch.setattr(commands, "_execute", lambda *args, **_more: ran.append(args))
     commands.run(job, ["-"], spool=True, dry_run=True, run_dir=tmp_path / "mine")
-    (((asked, run_dir, mode), more),) = ran
+    ((asked, run_dir, mode, *_),) = ran
     (kept,) = tmp_path.glob("stdin-*.age")
     assert (asked.input.path, run_dir, mode.command) == (
         kept,
         tmp_path / "mine",
         f"bulkreset run job.toml --input {kept}",
     )
-    assert f"kept in {kept}, encrypted" in more["notice"]
+    assert f"kept in {kept}, encrypted" in capsys.readouterr().err
     assert pairs(read(kept, identity=tmp_path / "key.txt")) == [("ann", "Quiet-1")]
 
 
