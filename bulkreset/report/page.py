@@ -279,7 +279,6 @@ def _template_environment() -> "Environment":
         "duration": format_duration,
         "size": format_size,
         "count": format_count,
-        "words": _words,
         "status": facts_of,
         "ordered": sorted_counts,
     }
@@ -289,10 +288,6 @@ def _template_environment() -> "Environment":
 def _escape_value(value: object) -> object:
     """Return the value with invisible characters made visible. `Markup` is our own text and stays as it is."""
     return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _words(text: str) -> str:
-    return text.replace("_", " ")
 
 
 def _read_asset(name: str) -> Markup:

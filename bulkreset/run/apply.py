@@ -62,7 +62,9 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     if context.rows:
         require_planned_input(context.rows, journal)
     journal.write.begin_sending()
-    _wait_for_old_workers(context)
+    if journal.state.was_killed and journal.state.cluster:
+        # Then no worker agent of the dead coordinator can send, and each lane keeps to its rate.
+        context.stop.wait(LINGER_SECONDS)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
     _record_recovery_point(context, preflight)
     journal.write.move_log_to_file()
@@ -82,12 +84,6 @@ def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
     ahead = min((facts.ahead or 0 for facts in preflight.pools.values()), default=0)
     point = (now_ms() + ahead) // 1000 * 1000
     context.journal.write.change(recovery_point=format_iso(point, "seconds"))
-
-
-def _wait_for_old_workers(context: RunContext) -> None:
-    """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
-    if context.journal.state.was_killed and context.journal.state.cluster:
-        context.stop.wait(LINGER_SECONDS)
 
 
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:

@@ -294,9 +294,8 @@ class ScheduledJob:
         if remembered:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
-            self._state.open_run = OpenRun(
-                str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
-            )
+            mirror = self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
+            self._state.open_run = OpenRun(str(path.absolute()), [str(place.where) for place in new], mirror)
             self._kept.write(self._state)
         job = self._job.model_copy(update={"input": spec})
         mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
@@ -317,9 +316,6 @@ class ScheduledJob:
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
         return ExecutionReporter(self._job, Path(), self._mode.out, self._ui.notice, counts=counts)
-
-    def _mirror_of(self, path: Path) -> str:
-        return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _new_inputs(self) -> list[InputFile]:
         """Return the inputs that are new, or changed since completion, and may be read now.

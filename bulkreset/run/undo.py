@@ -347,9 +347,7 @@ class _PoolUndo:
         self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
-        known = self._known
-        if known is None:  # not reached: it was written before the first call
-            return
+        known = self._journal.state.undos[self._pool]  # written before the first call
         self._write(
             known.model_copy(
                 update={
