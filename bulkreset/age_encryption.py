@@ -44,9 +44,9 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
 
 
 def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient of pyrage)
-    """Return the recipient for a key: of age, SSH, or a plugin such as a hardware token.
+    """Return the recipient for a key: of age, of SSH, or of a plugin such as a hardware token.
 
-    Raises JobError if the plugin's program is missing, pyrage's RecipientError if it is no key.
+    Raises JobError if the plugin's program is missing, and pyrage's RecipientError for an invalid key.
     """
     name = _plugin_of(key)
     if key.startswith(_SSH) or not name:
@@ -190,7 +190,7 @@ def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -
         except age.DecryptError as error:
             stream.failed = source.failed or DecryptError(_said(error))
         except OSError:  # the data is incomplete; or the reader closed its end and sees no error
-            stream.failed = source.failed or DecryptError("it is damaged, or breaks off")
+            stream.failed = source.failed or DecryptError("it is damaged or incomplete")
         except Exception as error:  # noqa: BLE001  (raised again in the reading thread)
             stream.failed = source.failed or error
 
@@ -229,7 +229,7 @@ class _ErrorKeepingReader:
             text = b"".join(begins.splitlines()[1:])
             begins = binascii.a2b_base64(text[: len(text) // 4 * 4])
         if _HEADER_ENDS not in begins:
-            raise DecryptError(f"what names its recipients has more than {MOST_HEADER:,} bytes")
+            raise DecryptError(f"its list of recipients has more than {MOST_HEADER:,} bytes")
         self._beginning = None
 
     def __enter__(self) -> Self:

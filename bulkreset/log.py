@@ -170,7 +170,7 @@ class _Sink:
         seen = {key: show_invisible(value) if isinstance(value, str) else value for key, value in event.items()}
         sentence = _SENTENCES.get(event["event"])
         if sentence and event["level"] == "warning":
-            prefix = "" if event["event"] == "stopping" else "warning: "  # it was asked for
+            prefix = "" if event["event"] == "stopping" else "warning: "  # the user asked for it
             return prefix + sentence.format_map(seen).strip()
         return str(self._render and self._render(None, "", seen))
 

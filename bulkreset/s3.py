@@ -65,7 +65,7 @@ class BucketError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Return True if a later try may succeed: a network or service error."""
+        """Return True if a retry may succeed: a network or service error."""
         return not (self.is_missing or self.is_changed or self.is_denied)
 
     @property

@@ -138,8 +138,8 @@ def printable_cell(cell: str) -> str:
 def spreadsheet_safe(text: str) -> str:
     """Return the cell as text that no spreadsheet runs as a formula and no terminal runs as a control sequence.
 
-    An apostrophe is put before a formula, and before apostrophes that are in front of one: `parse_cell` takes one away.
-    Control characters, except tabs and line feeds, are replaced by signs.
+    A formula, or apostrophes before one, get another apostrophe in front, which `parse_cell` removes. Control
+    characters, except tabs and line feeds, are replaced by signs.
     """
     if text.isascii() and text.isprintable() and not text.startswith(_FORMULA_OR_QUOTE):  # nearly all cells
         return text
@@ -147,7 +147,7 @@ def spreadsheet_safe(text: str) -> str:
 
 
 def parse_cell(cell: str) -> str:
-    """Return the text for which `spreadsheet_safe` has written this cell."""
+    """Return the text for which `spreadsheet_safe` wrote this cell."""
     text = _SIGNS.sub(_unsigned, cell)
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 

@@ -104,7 +104,7 @@ def _region_of(answers: Answers) -> str | None:
 
 
 def _auto_share(answers: Answers) -> str:
-    """Return what the rate "auto" is in a job of this kind."""
+    """Return the calls per second that the rate "auto" means in a job of this kind."""
     share = tomllib.loads(template_of(answers["kind"]).read_text(encoding="utf-8"))["pace"]["share"]
     return f"auto = {share:.0%} of the AWS quota"
 
@@ -224,7 +224,7 @@ _SETTING = re.compile(r"(# )?(?P<key>[a-z_]+) = ")
 
 
 def _uncalled(line: str) -> str:
-    """Return a line of a shipped job without its request to change it."""
+    """Return a line of a shipped job without its CHANGE mark."""
     return _COPY.sub("", line).replace(f"{_CHANGE}. ", "# ").removesuffix(_CHANGE).rstrip()
 
 

@@ -168,7 +168,7 @@ class TerminalUi:
         return self._typed().strip()
 
     def _answer(self, question: str) -> str:
-        """Ask, and return what is typed from now on: what was typed before was no answer to it."""
+        """Ask, and return the typed line. Drop what was typed before the question: it was no answer to it."""
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
         self._console.print(question, end="", markup=False)
@@ -264,7 +264,7 @@ def describe_status(status: RunStatus) -> str:
 
 
 def _control_lines(status: RunStatus) -> list[str]:
-    """Return what limits the lanes of a live run, and the last order that the run was given."""
+    """Return the limits of the lanes of a live run, and the last order to the run."""
     lines = []
     for lane in status.lanes if status.alive else ():
         if lane.limited_by:
@@ -302,7 +302,7 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
 
 
 def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: IO[str]) -> None:
-    """Write the last lines of a resumed run that had nothing left to do, as its status `before` shows."""
+    """Write the last lines of a resumed run that had nothing left to do. `before` is its status."""
     when = format_time(before.finished_at or before.started_at)
     verb = "was" if summary.rows == 1 else "were"
     if summary.mode == "dry_run":
@@ -324,7 +324,7 @@ def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
 
 
 def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, out: IO[str]) -> None:
-    """Write the commands that come next, `ways` first, each with its effect."""
+    """Write the next commands, `ways` first, each with its effect."""
     counts, where = summary.counts, shlex.quote(str(path))
     more = []
     if counts.get(Status.REJECTED) and not summary.resumable:
@@ -371,7 +371,7 @@ def describe_verified(found: "VerifyResult") -> str:
 
 
 def _purpose(preflight: "Preflight") -> str:
-    """Return what is confirmed by a name, as the beginning of a sentence."""
+    """Return the beginning of a sentence that says what the name confirms."""
     kind = "" if preflight.permanent and preflight.temporary else "permanent " if preflight.permanent else "temporary "
     again = " again" if preflight.earlier else ""
     if not preflight.ready:
@@ -380,7 +380,7 @@ def _purpose(preflight: "Preflight") -> str:
 
 
 def _remaining_steps(preflight: "Preflight", sign: str, take: str) -> str:
-    """Return what is confirmed if there is no password left to set, as the beginning of a sentence."""
+    """Return the same if no password is left to set."""
     if [planned.step for planned in preflight.steps] == [SIGN_OUT]:
         return f"{sign} {format_count(preflight.pending, 'user')} out"
     return f"{take} {format_count(preflight.pending, 'step')} for users whose passwords are set"

@@ -249,7 +249,7 @@ def abandon(
         if command := found.list_remaining:
             lines.append(f"For a new run, write an input of the users who are not set: {command}")
     else:
-        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+        lines.append("No user was set. A scheduled job runs its inputs again, with the job as it is then.")
     if found.mirror:
         lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
     sys.stdout.write("\n".join(lines) + "\n")
@@ -351,7 +351,7 @@ def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) ->
 
 
 def _finished(path: Path) -> "RunStatus | None":
-    """Return the status of the run in `path` if it has finished, else None."""
+    """Return the status of the run in `path` if it is finished, else None."""
     from bulkreset.report.run_status import read_status
 
     try:
@@ -375,8 +375,8 @@ def _run_and_exit(
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
     `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is
-    known before; `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
-    rows that are not set. `before`: the run had finished and is resumed.
+    known before. `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
+    rows that are not set. `before` is the status of a finished run that is resumed.
     """
     from bulkreset.journal.run_dir import give_back
 

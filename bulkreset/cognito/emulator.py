@@ -17,7 +17,7 @@ from bulkreset.job import Job, Target
 _COUNTED = "AWSCognitoIdentityProviderService.AdminSetUserPassword"
 _THROTTLED = json.dumps({"__type": "TooManyRequestsException", "message": "Too many requests"}).encode()
 _SHORTEST = 6  # the smallest minimum length that a user pool allows
-_LONGEST = 257  # moto refuses a password whose length is this maximum or more
+_LONGEST = 257  # moto refuses a password of this maximum length or longer
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 # The answers to the calls that moto does not know: each user has one device, one session and an authenticator.
@@ -119,9 +119,9 @@ def _no_aws_configuration() -> Iterator[None]:
 
 
 class _QuotaMiddleware:
-    """A token bucket for each Region in front of the application, with the tokens of 0.1 seconds, at least one.
+    """A token bucket for each Region in front of the application. It holds the tokens of 0.1 seconds, at least one.
 
-    It also answers what moto lacks.
+    It also answers calls that moto does not know.
 
     `rate` is in calls per second. Refused calls take no token.
     """

@@ -21,12 +21,12 @@ _BEFORE_SEND = "before-send.cognito-identity-provider.AdminSetUserPassword"
 
 
 class PreparedCall:
-    """A call that differs from botocore's own in its body, its date and its signature only.
+    """A call that differs from botocore's own only in its body, its date and its signature.
 
     botocore resolves the endpoint, makes the headers, provides the keys, and keeps the connections with their TLS,
-    proxy and time-out settings; its errors are the same. Bypassed are the steps in between, which take more than half
-    of a call's processor time: validation, serialisation and endpoint resolution of each call, the signer's general
-    canonical form, all events but before-send, and the parsing of a success. The client must not retry.
+    proxy and time-out settings; its errors are the same. The steps between are skipped, because they take more than
+    half of a call's processor time: validation, serialisation and endpoint resolution of each call, the signer's
+    general canonical form, all events but before-send, and the parsing of a success. The client must not retry.
     """
 
     def __init__(self, request: Any, signer: Any, session: Any, events: Any) -> None:  # noqa: ANN401  (not typed)
@@ -42,7 +42,7 @@ class PreparedCall:
 
     @classmethod
     def of(cls, client: "CognitoIdentityProviderClient") -> Self | None:
-        """Return the call of a client, None if only the client itself can make it: another signature, or a path."""
+        """Return the call of a client. None if only the client itself can make it: another signature, or a path."""
         request, signer = request_of(client)
         session = getattr(getattr(client, "_endpoint", None), "http_session", None)
         place = urlsplit(request["url"])

@@ -10,7 +10,8 @@ from bulkreset.cognito.transport import Transport
 
 TransportKind = Literal["boto3", "crt"]
 
-BOTO3_CARRIES: Final = 400  # calls per second that leave half a processor for other work; boto3 needs 1 ms per call
+# calls per second at which half a processor is left for other work; boto3 needs 1 ms per call
+BOTO3_CARRIES: Final = 400
 
 
 # Measured calls per second in one process. A lane without a pace gets enough threads for this rate.

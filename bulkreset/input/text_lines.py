@@ -1,4 +1,4 @@
-"""Read the lines of a text input, each of limited length, and note their faults."""
+"""Read the lines of a text input, each of limited length, and record their faults."""
 
 import re
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.job import InputConfig
 
-# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or one quote
-# that does not close, would be read into memory whole.
+# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or with an
+# unclosed quote, would be read into memory whole.
 LONGEST_LINE = 1 << 20
-LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so nobody else looks at signals
+LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so no other code checks for signals
 MARK = "\ufeff"
 UNDECODED = re.compile("[\ud800-\udfff]")
 _ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
@@ -42,7 +42,7 @@ class LineReader:
         return self
 
     def take_problem(self) -> str:
-        """Return the error text of the record that was read, or "", and forget it."""
+        """Return the error text of the record that was read, or "", and clear it."""
         undecoded, unclear, marked = self.undecoded, self.unclear, self.marked
         self.undecoded = self.unclear = self.marked = 0
         if undecoded:
@@ -52,7 +52,7 @@ class LineReader:
         return f"line {unclear}: a letter or a digit is escaped, and what that means is not known" if unclear else ""
 
     def seek(self, place: int, number: int) -> None:
-        """Continue reading at a position of the text, which is behind the line with this number."""
+        """Continue reading at a position of the text, after the line with this number."""
         self._text.seek(place)
         self.number = number
         self.last = self.previous = ""

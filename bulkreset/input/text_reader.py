@@ -46,9 +46,8 @@ class Position(NamedTuple):
 class Records(Protocol):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
-    `taken` counts the pages that were read or passed. `remark` is the text for the user about a file that was read to
-    its end, or "". `is_report` says whether the file is a report of this
-    program; it is known after `header`.
+    `taken` counts the pages that were read or skipped. `remark` is the text for the user about a file that was read to
+    its end, or "". `is_report` says whether the file is a report of this program; it is known after `header`.
     """
 
     taken: int
@@ -56,7 +55,7 @@ class Records(Protocol):
 
     @property
     def remark(self) -> str:
-        """Return what whoever delivered the file should read, or ""."""
+        """Return the text for the user about the file, or ""."""
 
     def header(self) -> Mapping[str, int]:
         """Return the index of each of our fields in the records. Raises InputError if the file does not have them."""
@@ -72,12 +71,12 @@ class Records(Protocol):
 
 
 class TextReader:
-    """A file of text, which may be compressed and encrypted. A format passes what makes records of an open file.
+    """A text file, which may be compressed and encrypted.
 
-    `line_end` returns the line ending of a file that begins with this text. `ours` are the
-    kinds of text that the format itself begins as. `restore` returns the usernames in the cells of a report of this
-    program, or raises InputError if they are hashes. `remark` is the text for the user about a file that was
-    read to its end, or "".
+    A format passes a function that makes records of an open file. `line_end` returns the line ending of a file that
+    begins with this text. `ours` are the kinds of text that are this format itself. `restore` returns the usernames in
+    the cells of a report of this program, or raises InputError if they are hashes. `remark` is the text for the user
+    about a file that was read to its end, or "".
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class TextReader:
         self._ours = ours
         self._restore = restore
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
-        # Compressed files can seek, too, but only by unpacking everything before the position.
+        # Compressed files can seek too, but only by decompressing everything before the position.
         self.remembers = self.can_be_entered and not content.is_packed
         self._marks: list[Position] = []  # start of each page, added when the page is first read
         self._text: TextIO | None = None
@@ -180,9 +179,9 @@ class TextReader:
             raise unreadable_input_error(self.spec.file, error) from None
 
     def _check_mark(self, begins: bytes) -> None:
-        """Raise InputError if the file's byte order mark denies the job's encoding: it would change passwords.
+        """Raise InputError if the file's byte order mark contradicts the job's encoding, which would change passwords.
 
-        An encoding of one byte for each character cannot read the header of UTF-16, so that is found there.
+        With a one-byte encoding the header of a UTF-16 file is unreadable, so that is detected there.
         """
         marked, named = marked_encoding(begins), codecs.lookup(self.spec.encoding).name
         family = marked[:6].rstrip("-")
@@ -196,7 +195,7 @@ class TextReader:
             )
 
     def _format_error(self) -> InputError | None:
-        """Return the error for a file whose first bytes show that it is not of the format; None if they do not."""
+        """Return the error for a file whose first bytes show another format; None if they do not."""
         with closing(self._content.open_unpacked()) as stream:
             begins = stream.read(HEAD_BYTES)
         if not begins:

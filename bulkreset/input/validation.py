@@ -30,9 +30,10 @@ _Message = str | Callable[[int], str]  # for a row, by its offset in the batch
 
 
 class ValidatedRow(NamedTuple):
-    """One row as the plan keeps it, without the password.
+    """One row as the plan stores it, without the password.
 
-    `pool` is "" if no target has it, and `permanent` is None if the cell could not be read: their texts are not kept.
+    `pool` is "" if it is not a pool of the job, and `permanent` is None if the cell is invalid: their texts are not
+    kept.
     """
 
     row: int
@@ -95,7 +96,8 @@ class RowValidator:
                 warnings.pop(offset, None)
         for offset, message in warnings.items():
             messages[offset] = message
-        # A text that is no pool of the job may be anything, such as a password of a shifted row: it is not kept.
+        # A text that is not a pool of the job may be anything, such as a password in a shifted row, so it is not
+        # stored.
         kept = pools.where(pools.isin(self._pools), "")
         numbers = range(chunk.first, chunk.last + 1)
         return map(
@@ -174,9 +176,9 @@ class RowValidator:
     def _suspicions(
         self, passwords: Sequence[str], malformed: Mapping[int, str], found: dict[int, tuple[RejectCode, str]]
     ) -> dict[int, str]:
-        """Count the hashes.
+        """Return the warning for each row that is not rejected, by offset, or reject the row in `found`.
 
-        Return the warning for each row that is not rejected, by offset; or reject it in `found`.
+        Also counts the hashes.
         """
         if self._on_suspect == "send":
             return {}

@@ -29,7 +29,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, st
     """
     tables = _read(path) if path else {}
     if "input.path" in overrides and isinstance(tables.get("schedule"), dict):
-        for key in ScheduleConfig.model_fields:  # these belong to the inputs that the job file names
+        for key in ScheduleConfig.model_fields:  # these belong to the inputs in the job file
             tables["schedule"].pop(key, None)
     return build(tables, overrides, str(path or "The command line"), path, flags)
 
@@ -60,7 +60,7 @@ def build(
         raise JobError(f"{label} is not a valid job: input must be a table.")
     has_input = bool(tables.get("input", {}).keys() & {"path", "from_pool"})
     unknown = [describe_unknown([key], value) for key, value in tables.items() if key not in Job.model_fields]
-    if unknown and not (has_input and tables.get("targets")):  # perhaps it is the misspelled name of that table
+    if unknown and not (has_input and tables.get("targets")):  # it may be the misspelled name of that table
         raise JobError(end_sentence(f"{label} is not a valid job: {'; '.join(unknown)}"))
     if not has_input:
         raise JobError("No input.", "Use --input FILE, or set input.path or input.from_pool in the job file.")
@@ -141,7 +141,7 @@ def _not_toml(path: Path, error: ValueError, text: str) -> JobError:
 
 
 def _other_format(path: Path, text: str) -> str:
-    """Return "YAML" or "JSON" if a file that is not TOML is that by its name or by its first line, else ""."""
+    """Return "YAML" or "JSON" if the name or the first line of a file that is not TOML shows it, else ""."""
     first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
     if path.suffix.lower() in {".yaml", ".yml"} or re.match(r"---|[\w-]+:(\s|$)", first):
         return "YAML"
@@ -174,7 +174,7 @@ def _absolute_path(text: str, path: Path) -> str:
 
 
 def _make_absolute(tables: dict[str, Any], path: Path) -> None:
-    """Make values absolute for keys that hold a path only in some forms, such as "file:PATH"."""
+    """Make values absolute for keys that have a path only in some forms, such as "file:PATH"."""
     notify, metrics = tables.get("notify"), tables.get("metrics")
     if isinstance(notify, dict) and str(notify.get("urls_from")).startswith("file:"):
         notify["urls_from"] = "file:" + _absolute_path(notify["urls_from"].removeprefix("file:"), path)
@@ -209,7 +209,7 @@ def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> Non
 
 
 def _first_input(given: object) -> Path:
-    """Return the path that a job without a job file is named after: the first input."""
+    """Return the path after which a job without a job file is named: the first input."""
     return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
 

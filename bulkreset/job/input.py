@@ -145,7 +145,7 @@ class InputConfig(ConfigTable):
         elif not self.from_pool and not self.path:
             msg = "names neither a path nor from_pool"
         elif not self.from_pool and self.select != SelectConfig():
-            msg = "has a select, which is of use with from_pool only"
+            msg = "has a select, which needs from_pool"
         if msg:
             raise ValueError(msg)
         return self

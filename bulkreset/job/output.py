@@ -13,8 +13,8 @@ from bulkreset.models import REPORT_COLUMNS
 class ReportConfig(ConfigTable):
     """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page.
 
-    `live`: how often the page is written while the run works; unset: only at its end. `columns` are columns of the
-    input that the report has, too.
+    `live`: how often the page is written during the run; unset: only at its end. `columns` are additional columns of
+    the input in the report.
     """
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"

@@ -24,8 +24,8 @@ class TimetableEntry(ConfigTable):
 class PaceConfig(ConfigTable):
     """How fast to send and how often to retry. Rates are calls per second, waits are seconds.
 
-    `shared`: what to do if another run sends in the same lane. `yield_to_users`: keep what the users need of the quota
-    free, and `reserve` on top. `timezone` is that of the timetable's times of day; unset: this machine's.
+    `shared`: what to do if another run sends in the same lane. `yield_to_users`: leave the part of the quota that users
+    need free, plus `reserve`. `timezone` is that of the timetable's times of day; unset: this machine's.
     """
 
     rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | Literal["auto", "none"] = "auto"

@@ -1,4 +1,4 @@
-"""Says what is wrong with a job, key by key, and with a file that is not TOML. Values are never shown."""
+"""Explains the errors of a job, key by key, and of a file that is not TOML. Values are never shown."""
 
 import difflib
 import re
@@ -35,7 +35,7 @@ _KINDS = {
 
 
 def describe_errors(errors: Sequence[ErrorDetails], flags: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return what is wrong with the values of flags, and what is wrong with other keys, each problem once.
+    """Return the errors in the values of flags, and those in other keys, each problem once.
 
     `flags` are the flags by the keys that they set.
     """
@@ -45,7 +45,7 @@ def describe_errors(errors: Sequence[ErrorDetails], flags: Mapping[str, str]) ->
         key = next((key for key in flags if path == key or path.startswith(f"{key}.")), "")
         if key:
             what = _fault(detail, key)
-            # What is typed after a flag has no quotes.
+            # On the command line, values have no quotes.
             of_flags[f"{flags[key]} {what.removesuffix(', without quotes').removesuffix(' in quotes')}"] = None
         else:
             of_keys[_describe(detail)] = None
@@ -85,7 +85,7 @@ def _nearest_word(detail: ErrorDetails) -> str:
 
 
 def describe_unknown(location: Sequence[int | str], value: object) -> str:
-    """Return that a key or table is unknown, and where it belongs or what it may be a misspelling of."""
+    """Return the error for an unknown key or table: where it belongs, or a similar key."""
     *tables, leaf = location
     model: Any = Job
     for part in tables:
@@ -130,7 +130,7 @@ def printable(part: int | str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-# What tomllib says, and what it means to somebody who wrote the line.
+# The messages of tomllib, and what they mean to the author of the line.
 _REASONS = (
     (r"Illegal character '\\[nr]", "the closing quote is missing"),
     (r"Illegal character", "a control character"),
@@ -142,13 +142,13 @@ _REASONS = (
     (r"Unclosed inline table", 'the closing "}" is missing'),
     (r"Expected newline or end of document", "there is something after the value; text needs quotes around all of it"),
     (r"Invalid statement", "this is neither a key, nor a [table], nor a # comment"),
-    (r"Cannot declare|Cannot overwrite|Cannot mutate|Duplicate", "this key or table is there twice"),
+    (r"Cannot declare|Cannot overwrite|Cannot mutate|Duplicate", "this key or table occurs twice"),
     (r"Unescaped '\\'|hex", r'a "\" in text must be doubled, or the text put in single quotes'),
 )
 
 
 def describe_syntax(error: ValueError, text: str) -> str:
-    """Return the line and the reason of a TOML syntax error, without anything that the line holds."""
+    """Return the line and the reason of a TOML syntax error, without any content of the line."""
     said = str(error)
     found = re.search(r"\(at line (\d+), column \d+\)$", said)
     line = int(found[1]) if found else max(1, len(text.splitlines()))

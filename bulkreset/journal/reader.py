@@ -16,7 +16,7 @@ PasswordOf = Callable[[int, str, str, bool], Secret]
 
 
 class JournalReader:
-    """Reads rows, and counts them. While a run writes, each answer is that of one moment."""
+    """Reads rows, and counts them. While a run writes, each answer shows one point in time."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -143,13 +143,13 @@ class JournalReader:
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
 
-        If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
-        treats them so.
+        If the process that sends is `dead`, failed rows that it was to retry but did not send count as failed, as in a
+        resume.
         """
         return dict(self._all(schema.COUNTS, {"dead": dead}))
 
     def perhaps_set(self) -> int:
-        """Return the number of rows whose users are set, or may be: a call for them has no known answer."""
+        """Return the number of rows whose users are set, or may be because a call has no known answer."""
         (rows,) = self._one(schema.PERHAPS_SET)
         return int(rows)
 
@@ -160,8 +160,8 @@ class JournalReader:
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
 
-        All times are Unix milliseconds; a begin before `moment` is set to `moment`.
-        Returns None if there were no such calls.
+        All times are Unix milliseconds; a begin before `moment` is set to `moment`. Returns None if there were no such
+        calls.
         """
         first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
@@ -179,7 +179,7 @@ class JournalReader:
         return self._all(schema.SENDABLE_COUNTS)
 
     def status_before_counts(self) -> dict[str, int]:
-        """Return the number of rows still to be sent by user status; users of unknown status are left out."""
+        """Return the number of rows still to be sent by user status; users with an unknown status are left out."""
         return dict(self._all(schema.STATUS_BEFORE))
 
     def recovery_counts(self) -> list[tuple[str, int, str, int]]:
@@ -251,7 +251,7 @@ class JournalReader:
     def rows_needing_attention(self, most: int) -> list[ReportRow]:
         """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first.
 
-        They are as those of `slowest_rows`.
+        They have the form of those of `slowest_rows`.
         """
         return [*map(ReportRow._make, self._all(schema.ROWS_NEEDING_ATTENTION, (most,)))]
 

@@ -18,7 +18,7 @@ class JournalFile(NamedTuple):
 
 
 class PlanMessage(NamedTuple):
-    """A message that the plan has put on `number` rows; `rows` are the first of them."""
+    """A message that the plan has added to `number` rows; `rows` are the first of them."""
 
     message: str
     number: int
@@ -28,7 +28,7 @@ class PlanMessage(NamedTuple):
 class SetRow(NamedTuple):
     """A row that was set. `started_at` (first call) and `finished_at` (last call) are Unix milliseconds.
 
-    `canonical` is the user's own name if it is known, else the username.
+    `canonical` is the user's own name if known, else the username.
     """
 
     row: int

@@ -161,7 +161,7 @@ SENDABLE_RANGE = f"SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows
 # The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
 CLAIM = "UPDATE rows SET status = 'claimed', started_at = coalesce(started_at, ?) WHERE row = ?"
 
-# A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
+# A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag. A row that is given
 # back keeps its code, message and request ID. A row in doubt is decided by what happened since started_at. So if a
 # retried row's answer is lost, its start time is no longer that of an earlier call, which was refused.
 SETTLE = f"""
@@ -191,7 +191,7 @@ SELECT row, username FROM rows INDEXED BY to_step
 WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT ?
 """
 STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = ?"
-# A row has the code of its first step that failed, and the messages of all.
+# A row has the code of its first failed step, and the messages of all failed steps.
 STEP_FAILED = """
 UPDATE rows SET {column} = 0, code = coalesce(nullif(code, ''), ?1), message = iif(code = '', ?2, message || '; ' || ?2)
 WHERE row = ?3
@@ -216,7 +216,7 @@ def step_order(steps: Iterable[tuple[str, Iterable[int]]]) -> str:
     return f"CASE{cases} END"
 
 
-# A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED.
+# A ready row with a code is a failed one to be sent again: see RETRY_FAILED.
 _FOUND = "iif(:dead AND status = 'ready' AND code <> '', 'failed', status)"
 COUNTS = f"SELECT {_FOUND}, count(*) FROM rows GROUP BY 1"  # noqa: S608  (our own text)
 POOL_COUNTS = f"""
@@ -247,7 +247,7 @@ UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''
 WHERE status = 'claimed'
 """
 
-# Count the rows of a wave: those that finished since a moment.
+# Count the rows of a wave: those that finished since a point in time.
 FINISHED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.FINISHED)}"  # noqa: S608  (our own text)
 
 # Count the rows that finished in the last milliseconds before the newest outcome.

@@ -11,7 +11,7 @@ from bulkreset.journal.commit_mark import read_mark
 from bulkreset.journal.run_dir import JOURNAL, RUNS
 
 _LIST = "To list the runs: bulkreset status."
-_LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # what only a run writes
+_LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # files that only a run writes
 _LOST = (
     "Restore the run directory from a backup, or resume from its mirror."
     " Without them, start a new run of the rows that are not set."
@@ -43,7 +43,7 @@ def not_a_run_error(path: Path) -> RunDirError:
 
 
 def is_without_journal(path: Path) -> bool:
-    """Return whether a directory is what is left of a run whose journal is missing."""
+    """Return whether a directory is a run's remains without its journal."""
     return not os.path.lexists(path / JOURNAL) and any(os.path.isfile(path / name) for name in _LEFT)  # noqa: PTH113  (Path.is_file may raise)
 
 
@@ -56,7 +56,7 @@ def _runs_in(folder: Path, job: str | None = None) -> Iterator[Path]:
 
 
 def _job_name(path: Path) -> str:
-    """Return the name of the job in a file, or the file's own name if the file does not say it."""
+    """Return the name of the job in a file, or the file's own name if the file does not give one."""
     import tomllib  # noqa: PLC0415  (only this error needs it)
 
     from bulkreset.files import decode_text, read_small_file  # noqa: PLC0415  (as above)

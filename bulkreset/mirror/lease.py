@@ -71,7 +71,7 @@ class S3Lease:
     def check(self) -> None:
         """Raise Busy if the lease is lost or could not be renewed in time."""
         if self._lost:
-            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
+            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process continues that work.")
         if self._deadline.has_passed_since_boot():
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
@@ -81,7 +81,7 @@ class S3Lease:
     def seconds_left(self) -> float:
         """Return for how many more seconds calls may leave under the lease, also after a sleep of this process.
 
-        A wall clock that is put forward ends it, too, until it is renewed.
+        If the wall clock is set forward, the lease also ends, until it is renewed.
         """
         return float("-inf") if self._lost else self._deadline.seconds_left()
 

@@ -51,7 +51,7 @@ def read_token(bucket: Bucket, begun: MirrorObject) -> str:
         return str(json.loads(bucket.get(begun.uri)[0])["token"])
     except (ValueError, KeyError, TypeError):
         raise RunDirError(
-            f"{begun.uri} is damaged: it does not say who goes on with the run.", "Look for an older version."
+            f"{begun.uri} is damaged: it does not say which process continues the run.", "Look for an older version."
         ) from None
 
 

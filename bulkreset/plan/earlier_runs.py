@@ -14,7 +14,7 @@ from bulkreset.models import Status
 from bulkreset.statuses import UNCERTAIN, count_of
 from bulkreset.text import format_time
 
-MOST = 500  # runs of a folder that are looked at, the newest first
+MOST = 500  # runs of a folder that are read, the newest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class EarlierRun:
 def find_earlier_runs(state: RunState, path: Path) -> tuple[EarlierRun, ...]:
     """Return the earlier runs of a run's input, newest first: those in RUNS, and in its own folder if it has that name.
 
-    A run whose journal cannot be read is passed over. Nothing is found for the users of the pools, which are no input.
+    A run with an unreadable journal is skipped. If the rows are the pools' users, there is no input and no earlier run.
     """
     pools = {target.user_pool_id for target in state.targets}
     if not state.input.sha256:

@@ -39,7 +39,7 @@ class PlannedLane:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step after the password. It is taken in `pools`; in those of them in `unknown` it may have nothing to remove.
+    """A step after the password. It is taken in `pools`. For its pools in `unknown`, it may have nothing to remove.
 
     `users` are all users for whom it is to be taken; `pending` counts those of them whose password is already set.
     """
@@ -67,8 +67,8 @@ class PlanFacts:
     `sendable` counts the rows to be sent, as (pool, permanent, rows). `status_before` counts them by their users'
     current status, if known. `unchecked` maps pools whose users were not looked up to the reason; `unknown` lists other
     missing facts. `pending_steps` counts the users whose password is set and for whom a step must still be taken, by
-    step and pool. `remarks` are about input files that may not be whole. `earlier` are runs that have set passwords of
-    this input. `suspects` are the passwords that look altered, by what is wrong with them. `near_misses` are the rows
+    step and pool. `remarks` are about input files that may be incomplete. `earlier` are runs that have set passwords of
+    this input. `suspects` are the passwords that look altered, by the kind of damage. `near_misses` are the rows
     without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users who
     have one, by pool; None if the job does not ask for it.
     """
@@ -92,7 +92,7 @@ class PlanFacts:
 class Preflight(PlanFacts):
     """Everything that the confirmation shows: the facts from the plan, and what follows from them and those of AWS.
 
-    `seconds` is the expected duration, None if it is not known. `steps` are those that the job asks for. `in_time` is
+    `seconds` is the expected duration, None if unknown. `steps` are those that the job asks for. `in_time` is
     about how many rows are sent until a time limit stops the run; None if none does.
     """
 
@@ -133,7 +133,7 @@ class Preflight(PlanFacts):
         return bool(self.ready or self.pending)
 
     def name_of(self, pool: str) -> str:
-        """Return the pool's name, or its id if the name is not known."""
+        """Return the pool's name, or its id if the name is unknown."""
         return self.pools[pool].name or pool
 
 
@@ -241,8 +241,8 @@ def expected_seconds(
 ) -> float | None:
     """Return the seconds that the slowest lane takes from `start` (Unix seconds), at the lowest of its limits.
 
-    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced,
-    or takes longer than a timetable is followed.
+    The limits are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is
+    unpaced, or takes longer than a timetable is computed.
     """
     longest = 0.0
     for lane in lanes:

@@ -25,7 +25,7 @@ from bulkreset.plan.input_binding import reopen_input
 from bulkreset.statuses import EXTRACTED, Status
 
 _ENCRYPTED = ".age"
-_ROOM = "Make room, or name a file elsewhere."
+_ROOM = "Free disk space, or name a file elsewhere."
 _SHOWN = 10  # row numbers in a message
 
 
@@ -106,7 +106,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
             rows=lines.rows,
             at=utc_now(),
         )
-        try:  # before the file has its name: a file whose origin is not known must not exist
+        try:  # before the file has its name: no extract may exist without a record of its origin
             record_extract(home.path, made)
         except OSError as error:
             raise RecordError(f"{home.path} cannot be written: {error.strerror}.", "Check its rights.") from None
@@ -123,7 +123,7 @@ def _recipients(job: Job, wanted: ExtractRequest) -> list[Any] | None:
             )
         return None
     if not keys:
-        raise Refused(f"{wanted.output} has nobody to encrypt it for.", "Name a public key with --recipient.")
+        raise Refused(f"{wanted.output} has no recipient to encrypt it for.", "Name a public key with --recipient.")
     return parse_recipients(keys)
 
 
@@ -177,7 +177,7 @@ class _Lines:
         if any(len(cell) >= MAX_VALUE_LENGTH for cell in cells):
             raise InputError(
                 f"Row {row} of the input has a value of {MAX_VALUE_LENGTH:,} or more characters, which is not read whole.",
-                "Take this column out of a copy of the input, or extract other rows.",
+                "Remove this column from a copy of the input, or extract other rows.",
             )
         writer.writerow(cells)
         self.rows += 1

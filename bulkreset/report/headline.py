@@ -58,26 +58,26 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 
 
 def wave_text(number: int, wave: WaveFacts) -> str:
-    """Return what is known of a wave, as text for people."""
+    """Return the known facts about a wave, as text for people."""
     if wave.ended_at is None:
-        return f"Wave {number}: under way"
+        return f"Wave {number}: in progress"
     sent = f"Wave {number}: sent {format_time(wave.ended_at)}"
     if wave.checked_at is None:
         return sent
     share = f" ({100 * wave.recovered / wave.users:.1f} %)" if wave.users else ""
-    back = f"{wave.recovered:,} of {format_count(wave.users, 'user')} are back{share}"
+    back = f"{wave.recovered:,} of {format_count(wave.users, 'user')} have recovered{share}"
     return f"{sent}; {back}, {format_count(wave.expired, 'temporary password')} expired, as of {format_time(wave.checked_at)}"
 
 
 def wave_texts(run: RunState) -> tuple[str, ...]:
-    """Return what is known of each wave of a campaign, as text for people."""
+    """Return the known facts about each wave of a campaign, as text for people."""
     return tuple(wave_text(number, wave) for number, wave in enumerate(run.waves, 1))
 
 
 def undo_text(run: RunState) -> str:
-    """Return as sentences whether the run was undone, or an undo is under way; "" if there is none."""
+    """Return as sentences whether the run was undone, or an undo is in progress; "" if neither."""
     said = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
-    said += [f" An undo is under way in {pool}." for pool, it in run.undos.items() if it.is_open]
+    said += [f" An undo is in progress in {pool}." for pool, it in run.undos.items() if it.is_open]
     return "".join(said)
 
 

@@ -134,7 +134,7 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
 
 
 def _near_misses(journal: Journal) -> list[tuple[str, int]]:
-    """Return why rows have no user, as (cause, rows); empty if that is known of none."""
+    """Return why rows have no user, as (cause, rows); empty if no cause is known."""
     found: Counter[str] = Counter()
     for one in journal.read.plan_messages(ABSENT_USER, 0):
         found[cause_in(one.message)] += one.number
@@ -202,7 +202,7 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 
 
 def _undo_command(run: RunState, run_dir: Path) -> str:
-    """Return the command that undoes the run; "" if nothing was sent, or the preflight knew of no pool to take back."""
+    """Return the command that undoes the run; "" if nothing was sent, or no pool can be restored."""
     possible = any(label == "Undo" and "can be undone from" in text for label, text in run.preflight)
     return (
         f"bulkreset undo {shlex.quote(str(run_dir.absolute()))}"
@@ -231,7 +231,8 @@ def _endpoint_warnings(run: RunState, target: TargetFacts) -> list[str]:
     return endpoint_warnings(target.endpoint, verified=bool(verified))
 
 
-_DETAIL_OF = {"failures_sample": "max_failures", "count_pauses": "max_duration"}  # says nothing without that guard
+# without that guard the key has no effect
+_DETAIL_OF = {"failures_sample": "max_failures", "count_pauses": "max_duration"}
 
 
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

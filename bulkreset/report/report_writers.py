@@ -31,10 +31,9 @@ _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many row
 
 
 class Carried:
-    """Columns of the input that a report has behind its own.
+    """Additional columns of the input, which a report has after its own.
 
-    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is
-    withheld.
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell with the user's name is withheld.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ Writer = Callable[[Iterable[ReportRow], IO[bytes], Carried], None]
 class ReportSpec:
     """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames).
 
-    `bom`: a CSV file begins with a byte order mark, by which Excel knows that it is UTF-8.
+    `bom`: a CSV file begins with a byte order mark, so that Excel reads it as UTF-8.
     """
 
     form: str = "csv"
@@ -90,7 +89,9 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpe
     """
     spec = spec or ReportSpec()
     if spec.form not in WRITERS:
-        raise Refused(f"This bulkreset cannot draw the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}.")
+        raise Refused(
+            f"This bulkreset cannot write the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}."
+        )
     rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
     if spec.bom:
         out.write(codecs.BOM_UTF8)

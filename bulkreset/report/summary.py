@@ -167,6 +167,4 @@ def write_summary(summary: Summary, path: Path) -> None:
 
 def redraw_advice(path: Path, form: str = "") -> str:
     """Return the advice if a file of a run directory cannot be written: the command to write it in this `form`."""
-    return (
-        f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}{f' --format {form}' if form else ''}."
-    )
+    return f"Free disk space, then run: bulkreset report {shlex.quote(str(path.parent))}{f' --format {form}' if form else ''}."

@@ -144,7 +144,7 @@ def temporary_lookup() -> Iterator[UserStore]:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
     except OSError as error:
         raise RecordError(
-            f"No temporary directory can be made: {error.strerror}.", f"Make room, then {AGAIN}."
+            f"No temporary directory can be made: {error.strerror}.", f"Free disk space, then {AGAIN}."
         ) from None
     with folder as name, UserStore(Path(name) / "users.sqlite") as lookup:
         yield lookup
@@ -169,7 +169,8 @@ def _must_have_real_users(run: RunState, path: Path) -> None:
         )
     if run.emulated:
         raise RunDirError(
-            f"The run in {path} was emulated: its users are gone.", "Verify the directory of a run without --emulate."
+            f"The run in {path} was emulated: its users no longer exist.",
+            "Verify the directory of a run without --emulate.",
         )
 
 

@@ -27,22 +27,22 @@ from bulkreset.report.run_status import read_status
 from bulkreset.run.control import RunControl
 from bulkreset.statuses import public_counts
 
-if TYPE_CHECKING:  # a run without one does not import it
+if TYPE_CHECKING:  # a run without a mirror does not import it
     from bulkreset.cluster.cluster_runner import ClusterRunner
     from bulkreset.mirror.mirror import JournalMirror
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a job is run this time.
+    """The options of this execution of a job.
 
     `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
-    for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
-    `again`: it is confirmed, too, that an earlier run has set passwords of this input.
+    for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`. `again`: it
+    is also confirmed that an earlier run has set passwords of this input.
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
-    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
-    `moved`: the run directory was moved or copied here, and the process that ran it has ended.
+    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution. `moved`: the
+    run directory was moved or copied here, and the process that ran it has ended.
     `remarks`: sentences about inputs that this run leaves out.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
@@ -103,10 +103,10 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is opened before a run begins.
+    """The resources that are opened before a run begins.
 
-    `rows` is None if the rows are the pools' users or the input is not needed. `sessions` are by pool; `service` is
-    the emulator.
+    `rows` is None if the rows are the pools' users or the input is not needed. `sessions` are by pool; `service` is the
+    emulator.
     """
 
     job: Job
@@ -182,7 +182,7 @@ def open_context(opened: Opened, stack: ExitStack) -> RunContext:
             open_mirror(job, home, journal, lambda problem: log.warning("mirror_behind", problem=problem))
         )
     except RecordError as error:  # the run stops before it begins, and is reported like any other
-        if journal.state.is_finished:  # its report stays as it is
+        if journal.state.is_finished:  # its report does not change
             raise
         mirror_error = error
     passwords = None

@@ -45,9 +45,9 @@ RowSupply = LaneRowSource | GeneratedLaneSource
 class LaneRun:
     """A planned lane in this execution. `steps` has the sources of the steps after the password, by name.
 
-    `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
-    `inputs` are those of the passwords, then of the steps. `paces` has the quota and the job's own ceiling of each, in
-    calls per second.
+    `look_up` is the pace of the lookups after lost answers; None for no lookups: generated passwords cannot be read
+    again. `inputs` are those of the passwords, then of the steps. `paces` has the quota and the job's own ceiling of
+    each, in calls per second.
     """
 
     plan: PlannedLane
@@ -74,7 +74,7 @@ class LaneRun:
         return self.key.number
 
     def facts(self, known: LaneFacts, stopped: Stopped | None, seconds: float) -> LaneFacts:
-        """Return the lane's facts with its figures, after this execution sent for `seconds`."""
+        """Return the lane's facts, after this execution sent for `seconds`."""
         rate = round(self.inputs[0].lane.attempts / seconds, 2)
         stopped_by = stopped.describe() if stopped else None
         return known.model_copy(update={"rate": rate, "rows": self.supply.rows, "stopped_by": stopped_by})
@@ -158,7 +158,7 @@ class _LaneBuilder:
         return LaneRun(plan, inputs, paces, supply, steps, progress, look_up)
 
     def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
-        """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""
+        """Return the evidence for rows with lost answers. Lanes on a cluster have their own on the worker."""
         if pace is None:
             return None
         clock = self.context.clock

@@ -32,7 +32,7 @@ from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.run.context import RunContext
 from bulkreset.steps import REVOKE_SESSIONS
 
-ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
+ROWS_NAMED = 10  # rows that the preflight names for each problem
 
 
 def plan(context: RunContext) -> Preflight:
@@ -79,7 +79,7 @@ def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[Unkno
 
 
 def _origin(context: RunContext) -> OriginFacts | None:
-    """Return the run that the input was extracted from, if it was, and note in its directory that this run uses it."""
+    """Return the run that the input was extracted from, if any, and record in its directory that this run uses it."""
     state = context.journal.state
     if not state.input.path or state.emulated:
         return None
@@ -95,7 +95,7 @@ def _origin(context: RunContext) -> OriginFacts | None:
     try:
         origin = Journal.state_in(RunDir(run_dir).journal)
         already_set, first = context.journal.read.already_set(journals)
-    except BulkresetError as error:  # the origin is a help, and its damage is no reason not to run
+    except BulkresetError as error:  # the origin only helps; if it is damaged, the run continues
         context.log.warning("origin_unreadable", problem=error.message)
         return None
     if not state.is_dry_run:
@@ -150,7 +150,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         for at in preflight.lanes
     )
     journal.write.change(
-        # If there is nothing to send, the figures of the execution that has sent are kept.
+        # If there is nothing to send, keep the figures of the execution that has sent.
         lanes=lanes if preflight.sends or len(lanes) != len(journal.state.lanes) else journal.state.lanes,
         targets=tuple(
             target if target.account else target.model_copy(update={"account": known[target.user_pool_id]})

@@ -55,7 +55,7 @@ def _advance(context: RunContext) -> BulkresetError | None:
         if not journal.state.is_planned:
             raise
         return error
-    except GuardTripped as error:  # it stopped nothing if no row is left to send
+    except GuardTripped as error:  # the guard stopped nothing if no row is left to send
         left = has_work_left(journal.state, journal.read.counts(), step_counts(journal))
         return error if left else None
     except Interrupted as error:

@@ -32,25 +32,25 @@ from bulkreset.statuses import Status
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
-    """Run `job` in the new run directory `path`. Raises Refused if the run cannot begin; nothing is left then."""
+    """Run `job` in the new run directory `path`. Raises Refused if the run cannot begin; then nothing remains."""
     with new_run(job, path, options, ui, stop) as context:
         return run(context)
 
 
 @contextmanager
 def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> Iterator[RunContext]:
-    """Create the run directory `path` for a job. If the block raises Refused, the directory is deleted again.
+    """Create the run directory `path` for a job. If the block raises Refused, delete it again.
 
-    So it is if Busy is raised before the block.
+    It is also deleted if Busy is raised before the block.
     """
     with ExecutionReporter(job, path, options.out, ui.notice, counts=options.counts) as reporter, ExitStack() as stack:
-        wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run, too, says what the run will miss
+        wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run also reports a missing extra
         stack.enter_context(stop.watching())
         approval = Approval(options.approved) if options.approved else None
         rows, described_input = open_new_input(job, options.remarks)
         if options.emulate and rows is None:
             raise JobError(
-                "The emulator has no users but those of an input, so there is nobody to list.",
+                "The emulator has only users of an input, so there are none to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
         parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
@@ -111,7 +111,7 @@ def _discard(stack: ExitStack, home: RunDir, elsewhere: Path | None) -> None:
 def resume(
     path: Path, options: RunOptions, overrides: Mapping[str, object], ui: UserInterface, stop: CancelToken
 ) -> RunEnd:
-    """Continue the run in `path`: send the unsettled rows, and nothing else.
+    """Continue the run in `path`: send only the rows that are not done yet.
 
     `overrides` replace keys of the job ({"pace.rate": 24}). Raises Refused if input or targets differ from the plan,
     Busy if another process holds the run.

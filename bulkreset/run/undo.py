@@ -24,18 +24,18 @@ from bulkreset.text import format_count, format_duration, format_iso, format_tim
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
-FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two looks at a recovery
+FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two checks of a recovery
 _TOUCHED = frozenset({Status.SET, *UNCERTAIN})
 
 
 class UndoUi(Protocol):
-    """What an undo tells and asks."""
+    """Shows the notices and asks the questions of an undo."""
 
     def notice(self, text: str) -> None:
         """Show a message."""
 
     def agree(self, question: str, answers: Sequence[str]) -> bool:
-        """Return whether a person agrees, by one of these answers."""
+        """Return whether the user agrees, by one of these answers."""
 
 
 class UndoClock:
@@ -92,21 +92,21 @@ def undo(
 
 
 def require_not_undone(state: RunState, path: Path) -> None:
-    """Raise RunDirError if a run was undone, or an undo is under way: it must not send again."""
+    """Raise RunDirError if a run was undone, or an undo is in progress: it must not send again."""
     require_undo_ended(state, path)
     if state.undone:
         when = format_time(max(state.undone.values()))
         raise RunDirError(
-            f"The run {path} was undone on {when}, so its journal says nothing about its users any more.",
+            f"The run {path} was undone on {when}, so its journal no longer describes its users.",
             "Start a new run.",
         )
 
 
 def require_undo_ended(state: RunState, path: Path) -> None:
-    """Raise RunDirError if an undo of the run is under way."""
+    """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
-            f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+            f"An undo of the run {path} is in progress.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
         )
 
 
@@ -129,7 +129,7 @@ def _interrupted_advice(state: RunState, path: Path) -> str:
     if not any(it.is_open for it in state.undos.values()):
         return "No recovery was begun."
     return (
-        "The recovery goes on without this command, and the pool takes no writes meanwhile."
+        "The recovery continues without this command, and the pool accepts no writes meanwhile."
         f" Continue or cancel it: bulkreset undo {path} [--cancel]."
     )
 
@@ -169,7 +169,7 @@ class _PoolUndo:
         if ours and wanted.cancel:
             self._cancel(ours)
         elif wanted.cancel:
-            self._ui.notice(f"{self._name}: no undo of this run is under way, so there is nothing to cancel.")
+            self._ui.notice(f"{self._name}: no undo of this run is in progress, so there is nothing to cancel.")
         elif not (self._known and self._known.is_completed):
             self._go_on(ours or self._begin(), wanted)
 
@@ -188,9 +188,9 @@ class _PoolUndo:
         return unix_ms(point)
 
     def _find_ours(self) -> PoolRestore | None:
-        """Return this run's recovery if it is under way, and record how an earlier one ended.
+        """Find this run's recovery if it is in progress, and record how an earlier one ended.
 
-        Raises Refused if the pool has another one.
+        Raises Refused if the pool has another recovery.
         """
         if self._facts.tier == NO_RECOVERY_TIER:
             raise Refused(
@@ -204,24 +204,24 @@ class _PoolUndo:
             return active
         if active and known and begun and active.restore_id == known.restore_id:
             return active
-        if known and begun and known.restore_id:  # it ended while nobody looked
+        if known and begun and known.restore_id:  # it ended while no process followed it
             ended = self._recoveries.describe(known.restore_id)
             self._note(ended)
             self._ui.notice(
                 f"{self._name}: the recovery that was begun on {format_time(known.begun_at)} {_ended_text(ended)}."
             )
-        elif known and begun:  # the first call never arrived
+        elif known and begun:  # the first call was not applied
             self._drop()
         if active:
             to = f" to {_time(active.point_ms)}" if active.point_ms else ""
             raise Refused(
-                f"Another recovery of {self._name}{to} is under way ({active.status}, {active.restore_id}).",
+                f"Another recovery of {self._name}{to} is in progress ({active.status}, {active.restore_id}).",
                 "Wait until it is completed or cancelled, then run undo again.",
             )
         return None
 
     def _begin(self) -> PoolRestore:
-        """Say what will happen, ask for the pool's name and initiate the recovery."""
+        """Show what will happen, ask for the pool's name and initiate the recovery."""
         if self._facts.unknown:
             raise ServiceError(
                 self._facts.unknown.code,
@@ -233,14 +233,14 @@ class _PoolUndo:
         question = f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")'
         if not self._ui.agree(question, (self._name, self._pool)):
             raise NotConfirmed("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
-        self._require_in_time()  # somebody may have thought about it for long
-        # Written first: after a crash the next undo looks for a recovery that this call may have begun.
+        self._require_in_time()  # the answer may have taken long
+        # Written first: after a crash the next undo searches for a recovery that this call may have begun.
         self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
         self._tell_mirror()
         try:
             begun = self._recoveries.initiate(self._point_ms)
         except BulkresetError:
-            if not self._recoveries.active():  # the call was refused, or never arrived
+            if not self._recoveries.active():  # the call was refused, or not applied
                 self._drop()
             raise
         self._note(begun)
@@ -268,7 +268,7 @@ class _PoolUndo:
         return [
             f"Undo: Amazon Cognito restores the user pool {named} to {_time(self._point_ms)}, just before this run's first call.",
             (
-                "- From now until the recovery is completed or cancelled, the WHOLE POOL TAKES NO WRITES: no sign-up, no"
+                "- From now until the recovery is completed or cancelled, the WHOLE POOL ACCEPTS NO WRITES: no sign-up, no"
                 " forgot-password, no change of attributes, and no sign-in that must set a password or MFA."
             ),
             "- EVERYTHING since that time is reverted, not only what this run did: new users, other changes of users, other runs.",
@@ -294,7 +294,7 @@ class _PoolUndo:
             )
             if not self._ui.agree(question, YES):
                 self._cancel(recovery)
-                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to begin anew.")
+                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to start over.")
             self._note(self._recoveries.start(recovery.restore_id))
         recovery = self._wait_while(RecoveryStatus.RESTORING, "The pool is being restored")
         if recovery.status is not RecoveryStatus.RESTORE_COMPLETED:
@@ -303,7 +303,7 @@ class _PoolUndo:
                 f"The recovery of {self._name} {_ended_text(recovery)}.",
                 f"Look at it in the console ({recovery.restore_id}), then run undo again.",
             )
-        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and takes writes again.")
+        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and accepts writes again.")
 
     def _preview_lines(self, recovery: PoolRestore) -> list[str]:
         lines = [f"Preview of {self._name}, restored to {_time(self._point_ms)}:"]
@@ -344,7 +344,7 @@ class _PoolUndo:
                 "Wait for its end: run undo without --cancel.",
             )
         self._note(self._recoveries.cancel(recovery.restore_id))
-        self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
+        self._ui.notice(f"Cancelled: {self._name} accepts writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
         known = self._journal.state.undos[self._pool]  # written before the first call

@@ -133,7 +133,7 @@ def test_undo_restores_the_passwords_after_a_preview(ran: Path, sim: Simulator) 
     assert found[POOL].status == "RESTORE_COMPLETED"
     assert found[POOL].preview == (EntityChange("User", created=0, updated=3, deleted=0),)
     before, after = person.text.split("Preview of customers", 1)
-    for words in ("TAKES NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
+    for words in ("ACCEPTS NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
         assert words in before
     assert "User: 0 created, 3 updated, 0 deleted" in after
     assert "This run: 3 passwords set or in doubt in this pool." in after
@@ -184,7 +184,7 @@ def test_preview_without_start_is_cancelled(ran: Path, sim: Simulator) -> None:
     assert called(sim) == [INITIATE, CANCEL]
     assert found[POOL].status == "PREVIEW_CANCELLED"
     assert BEFORE not in passwords(sim)
-    assert "Cancelled: customers takes writes again. Nothing was changed." in person.text
+    assert "Cancelled: customers accepts writes again. Nothing was changed." in person.text
     assert writes(sim) == "ok"
     assert "undone" not in json.loads((ran / "summary.json").read_text())
 
@@ -206,7 +206,7 @@ def test_second_no_cancels(ran: Path, sim: Simulator) -> None:
 @pytest.fixture
 def interrupted(ran: Path, sim: Simulator) -> Path:
     """An undo that a signal ended while the preview was generated."""
-    with pytest.raises(Interrupted, match="takes no writes meanwhile") as ended:
+    with pytest.raises(Interrupted, match="accepts no writes meanwhile") as ended:
         undone(ran, Person("customers", waits=0))
     assert "Continue or cancel it: bulkreset undo" in str(ended.value)
     assert writes(sim) == "OperationNotEnabledException"
@@ -295,7 +295,7 @@ def test_preview_that_fails_changes_nothing(tmp_path: Path, program: Program, si
 def test_another_recovery_is_skipped(ran: Path, sim: Simulator) -> None:
     recovery: Any = cognito(sim.url)
     recovery.initiate_point_in_time_recovery(UserPoolId=POOL, RestoreTimestamp=point_of(ran) / 1000 - 60)
-    with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is under way"):
+    with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is in progress"):
         undone(ran, Person("customers", "y"))
     assert called(sim) == [INITIATE]
 
@@ -374,7 +374,7 @@ def test_mirror_learns_of_an_undo_before_it_begins_and_when_it_ends(
     with pytest.raises(Interrupted):
         undone(end.run_dir, Person("customers", waits=0))
     there = in_mirror(tmp_path / "first", storage, end.run_dir.name)
-    with pytest.raises(RunDirError, match=r"An undo of the run .* is under way"):
+    with pytest.raises(RunDirError, match=r"An undo of the run .* is in progress"):
         api.resume(there, failed=True)
     # The other machine continues the undo; then this directory is behind its mirror and is not changed.
     undone(there, Person("y"))
@@ -418,7 +418,11 @@ def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Progra
     facts = api.undo(end.run_dir, confirm=agree, on_notice=told.append)
     assert facts[POOL].is_completed
     assert passwords(sim) == {BEFORE}
-    assert ["WHOLE POOL TAKES NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [True, True, 2]
+    assert ["WHOLE POOL ACCEPTS NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [
+        True,
+        True,
+        2,
+    ]
     assert "is as it was on" in told[-1]
 
 

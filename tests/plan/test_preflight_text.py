@@ -33,9 +33,9 @@ def lines(
     *facts: PoolFacts,
     planned: PlanFacts | None = None,
     approved: ApprovalFacts | None = None,
-    **brought: Any,  # noqa: ANN401  (the fields of Asked)
+    **brought: Any,  # noqa: ANN401  (the fields of AwsFacts)
 ) -> list[tuple[str, str]]:
-    """The briefing's lines: (label, text)."""
+    """Return the lines of the preflight: (label, text)."""
     known: dict[str, Any] = {
         "callers": callers(asked),
         "pools": pools(asked, {one.user_pool_id: one for one in facts}),
@@ -48,7 +48,7 @@ def lines(
 
 
 def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
-    """What is said under a label, and on the lines that continue it."""
+    """Return the text of a label, including continuation lines."""
     found: list[str] = []
     under = ""
     for name, text in shown:
@@ -58,7 +58,7 @@ def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
     return found
 
 
-def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned)
+def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of PlanFacts)
     values: dict[str, Any] = {"counts": {"ready": 264}, "sendable": READY, "status_before": {}, "unchecked": {}}
     return PlanFacts(**values | change)
 
@@ -228,7 +228,7 @@ def test_end_is_shown_with_its_day_if_that_is_another() -> None:
         "with its zone"
     )
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
-    assert any(day in late for day in days)  # two of them, if midnight was between
+    assert any(day in late for day in days)  # two days, if midnight was between
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -
     told, *effect = lines_under(lines(job(EU), PoolFacts(EU, tier=tier)), "Undo")
     assert re.fullmatch(text, told)
     assert [line.partition(":")[0] for line in effect] == (
-        ["bulkreset undo RUN_DIR takes the whole pool back"] if told.startswith("can be") else []
+        ["bulkreset undo RUN_DIR restores the whole pool"] if told.startswith("can be") else []
     )
 
 
@@ -344,7 +344,7 @@ def test_count_of_one_is_singular() -> None:
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert lines_under(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
     assert lines_under(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
-    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot come back")
+    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot recover")
     (text,) = lines_under(shown, "Guards")
     assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
@@ -373,7 +373,7 @@ def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
 def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(sendable=[(EU, 1, 240)]))
     assert lines_under(shown, "Passwords") == [
-        "generated, 32 characters, kept NOWHERE: users come back with forgot-password"
+        "generated, 32 characters, kept NOWHERE: users recover with forgot-password"
     ]
     assert lines_under(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
     assert lines_under(shown, "WARNING") == []

@@ -73,7 +73,7 @@ def test_the_runbook_has_the_advice_of_every_cause_word_for_word() -> None:
             assert sum(1 for line in lines if re.match(rf"\|[^|]*\b{cause}\b[^|]*\| {re.escape(advice)}", line)) == 1
 
 
-_BY_EXIT_CODE = {"time_limit", "row_limit", "interrupted", "not_confirmed"}  # the table by exit code has these
+_BY_EXIT_CODE = {"time_limit", "row_limit", "interrupted", "not_confirmed"}  # these are in the table by exit code
 
 
 def test_only_a_wrong_job_cannot_be_resumed() -> None:
