@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import re
-import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from bulkreset.errors import BulkresetError, JobError
 from bulkreset.files import atomic_writer
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
-from bulkreset.text import join_words
+from bulkreset.text import join_words, quoted
 
 Answers = Mapping[str, str]
 
@@ -205,7 +204,7 @@ def render_job(answers: Answers, path: Path) -> str:
     """
     template = template_of(answers["kind"])
     values = _values(answers, path)
-    command = f"run {shlex.quote(path.name)}"
+    command = f"run {quoted(path.name)}"
     lines = []
     for line in template.read_text(encoding="utf-8").split("\n"):
         found = _SETTING.match(line)

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from bulkreset.journal.origin import Extract, record_extract
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.input_binding import reopen_input
 from bulkreset.statuses import EXTRACTED, Status
+from bulkreset.text import quoted
 
 _ENCRYPTED = ".age"
 _ROOM = "Free disk space, or name a file elsewhere."
@@ -75,7 +75,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     if not state.is_planned:
         raise RunDirError(
             f"The run in {home.path} has no complete plan yet.",
-            f"First: bulkreset resume {shlex.quote(str(home.path))}",
+            f"First: bulkreset resume {quoted(home.path)}",
         )
     to = _recipients(job, wanted)
     job_of_all = job.model_copy(update={"input": carrying(job.input, ALL_COLUMNS)})

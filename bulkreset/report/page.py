@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -34,7 +33,7 @@ from bulkreset.statuses import (
     status_at_end,
 )
 from bulkreset.steps import BY_COLUMN, STEPS, Counted
-from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, show_invisible
+from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, quoted, show_invisible
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
@@ -204,11 +203,7 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 def _undo_command(run: RunState, run_dir: Path) -> str:
     """Return the command that undoes the run; "" if nothing was sent, or no pool can be restored."""
     possible = any(label == "Undo" and "can be undone from" in text for label, text in run.preflight)
-    return (
-        f"bulkreset undo {shlex.quote(str(run_dir.absolute()))}"
-        if possible and run.recovery_point and not run.undos
-        else ""
-    )
+    return f"bulkreset undo {quoted(run_dir.absolute())}" if possible and run.recovery_point and not run.undos else ""
 
 
 def _grouped(lines: Iterable[Sequence[str]]) -> list[tuple[str, list[str]]]:

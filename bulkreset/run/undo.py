@@ -20,7 +20,7 @@ from bulkreset.plan.preflight import reopen_targets
 from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
-from bulkreset.text import format_count, format_duration, format_iso, format_time
+from bulkreset.text import format_count, format_duration, format_iso, format_time, quoted
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
@@ -106,7 +106,8 @@ def require_undo_ended(state: RunState, path: Path) -> None:
     """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
-            f"An undo of the run {path} is in progress.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+            f"An undo of the run {path} is in progress.",
+            f"Continue or cancel it: bulkreset undo {quoted(path)} [--cancel].",
         )
 
 
@@ -130,7 +131,7 @@ def _interrupted_advice(state: RunState, path: Path) -> str:
         return "No recovery was begun."
     return (
         "The recovery continues without this command, and the pool accepts no writes meanwhile."
-        f" Continue or cancel it: bulkreset undo {path} [--cancel]."
+        f" Continue or cancel it: bulkreset undo {quoted(path)} [--cancel]."
     )
 
 
