@@ -43,6 +43,7 @@ from bulkreset.cli.options import (
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
+from bulkreset.text import quoted
 
 if TYPE_CHECKING:
     import io
@@ -422,7 +423,7 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
     from bulkreset.report.summary import summary_figures
 
     path, summary = end.run_dir, end.summary
-    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
+    resume = f"bulkreset resume {quoted(path)}" if summary.resumable else ""
     if as_json:
         commands = [command for _, command in end.ways]
         process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})

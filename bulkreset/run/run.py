@@ -1,6 +1,5 @@
 """One execution of a run: take it over if it was begun before, plan, confirm, apply, finish."""
 
-import shlex
 from dataclasses import replace
 from typing import NoReturn
 
@@ -21,6 +20,7 @@ from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
 from bulkreset.run.waves import send_wave
 from bulkreset.statuses import Status
+from bulkreset.text import quoted
 
 
 def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
@@ -144,7 +144,7 @@ def _confirm(context: RunContext, preflight: Preflight) -> bool:
 def _refuse_again(run: OtherRun) -> NoReturn:
     raise NotConfirmed(
         f"This input was {run}. Nothing was sent.",
-        f"To set these passwords again, pass --again. To send what that run has left: bulkreset resume {shlex.quote(run.run_dir)}.",
+        f"To set these passwords again, pass --again. To send what that run has left: bulkreset resume {quoted(run.run_dir)}.",
     )
 
 

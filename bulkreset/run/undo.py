@@ -21,7 +21,7 @@ from bulkreset.plan.preflight import reopen_targets
 from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
-from bulkreset.text import format_count, format_duration, format_iso, format_time
+from bulkreset.text import format_count, format_duration, format_iso, format_time, quoted
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
@@ -108,7 +108,8 @@ def require_undo_ended(state: RunState, path: Path) -> None:
     """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
-            f"An undo of the run {path} is in progress.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+            f"An undo of the run {path} is in progress.",
+            f"Continue or cancel it: bulkreset undo {quoted(path)} [--cancel].",
         )
 
 
@@ -132,7 +133,7 @@ def _interrupted_advice(state: RunState, path: Path) -> str:
         return "No recovery was begun."
     return (
         "The recovery continues without this command, and the pool accepts no writes meanwhile."
-        f" Continue or cancel it: bulkreset undo {path} [--cancel]."
+        f" Continue or cancel it: bulkreset undo {quoted(path)} [--cancel]."
     )
 
 
@@ -351,9 +352,7 @@ class _PoolUndo:
         self._ui.notice(f"Cancelled: {self._name} accepts writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
-        known = self._known
-        if known is None:  # not reached: it was written before the first call
-            return
+        known = self._journal.state.undos[self._pool]  # written before the first call
         self._write(
             known.model_copy(
                 update={
