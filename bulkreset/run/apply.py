@@ -90,7 +90,7 @@ def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:
     """Build the lanes and run them; record the result of each."""
     job = context.job
-    kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
+    kind: TransportKind = choose_transport(job.pace.transport)
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
