@@ -123,7 +123,7 @@ def test_inputs_are_equal_if_all_files_names_and_positions_are(mixed: Path) -> N
         of(mixed).require_unchanged(noted, total)
     (mixed / "bb.csv").unlink()
     (mixed / "c.csv.gz").unlink()
-    with pytest.raises(InputError, match=r"c\.csv\.gz was planned and is not there"):
+    with pytest.raises(InputError, match=r"c\.csv\.gz was planned and is missing now"):
         of(mixed).require_unchanged(noted, total)
 
 
