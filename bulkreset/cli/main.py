@@ -22,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: bulkreset init, then bulkreset run JOB --dry-run.",
-    help="Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable.",
 )
 
 

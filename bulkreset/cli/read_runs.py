@@ -175,7 +175,7 @@ def passwords(
     as_json: AsJson = False,
 ) -> None:
     """Decrypt the passwords that a run generated, with the private key of a recipient. Prints CSV."""
-    from bulkreset.files import atomic_writer, remove_stale, require_new
+    from bulkreset.files import ELSEWHERE, atomic_writer, remove_stale, require_new
     from bulkreset.report.passwords_export import read_passwords, write_passwords
 
     if as_json and not output:
@@ -199,7 +199,7 @@ def passwords(
         process.print_error(f"{left} was left by a command that was killed. It contained passwords and was deleted.")
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
-    with nothing_written(), atomic_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
+    with nothing_written(), atomic_writer(output, ELSEWHERE, new=True) as file:
         number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     if as_json:
         process.write_result({"passwords": number, "output": str(output)})
