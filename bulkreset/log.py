@@ -56,7 +56,7 @@ def open_log(
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(shown, logging.INFO)),
         run_id=run_id,
-    )
+    ).bind()  # now: otherwise each line of the log, shown or not, would
     if console:
         pin_libraries()
         logging.captureWarnings(capture=True)

@@ -145,8 +145,10 @@ class RowBatch:
     def frame(self) -> "pd.DataFrame":
         """Return the rows as a new frame with the columns of FIELDS, all text."""
         import pandas as pd  # noqa: PLC0415  (slow to load, and sending does not need it)
+        import pyarrow as pa  # noqa: PLC0415  (as above)
 
-        columns = {field: self.columns[field] if field in self.columns else self.cells(field) for field in FIELDS}
+        text, blank = pa.large_string(), pa.repeat("", self.last - self.first + 1)
+        columns: dict[str, Any] = {field: pa.array(self.columns.get(field, blank), text) for field in FIELDS}
         return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TextIO
 
@@ -11,7 +11,7 @@ from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.own_files import is_report, restore_names
-from bulkreset.input.text_lines import MARK, LineReader
+from bulkreset.input.text_lines import MARK, UNDECODED, LineReader
 from bulkreset.input.text_reader import Position, TextReader
 from bulkreset.job import InputConfig
 
@@ -41,6 +41,7 @@ def _line_end(head: str, spec: InputConfig) -> str:
 
 _LOOKED_AT = 20  # lines that are searched for a header after the first line
 _SET_ESCAPE = 'set [input] escape = "\\\\"'
+_MARKED = re.compile(f"{UNDECODED.pattern}|{MARK}").search
 _DELIMITERS = ",;\t|:^~\x01\x1f "
 
 
@@ -151,6 +152,26 @@ class CsvRecords:
         """Continue reading at `mark`, the start of page `page`."""
         self._lines.seek(*mark)
         self.taken = page
+
+    def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
+        """Return the cells of our fields in the next rows, column by column, if each row is one line without a fault.
+
+        If one is not, return None, and no line is read: `__next__` finds out what it is.
+        """
+        lines = self._lines.look_ahead(rows, MAX_VALUE_LENGTH)
+        text = "".join(lines)
+        if not lines or "\\" in text or len(lines[-1]) > MAX_VALUE_LENGTH or (not text.isascii() and _MARKED(text)):
+            return None
+        try:
+            records = list(csv.reader(lines, delimiter=self._spec.delimiter, strict=True))
+        except csv.Error:
+            return None
+        if len(records) != len(lines) or {*map(len, records)} != {self._width} or not all(map(any, records)):
+            return None
+        if not self._names.isdisjoint(record[0] for record in records):  # perhaps the header again
+            return None
+        self._lines.skip_ahead()
+        return [[record[place] for record in records] for place in self._ours]
 
     def __iter__(self) -> Iterator[list[str] | str]:
         return self

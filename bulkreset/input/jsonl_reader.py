@@ -24,7 +24,7 @@ from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import JSON, JSON_LINES
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED, LineReader
-from bulkreset.input.text_reader import Position, TextReader
+from bulkreset.input.text_reader import Piece, Position, TextReader
 from bulkreset.job import InputConfig
 
 LOOKED_AT = 100  # lines that are searched for columns: a program may leave out a field without a value
@@ -39,11 +39,9 @@ class JsonLinesReader(TextReader):
         spec = spec.model_copy(update={"encoding": "utf-8", "escape": ""})
         super().__init__(spec, content, JsonLinesRecords, _line_end, (JSON, JSON_LINES), require_names)
 
-    def _make_batch(
-        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Collection[str], *, is_report: bool) -> RowBatch:
         """Return the rows without the optional fields that none of them has: a later line may have them."""
-        made = super()._make_batch(first, batch, fields, is_report=is_report)
+        made = super()._make_batch(first, pieces, fields, is_report=is_report)
         optional = {*FIELDS} - {*NEEDED}
         columns = {field: cells for field, cells in made.columns.items() if field not in optional or any(cells)}
         return RowBatch(made.first, columns, made.malformed)
@@ -156,6 +154,9 @@ class JsonLinesRecords:
         """Continue reading at `mark`, the start of page `page`."""
         self._lines.seek(*mark)
         self.taken = page
+
+    def plain_columns(self, _rows: int) -> None:
+        """Return None: each line is read by itself."""
 
     def __iter__(self) -> Iterator[list[str] | str]:
         return self

@@ -72,10 +72,13 @@ _MASK = re.compile(r"([*\u2022\u25cf.xX#-])\1{3,}").fullmatch
 _CURLY = re.compile("[\u2018-\u201f]").search
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u00ab": "\u00bb", "\u00bb": "\u00ab", "\u2039": "\u203a"}
 # Most passwords have none of the characters that these forms need, so this search is enough for them.
-_MAY_BE = re.compile(
-    r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]",
-    re.IGNORECASE,
-).search
+_ANY_FORM = r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]"
+_MAY_BE = re.compile(_ANY_FORM, re.IGNORECASE).search
+# For a whole column, as RE2 searches it: every suspect password has it, and every empty one.
+PERHAPS_SUSPECT = (
+    rf"(?i)^$|{_ANY_FORM}|^(?:{'|'.join(map(re.escape, sorted(_PLACEHOLDERS)))})$|^(?:\.{{4,}}|x{{4,}}|#{{4,}}|-{{4,}})$"
+    r"|^[+-]?[0-9]+(?:[.,][0-9]+)?E\+?[0-9]+$|^[0-9]+\.0$"
+)
 _SHORTEST_WRAPPED = 3
 
 

@@ -24,6 +24,7 @@ class Database:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.create_function = connection.create_function
+        self.state_changes = 0  # rows of the table `meta` that this connection has written
         self._connection = connection
         self._files: dict[Path, tuple[int, int]] = {}  # device and inode by path, while the run sends
 
@@ -53,6 +54,11 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         else:
             self._connection.close()
+
+    def version(self) -> tuple[int, int]:
+        """Return a value that is another one after a change of anything but the run state by this connection."""
+        (others,) = self.execute("PRAGMA data_version").fetchone()
+        return self._connection.total_changes - self.state_changes, others
 
     def damaged_error(self) -> RecordError:
         """Return the RecordError for a file with content that no run writes."""

@@ -48,6 +48,19 @@ class SetRow(NamedTuple):
         return "" if days is None else format_iso(self.finished_at + days * DAY_MS, "seconds")
 
 
+class Alike(NamedTuple):
+    """How many `rows` have these facts. `pool` is its number in the journal, or "" if no target has the row's pool."""
+
+    pool: int | str
+    permanent: int | None
+    status: str
+    code: str
+    has_message: int
+    status_before: str | None
+    recovery: str | None
+    rows: int
+
+
 class AttemptTotals(NamedTuple):
     """Attempts and throttled attempts over all rows."""
 

@@ -78,6 +78,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     resumable = not alive and is_resumable(run, found, steps)
     lanes = lane_summaries(journal, public=not alive)
     show = partial(_shown, alive=alive, redaction=redaction)
+    remarkable = count_of(counts, NEEDING_ATTENTION) + (0 if dry_run else journal.read.failed_step_rows())
     return {
         "facts": run,
         "job": run.job,
@@ -106,9 +107,9 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "warnings": partial(_endpoint_warnings, run),
         "guards": dict(_guards(run.job.get("guards", {}))),
         **_pace(journal),
-        "slowest": list(map(show, journal.read.slowest_rows(SLOWEST))),
-        "remarkable": list(map(show, journal.read.rows_needing_attention(ROWS))),
-        "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + journal.read.failed_step_rows(),
+        "slowest": [] if dry_run else list(map(show, journal.read.slowest_rows(SLOWEST))),
+        "remarkable": list(map(show, journal.read.rows_needing_attention(ROWS))) if remarkable else [],
+        "remarkable_in_all": remarkable,
     }
 
 
@@ -151,7 +152,8 @@ def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str
 
 def _pace(journal: Journal) -> dict[str, Any]:
     """Return the rate over time and the latencies, as charts and as figures."""
-    course, latency = build_timeline(journal), build_latency_histogram(journal)
+    course = build_timeline(journal)
+    latency = build_latency_histogram(journal) if course else None
     return {
         "course": course,
         "course_chart": course and _timeline_chart(course),

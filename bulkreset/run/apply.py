@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
 from bulkreset.clock import Clock, now_ms
-from bulkreset.cluster.cluster_runner import LINGER_SECONDS
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
@@ -64,6 +63,8 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     journal.write.begin_sending()
     if journal.state.was_killed and journal.state.cluster:
         # Then no worker agent of the dead coordinator can send, and each lane keeps to its rate.
+        from bulkreset.cluster.cluster_runner import LINGER_SECONDS  # noqa: PLC0415  (most runs have no cluster)
+
         context.stop.wait(LINGER_SECONDS)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
     _record_recovery_point(context, preflight)
@@ -89,7 +90,7 @@ def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:
     """Build the lanes and run them; record the result of each."""
     job = context.job
-    kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
+    kind: TransportKind = choose_transport(job.pace.transport)
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
@@ -133,7 +134,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
     if context.cluster:
-        groups = [lane.group(context.sessions) for lane in lanes]
+        groups = [lane.group(context.sessions, job) for lane in lanes]
         context.cluster.send(groups, results, partial(_log_cluster_event, context.log), permit)
     began = context.clock.now()
     context.control.look(at_once=True)  # an earlier order is in force for the first row

@@ -137,6 +137,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
         journal.state.passkeys,
+        journal.state.recovery_point,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:

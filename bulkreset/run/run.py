@@ -10,7 +10,7 @@ from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import ConfirmationFacts, Phase
 from bulkreset.models import format_rows
-from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.plan.earlier_runs import OtherRun
 from bulkreset.plan.preflight import Preflight
 from bulkreset.report.summary import has_work_left, step_counts
 from bulkreset.run.apply import apply
@@ -141,7 +141,7 @@ def _confirm(context: RunContext, preflight: Preflight) -> bool:
     return True
 
 
-def _refuse_again(run: EarlierRun) -> NoReturn:
+def _refuse_again(run: OtherRun) -> NoReturn:
     raise NotConfirmed(
         f"This input was {run}. Nothing was sent.",
         f"To set these passwords again, pass --again. To send what that run has left: bulkreset resume {quoted(run.run_dir)}.",

@@ -4,11 +4,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bulkreset.age_encryption import parse_recipients
 from bulkreset.cancellation import CancelToken, UserInterface
-from bulkreset.cluster.cluster_runner import ClusterRunner
-from bulkreset.cluster.dask_cluster import DaskCluster
 from bulkreset.cognito.emulator import EmbeddedCognito, run_emulator
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import Busy, JobError, Refused, RunDirError
@@ -29,6 +28,10 @@ from bulkreset.run.run import run
 from bulkreset.run.undo import require_not_undone
 from bulkreset.statuses import Status
 from bulkreset.text import quoted
+
+if TYPE_CHECKING:
+    from bulkreset.cluster.cluster_runner import ClusterRunner
+    from bulkreset.cluster.dask_cluster import DaskCluster
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
@@ -57,7 +60,7 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
         service = stack.enter_context(run_emulator(job)) if options.emulate else None
         sessions = _open_sessions(job, service, options)
         require_pace(job, sessions)
-        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted and not options.dry_run else None
+        cluster = _open_cluster(wanted, stack) if wanted and not options.dry_run else None
         elsewhere = None if options.dry_run else folder_elsewhere(job, path)
         limited = options.with_row_limit(job)
         state = RunState(
@@ -145,7 +148,7 @@ def resume(
             require_same_targets(describe_targets(sessions), state.targets)
         sends = may_send(journal, again=options.retry_failed)
         wanted = _choose_cluster(job, emulated=state.emulated) if sends else None
-        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
+        cluster = _open_cluster(wanted, stack) if wanted else None
         opened = Opened(job, options, reporter, ui, stop, home, journal, rows, sessions, service, cluster)
         return run(open_context(opened, stack), resumed=True)
 
@@ -169,7 +172,7 @@ def _open_sessions(job: Job, service: EmbeddedCognito | None, options: RunOption
     return {target.user_pool_id: open_session(target, options.ask_code) for target in job.targets}
 
 
-def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
+def _choose_cluster(job: Job, *, emulated: bool) -> "DaskCluster | None":
     """Return the job's cluster, not connected; None if the lanes run in this process.
 
     Raises JobError if the extra is missing, or the emulator cannot be reached from there.
@@ -180,4 +183,12 @@ def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
         raise JobError(
             "The emulator is on this machine, and the cluster is not.", "Pass --cluster local:N with --emulate."
         )
+    from bulkreset.cluster.dask_cluster import DaskCluster  # noqa: PLC0415  (most runs have no cluster)
+
     return DaskCluster(job.cluster)
+
+
+def _open_cluster(wanted: "DaskCluster", stack: ExitStack) -> "ClusterRunner":
+    from bulkreset.cluster.cluster_runner import ClusterRunner  # noqa: PLC0415  (as above)
+
+    return stack.enter_context(ClusterRunner(wanted))
