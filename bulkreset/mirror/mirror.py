@@ -29,7 +29,6 @@ from typing import Any
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
-from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import MirrorProgress
@@ -46,6 +45,7 @@ from bulkreset.mirror.objects import (
     read_token,
     start_generation,
 )
+from bulkreset.models import Event, StateChanged
 from bulkreset.s3 import Bucket, BucketError, split
 from bulkreset.text import quoted
 
