@@ -100,7 +100,7 @@ class TerminalUi:
 
     def notice(self, text: str) -> None:
         """Show a notice before the command continues."""
-        self._line(text)
+        self._console.print(terminal_safe(text), markup=False)
 
     def show_preflight(self, preflight: "Preflight") -> None:
         """Show the plan of the run."""
@@ -117,7 +117,7 @@ class TerminalUi:
             seconds = None if preflight.seconds is None else round(preflight.seconds, 1)
             self._spoken.event("preflight", "info", ready=ready, pending=pending, seconds=seconds, lines=lines)
             return
-        self._line(wrap_lines(text, self._console.width) if self._console.is_terminal else text)
+        self.notice(wrap_lines(text, self._console.width) if self._console.is_terminal else text)
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
@@ -186,9 +186,6 @@ class TerminalUi:
     def _tell(self, figures: Mapping[str, object]) -> None:
         if self._spoken:
             self._spoken.event("progress", "info", **figures)
-
-    def _line(self, text: str) -> None:
-        self._console.print(terminal_safe(text), markup=False)
 
 
 def _stderr_console() -> IO[str]:

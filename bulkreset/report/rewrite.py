@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
-from bulkreset.files import require_new
+from bulkreset.files import ELSEWHERE, require_new
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
@@ -63,9 +63,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
             _stream(journal, out, unsent, spec)
             return None
         target = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
-        write_report(
-            journal, target, unsent, spec, "Free disk space, or name a file elsewhere." if wanted.output else ""
-        )
+        write_report(journal, target, unsent, spec, ELSEWHERE if wanted.output else "")
     return target
 
 

@@ -15,11 +15,10 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, RecordError, RunDirError
 from bulkreset.journal import database, schema
 from bulkreset.journal.database import translate_sqlite_errors
-from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import Outcome, Status, StepOutcome, StepTask
+from bulkreset.models import Outcome, StateChanged, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
 from tests.journal.journals import (
     EXECUTION,

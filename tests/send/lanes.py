@@ -7,8 +7,7 @@ from typing import Any
 from bulkreset.cognito.response import Response
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.journal.events import Claimed, Event
-from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
+from bulkreset.models import Claimed, Event, Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import OperationResult, SetPassword, TakeStep
