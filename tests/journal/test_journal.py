@@ -538,6 +538,14 @@ def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, 
         write_report(journal, tmp_path / "report.csv", "unprocessed")
 
 
+@pytest.mark.parametrize("cell", ["message", "attempts", "canonical"])
+def test_bytes_in_a_cell_of_a_report_are_damage(tmp_path: Path, cell: str) -> None:
+    journal = full_journal(tmp_path)
+    journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (BLOB,))  # noqa: S608  (our own text)
+    with pytest.raises(RecordError, match="Restore it from a backup"):
+        write_report(journal, tmp_path / "report.csv", "unprocessed")
+
+
 @pytest.mark.parametrize("value", [None, 1.5, BLOB])
 def test_pool_of_a_rejected_row_is_a_number_or_a_text_or_the_journal_is_damaged(tmp_path: Path, value: object) -> None:
     journal = full_journal(tmp_path)
