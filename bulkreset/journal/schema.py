@@ -105,7 +105,7 @@ _WHO = (
 DUPLICATES = f"""
 CREATE TEMP TABLE twins AS
   SELECT rows.pool AS pool, {_WHO} AS who, min(row) AS first, max(row) AS last
-  FROM rows WHERE status = 'ready' GROUP BY 1, 2 HAVING count(*) > 1
+  FROM rows WHERE status = 'ready' GROUP BY 2, 1 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
 
 # Of the rows that name the same user, keep none, the first or the last.
