@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -323,7 +322,7 @@ def extract(
     InputError, RecordError, Busy if a process works on the run.
     """
     wanted = ExtractRequest(Path(output), parse_statuses(only), recipients)
-    return extract_rows(Path(run_dir), wanted, stop or CancelToken(), time.time() * 1000)
+    return extract_rows(Path(run_dir), wanted, stop or CancelToken())
 
 
 def list_runs(folder: PathLike = RUNS) -> tuple[list[RunStatus], list[UnreadableRun]]:

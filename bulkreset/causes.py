@@ -176,15 +176,6 @@ STOPS: Mapping[str, Cause] = {
     "not_confirmed": Cause("Resume to be asked again."),
 }
 
-ALL: Mapping[str, Cause] = {
-    **PLAN,
-    **FAILED,
-    **IN_DOUBT,
-    **FATAL,
-    **STOPS,
-    "step": STEP,
-}
-
 
 def advice_for(code: str, call: str = "AdminSetUserPassword", then: str = "resume") -> str:
     """Return the advice for a fatal code in a response to `call`; `then` is the next step, a verb."""

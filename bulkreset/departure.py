@@ -1,8 +1,7 @@
 """Permission to send a call now: deadlines that count sleep, and a check right before the request is written."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -68,7 +67,7 @@ class AllPermits:
 
     def seconds_left(self) -> float:
         """Return the least of the permits' seconds; infinity without any."""
-        return min((permit.seconds_left() for permit in self._permits), default=float("inf"))
+        return min([permit.seconds_left() for permit in self._permits], default=float("inf"))
 
 
 class WithheldError(Exception):
@@ -103,14 +102,19 @@ class Departure:
 _current: ContextVar[Departure | None] = ContextVar("departure", default=None)
 
 
-@contextmanager
-def departing(departure: Departure) -> Iterator[None]:
+class departing:  # noqa: N801  (used as a function; contextlib's context managers take several times as long)
     """Let `require_departure` in this thread check `departure` inside the block."""
-    before = _current.set(departure)
-    try:
-        yield
-    finally:
-        _current.reset(before)
+
+    def __init__(self, departure: Departure) -> None:
+        self._departure = departure
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._before = _current.set(self._departure)
+
+    def __exit__(self, *_error: object) -> None:
+        """End."""
+        _current.reset(self._before)
 
 
 def current_departure() -> Departure | None:

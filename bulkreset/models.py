@@ -34,9 +34,9 @@ class Secret:
 
     def withhold(self, text: str) -> str:
         """Return `text`, or a notice instead of it if it contains the password, plain or JSON-escaped."""
-        spellings = {self._value}
+        spellings = [self._value]
         if _SPELT_OTHERWISE(self._value):
-            spellings |= {json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]}
+            spellings += [json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]]
         if any(spelling in text for spelling in spellings):
             return "(the message repeated the password and was withheld)"
         return text

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import unicodedata
 from datetime import UTC, datetime
 
@@ -94,6 +95,11 @@ def format_count(number: int, one: str, many: str = "") -> str:
 def lane_name(account: str, region: str) -> str:
     """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is not known."""
     return f"{account}/{region}" if account else region
+
+
+def quoted(path: object) -> str:
+    """Return a path as a shell takes it, for a command to be copied."""
+    return shlex.quote(str(path))
 
 
 def end_sentence(text: str) -> str:

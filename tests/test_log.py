@@ -1,6 +1,5 @@
 """The log: a fixed set of events, one line for each, and masks for all secrets."""
 
-import ast
 import inspect
 import io
 import json
@@ -15,7 +14,7 @@ import pytest
 
 import bulkreset
 from bulkreset.hardening import apart, where_warned
-from bulkreset.log import EVENTS, capture_library_logs, hide_secrets, open_log
+from bulkreset.log import capture_library_logs, hide_secrets, open_log
 from bulkreset.models import Row, Secret
 
 HOME = Path(inspect.getfile(bulkreset)).parent
@@ -206,27 +205,6 @@ def test_warning_of_a_library_is_an_event(monkeypatch: pytest.MonkeyPatch) -> No
     assert second["library"] == "py.warnings"
     assert re.fullmatch(re.escape(__file__) + r":\d+: UserWarning", second["message"])
     assert opened.console.getvalue() == ""
-
-
-def test_events_of_the_package_are_documented() -> None:
-    home = Path(inspect.getfile(bulkreset)).parent
-    emitted: dict[str, str] = {}
-    for path in home.rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and call.args and _writes_an_event(call.func):
-                event = call.args[0]
-                assert isinstance(event, ast.Constant), f"{path.name}:{call.lineno} has no fixed name"
-                emitted[str(event.value)] = path.name
-    assert set(emitted) == set(EVENTS)
-
-
-def _writes_an_event(called: ast.expr) -> bool:
-    if isinstance(called, ast.Attribute):
-        return called.attr in {"event", "_event"} or (  # the cluster's name for the function
-            called.attr in {"debug", "info", "warning", "error", "critical", "exception"}
-            and "log" in ast.dump(called.value).lower()
-        )
-    return isinstance(called, ast.Name) and called.id == "write"
 
 
 def test_run_in_another_program_does_not_change_its_logging() -> None:

@@ -1,7 +1,6 @@
 """Terminal output and questions: the preflight, confirmations, a run's status and the summary."""
 
 import select
-import shlex
 import sys
 import termios
 import textwrap
@@ -21,7 +20,7 @@ from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
 from bulkreset.steps import BY_COLUMN, SIGN_OUT
-from bulkreset.text import format_count, format_duration, format_time, lane_name, terminal_safe
+from bulkreset.text import format_count, format_duration, format_time, lane_name, quoted, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
@@ -325,7 +324,7 @@ def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
 
 def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, out: IO[str]) -> None:
     """Write the next commands, `ways` first, each with its effect."""
-    counts, where = summary.counts, shlex.quote(str(path))
+    counts, where = summary.counts, quoted(path)
     more = []
     if counts.get(Status.REJECTED) and not summary.resumable:
         extract = f"bulkreset extract {where} --only rejected -o NEW_FILE.csv"

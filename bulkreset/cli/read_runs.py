@@ -1,7 +1,6 @@
 """The commands that read runs: status, report, extract, passwords, contacts, verify."""
 
 import sys
-import time
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -147,7 +146,7 @@ def extract(
     process.install_cleanup_handlers(stop)
     wanted = ExtractRequest(output, parse_statuses(only or EXTRACTED), recipient or ())
     with nothing_written():
-        found = extract_rows(run_dir, wanted, stop, time.time() * 1000)
+        found = extract_rows(run_dir, wanted, stop)
     if found.left_out:
         named = ", ".join(map(str, found.malformed)) + (", …" if found.left_out > len(found.malformed) else "")
         process.print_error(

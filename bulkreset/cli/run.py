@@ -43,6 +43,7 @@ from bulkreset.cli.options import (
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
+from bulkreset.text import quoted
 
 if TYPE_CHECKING:
     import io
@@ -154,15 +155,23 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
+    if approved and kept:  # each copy is encrypted anew, so it is never the input that was approved
+        raise Refused(
+            "--approved needs the input of the dry run, and --spool would make a new file of standard input.",
+            "Pass the file that the dry run kept, with --input.",
+        )
     overrides |= _limits(rate, share, workers, max_rows, max_failures, max_duration)
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
     if kept:
         from bulkreset.input.spool import spool as keep
+        from bulkreset.journal.run_dir import require_free
 
+        if run_dir:
+            require_free(run_dir)  # before standard input is read, which can be read only once
         keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
-    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
     mode = replace(
         options,
         dry_run=dry_run,
@@ -414,7 +423,7 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
     from bulkreset.report.summary import summary_figures
 
     path, summary = end.run_dir, end.summary
-    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
+    resume = f"bulkreset resume {quoted(path)}" if summary.resumable else ""
     if as_json:
         commands = [command for _, command in end.ways]
         process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})

@@ -1,6 +1,6 @@
 """Assignment of lane groups to workers: carries out what each transition of placement.py means for orders and rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -256,13 +256,13 @@ class LaneAssignments:
                 if worker in unit.failed_at:
                     post = next((post for post in self.posts.values() if post.worker not in unit.failed_at), post)
                 if now >= unit.not_before:
-                    self._open(unit, post, found)
+                    self._open(unit, post)
             elif unit.state in {GroupState.OPEN, GroupState.MOVING} and unit.worker is not post:
                 unit.apply(GroupEvent.MOVE)
                 unit.moving_to = post
                 self._close_if_drained(unit)
 
-    def _open(self, unit: LaneGroup, post: WorkerSession, found: Mapping[int, str]) -> None:
+    def _open(self, unit: LaneGroup, post: WorkerSession) -> None:
         unit.apply(GroupEvent.ASSIGN)
         unit.worker = post
         now = self._clock.now()
@@ -274,16 +274,9 @@ class LaneAssignments:
             )
             for lane in unit.lanes
         ]
-        together = [
-            lane.pacer.ceiling
-            for number, worker in found.items()
-            if worker == post.worker
-            for lane in self._units[number].lanes
-            if lane.operation.needs_claim
-        ]
         pace = unit.lanes[0].pace
         place = unit.key.number
-        post.order(OpenLanes(place, unit.account, unit.targets, unit.emulated, orders, pace, together, unit.look_up))
+        post.order(OpenLanes(place, unit.account, unit.targets, unit.emulated, orders, pace, unit.look_up))
 
     def _close_if_drained(self, unit: LaneGroup) -> None:
         """Order a lane group to be closed if it moves to another worker and no row of it is with the worker."""

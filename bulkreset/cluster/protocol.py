@@ -13,7 +13,7 @@ from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Row, Secret, StepOutcome, StepTask
 from bulkreset.send.pacer import PacerState
 
-PROTOCOL: Final = 4  # version of these messages; a worker with another version gets no lane
+PROTOCOL: Final = 5  # version of these messages; a worker with another version gets no lane
 LEASE_SECONDS: Final = 5.0  # seconds that a worker agent keeps sending without a message from the coordinator
 MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may send long texts
 
@@ -93,8 +93,7 @@ class OpenLanes:
     """Order to open the lanes of a lane group.
 
     `place` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if unknown.
-    `ceilings` are those of all password lanes that the worker will have, by which it chooses the transport. `look_up`
-    is the pace of the lookups after lost answers; None: no lookups.
+    `look_up` is the pace of the lookups after lost answers; None: no lookups.
     """
 
     place: int
@@ -103,7 +102,6 @@ class OpenLanes:
     emulated: bool
     lanes: Sequence[LaneOrder]
     pace: PlainPace
-    ceilings: Sequence[float | None]
     look_up: ListingPace | None = None
     order: Literal["open"] = "open"
 

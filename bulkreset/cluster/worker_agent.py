@@ -219,7 +219,7 @@ class WorkerAgent:
 
     def _opened(self, order: OpenLanes) -> tuple[_OpenGroup, TransportKind]:
         sessions = {target.user_pool_id: _session(target, order) for target in order.targets}
-        kind = choose_transport(order.pace.transport, order.ceilings)
+        kind = choose_transport(order.pace.transport)
         if kind == "crt" and not find_spec("awscrt"):
             raise TargetError("It lacks the extra crt, which the job's pace.transport needs.", "Install it there.")
         place = LaneKey(order.place)

@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import re
+import select
 import socket
 import threading
 import time
-from collections.abc import Iterable
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Iterable, Mapping
+from functools import partial
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final, cast
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
@@ -19,6 +22,10 @@ PAGE_BYTES: Final = 2**24  # the longest page of users: 60 users of 50 attribute
 _MOST_HEADERS: Final = 99  # http.client accepts no more
 _MOST_HEADER_BYTES: Final = 2**16
 _NO_BODY: Final = frozenset({204, 304})
+_PIECE: Final = 2**16
+_LEAST_SECONDS: Final = 0.001  # a time-out of 0 would mean not to wait
+_USUAL_HEAD: Final = re.compile(rb"HTTP/1\.1 ([2-5](?!04)\d\d) [ -~]*\r\n((?:[\w.-]+:[\t -~]*\r\n)+)\r\n", re.ASCII)
+_USUAL_LINE: Final = re.compile(r"(.+?):[\t ]*(.*)\r\n")
 
 
 class AnswerTooLargeError(Exception):
@@ -46,6 +53,27 @@ def require_headers(status: int, headers: Iterable[tuple[str, str]]) -> None:
         raise MalformedAnswerError("too many headers")
     if any(letter in value for _, value in pairs for letter in "\r\n\0"):
         raise MalformedAnswerError("a header of several lines, or with a NUL")
+
+
+def _usual_head(received: bytes) -> tuple[int, dict[str, str], int, int] | None:
+    """Return the status and the headers of an answer, and where its body begins and ends. None for an unusual answer.
+
+    It is unusual if http.client or `require_headers` could refuse it or read it in another way.
+    """
+    head = _USUAL_HEAD.match(received)
+    if not head:
+        return None
+    lines = _USUAL_LINE.findall(head[2].decode())
+    headers = {name.lower(): value for name, value in lines}
+    length = headers.get("content-length", "")
+    usual = (
+        len(lines) == len(headers) <= _MOST_HEADERS
+        and len(length) < len(str(CALL_BYTES))
+        and length.isdigit()
+        and headers.get("connection", "keep-alive").lower() == "keep-alive"
+        and "transfer-encoding" not in headers
+    )
+    return (int(head[1]), headers, head.end(), head.end() + int(length)) if usual else None
 
 
 class Answers:
@@ -89,16 +117,19 @@ class BoundedReader(io.RawIOBase):
     """Reads one answer from a socket: its status line, headers and body.
 
     The socket's time-out when the answer begins is the time for the whole answer. Raises TimeoutError after it and
-    AnswerTooLargeError after `limit` bytes.
+    AnswerTooLargeError after `limit` bytes. `received` is what was read of the answer before, `began` when that began.
     """
 
-    def __init__(self, sock: socket.socket, limit: int, answers: Answers) -> None:
+    def __init__(
+        self, sock: socket.socket, limit: int, answers: Answers, received: bytes = b"", began: float | None = None
+    ) -> None:
         super().__init__()
+        self._received = received
         self._answers = answers
         answers.add(sock)
         self._sock = sock
         self._patience = sock.gettimeout()
-        self._until = time.monotonic() + self._patience if self._patience is not None else None
+        self._until = (began or time.monotonic()) + self._patience if self._patience is not None else None
         self.limit = limit
         self._stream = cast("io.RawIOBase", sock.makefile("rb", buffering=0))
 
@@ -108,12 +139,17 @@ class BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401  (any writable buffer)
         """Read what there is, at most as much as the buffer holds."""
-        if self._until is not None:
-            remaining = self._until - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the time for the answer is over")
-            self._sock.settimeout(remaining)
-        received = self._stream.readinto(buffer)
+        received: int | None
+        if self._received:
+            received = min(len(buffer), len(self._received))
+            buffer[:received], self._received = self._received[:received], self._received[received:]
+        else:
+            if self._until is not None:
+                remaining = self._until - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError("the time for the answer is over")
+                self._sock.settimeout(remaining)
+            received = self._stream.readinto(buffer)
         self.limit -= received or 0
         if self.limit < 0:
             raise AnswerTooLargeError
@@ -138,12 +174,13 @@ class _Departing:
     departs = False
     _opened = False
     _parts: list[bytes] | None = None  # of the request that is being prepared
+    _poll: Any = None  # of the open socket
 
     def connect(self) -> None:
         """Connect, and record that the next request is the first one."""
         above: Any = super()
         above.connect()
-        self._opened = True
+        self._opened, self._poll = True, None
 
     def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
         """Send a request. If it may not leave, raise WithheldError and send nothing."""
@@ -162,6 +199,45 @@ class _Departing:
         require_departure(connected=connected)
         return above.send(whole)
 
+    def is_quiet(self) -> bool:
+        """Return whether the connection is open and nothing has come on it, as it must be before a request."""
+        if self._poll is None:
+            self._poll = select.poll()
+            connection: Any = self
+            self._poll.register(connection.sock, select.POLLIN)
+        return not self._poll.poll(0)
+
+    def exchange(self, request: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a whole request on the open connection. Return the status, the headers (lower-case names) and the body.
+
+        http.client reads an unusual answer only: it takes more processor time than all else. Raises WithheldError if
+        nothing may leave, and what sockets and http.client raise.
+        """
+        connection: Any = self
+        sock = connection.sock
+        require_departure(connected=False)
+        began, patience = time.monotonic(), sock.gettimeout()
+        sock.sendall(request)
+        received = sock.recv(_PIECE)
+        surplus = False
+        if head := _usual_head(received):
+            status, headers, start, end = head
+            if len(received) < end and patience:  # the body often comes after the headers
+                sock.settimeout(max(_LEAST_SECONDS, began + patience - time.monotonic()))
+                received += sock.recv(_PIECE)
+                sock.settimeout(patience)
+            if len(received) == end:
+                return status, headers, received[start:]
+            surplus = len(received) > end
+        with contextlib.closing(connection.response_class(sock, 0, "POST", received=received, began=began)) as answer:
+            answer.begin()
+            body = b"".join(iter(partial(answer.read, _PIECE), b""))  # in pieces: it would allocate what is announced
+            if answer.length:
+                raise IncompleteRead(body)
+        if answer.will_close or surplus:
+            connection.close()
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, body
+
     def send(self, data: Any) -> Any:  # noqa: ANN401  (http.client's own)
         """Send a part of a request, or keep it until the request is complete."""
         above: Any = super()
@@ -174,10 +250,17 @@ def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
     class Answer(HTTPResponse):
         """Reads through a BoundedReader. A proxy's answer to CONNECT is read by the same class."""
 
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (http.client's own)
+        def __init__(
+            self,
+            sock: socket.socket,
+            *args: Any,  # noqa: ANN401  (http.client's own)
+            received: bytes = b"",
+            began: float | None = None,
+            **kwargs: Any,  # noqa: ANN401  (as above)
+        ) -> None:
             super().__init__(sock, *args, **kwargs)
             self.fp.close()
-            self._reader = BoundedReader(sock, HEAD_BYTES, answers)
+            self._reader = BoundedReader(sock, HEAD_BYTES, answers, received, began)
             self.fp = io.BufferedReader(self._reader)
 
         def begin(self) -> None:
@@ -231,3 +314,16 @@ def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a bo
     """
     ask = client.meta.service_model.service_name == "cognito-idp"
     client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers, ask=ask))  # noqa: SLF001
+
+
+def take_open_connection(session: Any, url: str) -> Any:  # noqa: ANN401  (botocore's and urllib3's own)
+    """Take an open connection to `url` out of the pool of botocore's HTTP session. Return None if there is none.
+
+    There is none for an http:// URL behind a proxy, either: its requests have another form.
+    """
+    proxy = session._proxy_config.proxy_url_for(url)  # noqa: SLF001  (as above)
+    if proxy and url.startswith("http:"):
+        return None
+    pool = session._get_connection_manager(url, proxy).connection_from_url(url)  # noqa: SLF001  (as above)
+    connection = pool._get_conn()  # noqa: SLF001  (as above)
+    return connection if connection.sock else None

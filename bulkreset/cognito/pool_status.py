@@ -48,7 +48,7 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
         try:
             facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))
         except ReadCallError as error:
-            if error.code in _NONE_THERE:
+            if error.code in _NONE_THERE and call != _MFA[1]:  # only a pool with MFA is asked which kinds it offers
                 facts = replace(
                     facts, tracks_sessions=facts.tracks_sessions or (False if call == _SESSIONS[1] else None)
                 )

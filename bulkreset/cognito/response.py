@@ -13,6 +13,8 @@ from bulkreset.causes import HISTORY_VIOLATION as HISTORY_VIOLATION  # noqa: PLC
 class Disposition(Enum):
     """The result of one attempt, as it matters for the run."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
     DONE = auto()  # applied: the password is set, or the step after it is taken
     MORE = auto()  # applied, and the step needs another call for this user
     THROTTLED = auto()  # not applied: retry, and slow the lane down

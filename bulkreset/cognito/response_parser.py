@@ -132,6 +132,9 @@ def scrub_message(text: object, withhold: Callable[[str], str], letters: int = M
     Control characters become visible signs, and a text longer than `letters` is cut. The password is removed first, so
     that a cut cannot leave a part of it.
     """
-    kept = withhold(str(text or "").encode("utf-8", "backslashreplace").decode())
-    kept = show_invisible(kept[: letters + 1])
+    kept = str(text or "")
+    if not (kept.isascii() and kept.isprintable()):  # most texts are
+        kept = show_invisible(withhold(kept.encode("utf-8", "backslashreplace").decode())[: letters + 1])
+    else:
+        kept = withhold(kept)
     return kept if len(kept) <= letters else kept[: letters - 1] + "…"

@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from bulkreset.errors import JobError
 from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown, keys_of
-from bulkreset.text import end_sentence
+from bulkreset.text import end_sentence, quoted
 
 _INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
 
@@ -109,7 +108,7 @@ def _read_error(path: Path, error: OSError | ValueError | RecursionError, text: 
     if was_read and path.name.lower().endswith(_INPUTS):
         return JobError(
             f"The job file {path} is not TOML: by its name it is an input.",
-            f"Pass it as one: --input {shlex.quote(str(path))}.",
+            f"Pass it as one: --input {quoted(path)}.",
         )
     if isinstance(error, OSError):
         return _unreadable(path, error)
@@ -126,7 +125,7 @@ def _unreadable(path: Path, error: OSError) -> JobError:
         if (path / "journal.sqlite").exists():
             return JobError(
                 f"{path} is a run directory, not a job file.",
-                f"To continue that run: bulkreset resume {shlex.quote(str(path))}.",
+                f"To continue that run: bulkreset resume {quoted(path)}.",
             )
         return JobError(f"{path} is a directory, not a job file.", "Name the job file.")
     return JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights.")

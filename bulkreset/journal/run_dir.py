@@ -5,7 +5,6 @@ import glob
 import json
 import os
 import secrets
-import shlex
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import IO, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 from bulkreset.files import sync_directory
+from bulkreset.text import quoted
 
 RUNS = Path("runs")  # where a run directory is created if none is named
 JOURNAL = "journal.sqlite"
@@ -143,7 +143,7 @@ class RunDir:
         self._lock = None
         raise Busy(
             f"Another process is working on the run {self.path}.",
-            f"Wait for it, or see: bulkreset status {shlex.quote(str(self.path))}.",
+            f"Wait for it, or see: bulkreset status {quoted(self.path)}.",
         )
 
     def _require_no_other_place(self) -> None:
@@ -165,7 +165,7 @@ class RunDir:
         raise Busy(
             f"{self.path} is a copy of a run that may still be sending on {held['host']}, in {held['path']}.",
             "Resume it there. If that process has ended and only this copy will continue:"
-            f" bulkreset resume {shlex.quote(str(self.path))} --moved.",
+            f" bulkreset resume {quoted(self.path)} --moved.",
         )
 
     def _read_holder(self) -> dict[str, str]:
@@ -228,7 +228,7 @@ def require_free(path: Path) -> None:
     if _is_finished_dry_run(path):
         raise RunDirError(
             f"The run directory {path} already exists: it is a complete dry run.",
-            f"Choose a new path for --run-dir. To run what was planned there, add --approved {shlex.quote(str(path))}.",
+            f"Choose a new path for --run-dir. To run what was planned there, add --approved {quoted(path)}.",
         )
     if RunDir(path).is_held():
         raise RunDirError(
@@ -236,7 +236,7 @@ def require_free(path: Path) -> None:
         )
     raise RunDirError(
         f"The run directory {path} already exists.",
-        f"To continue that run: bulkreset resume {shlex.quote(str(path))}. For a new run choose a new --run-dir.",
+        f"To continue that run: bulkreset resume {quoted(path)}. For a new run choose a new --run-dir.",
     )
 
 

@@ -1,7 +1,6 @@
 """Explains why a path is not a run directory, and names the run that may be meant."""
 
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from bulkreset.errors import RunDirError
 from bulkreset.journal import commit_mark
 from bulkreset.journal.commit_mark import read_mark
 from bulkreset.journal.run_dir import JOURNAL, RUNS
+from bulkreset.text import quoted
 
 _LIST = "To list the runs: bulkreset status."
 _LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # files that only a run writes
@@ -26,10 +26,10 @@ def not_a_run_error(path: Path) -> RunDirError:
         if path.suffix.lower() != ".toml":
             return RunDirError(f"{path} is a file, not a run directory.", f"Name a run directory. {_LIST}")
         last = max(_runs_in(RUNS, _job_name(path)), key=lambda run: run.stat().st_mtime, default=None)
-        advice = f"Its last run is {shlex.quote(str(last))}." if last else _LIST
+        advice = f"Its last run is {quoted(last)}." if last else _LIST
         return RunDirError(f"{path} is a job file, not a run directory.", advice)
     if runs := sorted(_runs_in(path)):
-        few = ", ".join(shlex.quote(str(run)) for run in runs[-3:])
+        few = ", ".join(quoted(run) for run in runs[-3:])
         return RunDirError(f"{path} contains runs; it is not a run directory itself.", f"Choose one, such as {few}.")
     if is_without_journal(path):
         mark = read_mark(path / JOURNAL)

@@ -17,7 +17,6 @@ records each generation's token before uploading its first object, so a stale ru
 import gzip
 import os
 import secrets
-import shlex
 import shutil
 import threading
 import time
@@ -48,6 +47,7 @@ from bulkreset.mirror.objects import (
     start_generation,
 )
 from bulkreset.s3 import Bucket, BucketError, split
+from bulkreset.text import quoted
 
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
 OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
@@ -218,7 +218,7 @@ class JournalMirror:
 
     @property
     def _advice_if_gone(self) -> str:
-        path = shlex.quote(str(self._home.path))
+        path = quoted(self._home.path)
         return f"If the mirror is permanently gone: bulkreset resume {path} --mirror none."
 
     @property

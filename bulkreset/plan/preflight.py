@@ -15,7 +15,7 @@ from bulkreset.job.file import job_from_journal
 from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, RunState, TargetFacts
-from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.plan.earlier_runs import OtherRun
 from bulkreset.plan.lockout import PlannedRecovery
 from bulkreset.send.guards import seconds_until
 from bulkreset.send.timetable import Timetable, rows_until, seconds_to_send, timetable_of
@@ -70,7 +70,8 @@ class PlanFacts:
     step and pool. `remarks` are about input files that may be incomplete. `earlier` are runs that have set passwords of
     this input. `suspects` are the passwords that look altered, by the kind of damage. `near_misses` are the rows
     without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users who
-    have one, by pool; None if the job does not ask for it.
+    have one, by pool; None if the job does not ask for it. `recovery_point` is the time to which `undo` restores, None
+    before the first call.
     """
 
     counts: Mapping[str, int]
@@ -81,11 +82,12 @@ class PlanFacts:
     pending_steps: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
     remarks: Sequence[str] = ()
-    earlier: tuple[EarlierRun, ...] = ()
+    earlier: tuple[OtherRun, ...] = ()
     suspects: Sequence[PlanMessage] = ()
     near_misses: Sequence[PlanMessage] = ()
     origin: OriginFacts | None = None
     passkeys: Mapping[str, int] | None = None
+    recovery_point: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -211,7 +211,9 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
-        yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
+        # A step that lists needs a call for each item, and it is not known how many items a user has.
+        about = "at least" if any(it.step.listing and it.users for it in preflight.steps) else "about"
+        yield "Duration", f"{about} {_about(preflight.seconds)} (done at {done} at the earliest)"
     if preflight.in_time is not None:
         yield "", f"A time limit stops it after about {format_count(preflight.in_time, 'row')}; resume sends the rest"
     if preflight.job.waves.rows and preflight.ready:
@@ -253,19 +255,23 @@ def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:
     for pool, facts in preflight.pools.items():
         pools.setdefault(facts.tier, []).append(pool)
     now = datetime.now().astimezone()
+    start = datetime.fromisoformat(preflight.recovery_point) if preflight.recovery_point else now  # of the first call
+    ends = {
+        tier: start.astimezone() + timedelta(seconds=WINDOW_SECONDS[tier]) for tier in pools if tier in WINDOW_SECONDS
+    }
     for tier, named in pools.items():
         where = "" if len(pools) == 1 else f"{_some(named)}: "
         if tier == NO_RECOVERY_TIER:
             yield "Undo", f"{where}CANNOT be undone: the feature plan Lite has no point-in-time recovery"
-        elif window := WINDOW_SECONDS.get(tier):
-            until = format_local_time(now + timedelta(seconds=window), now)
-            yield (
-                "Undo",
-                f"{where}can be undone from 15 minutes after the run's start until {until} (feature plan {tier.title()})",
-            )
+        elif tier in ends:
+            until = f"{format_local_time(ends[tier], now)} (feature plan {tier.title()})"
+            if ends[tier] > now:
+                yield "Undo", f"{where}can be undone from 15 minutes after the run's start until {until}"
+            else:
+                yield "Undo", f"{where}CANNOT be undone any more: it could be until {until}"
         else:
             yield "Undo", f"{where}not known whether it can be undone: the feature plan of the pool is not known"
-    if any(tier in WINDOW_SECONDS for tier in pools):
+    if any(end > now for end in ends.values()):
         yield (
             "",
             "bulkreset undo RUN_DIR restores the whole pool: it reverts every change since the run's start, not only the run's",

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, MAX_VALUE_L
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.job.file import job_from_journal
+from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.origin import Extract, record_extract
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.input_binding import reopen_input
 from bulkreset.statuses import EXTRACTED, Status
-from bulkreset.text import format_iso
+from bulkreset.text import quoted
 
 _ENCRYPTED = ".age"
 _ROOM = "Free disk space, or name a file elsewhere."
@@ -51,8 +51,8 @@ class ExtractResult:
     left_out: int = 0
 
 
-def extract(path: Path, wanted: ExtractRequest, stop: CancelToken, now: float) -> ExtractResult:
-    """Write rows of the unchanged input of the run in `path` as CSV. `now` is Unix milliseconds.
+def extract(path: Path, wanted: ExtractRequest, stop: CancelToken) -> ExtractResult:
+    """Write rows of the unchanged input of the run in `path` as CSV.
 
     Raises Refused if the request, the run or the input does not fit, Busy if a process works on the run, RecordError if
     the file cannot be written. After an error nothing was written.
@@ -64,10 +64,10 @@ def extract(path: Path, wanted: ExtractRequest, stop: CancelToken, now: float) -
             "Extract the other rows. To look at the set rows: bulkreset report --only set.",
         )
     with locked_run(path, read_only=True) as (home, journal):
-        return _extract(home, journal, wanted, stop, now)
+        return _extract(home, journal, wanted, stop)
 
 
-def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: CancelToken, now: float) -> ExtractResult:
+def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: CancelToken) -> ExtractResult:
     state = journal.state
     job = job_from_journal(state.job, {})
     if job.input.from_pool:
@@ -75,7 +75,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     if not state.is_planned:
         raise RunDirError(
             f"The run in {home.path} has no complete plan yet.",
-            f"First: bulkreset resume {shlex.quote(str(home.path))}",
+            f"First: bulkreset resume {quoted(home.path)}",
         )
     to = _recipients(job, wanted)
     job_of_all = job.model_copy(update={"input": carrying(job.input, ALL_COLUMNS)})
@@ -104,7 +104,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
             file=str(wanted.output.absolute()),
             only=tuple(map(str, wanted.only)),
             rows=lines.rows,
-            at=format_iso(now),
+            at=utc_now(),
         )
         try:  # before the file has its name: no extract may exist without a record of its origin
             record_extract(home.path, made)

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -34,7 +33,7 @@ from bulkreset.statuses import (
     status_at_end,
 )
 from bulkreset.steps import BY_COLUMN, STEPS, Counted
-from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, show_invisible
+from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, quoted, show_invisible
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
@@ -206,11 +205,7 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 def _undo_command(run: RunState, run_dir: Path) -> str:
     """Return the command that undoes the run; "" if nothing was sent, or no pool can be restored."""
     possible = any(label == "Undo" and "can be undone from" in text for label, text in run.preflight)
-    return (
-        f"bulkreset undo {shlex.quote(str(run_dir.absolute()))}"
-        if possible and run.recovery_point and not run.undos
-        else ""
-    )
+    return f"bulkreset undo {quoted(run_dir.absolute())}" if possible and run.recovery_point and not run.undos else ""
 
 
 def _grouped(lines: Iterable[Sequence[str]]) -> list[tuple[str, list[str]]]:
@@ -282,7 +277,6 @@ def _template_environment() -> "Environment":
         "duration": format_duration,
         "size": format_size,
         "count": format_count,
-        "words": _words,
         "status": facts_of,
         "ordered": sorted_counts,
     }
@@ -292,10 +286,6 @@ def _template_environment() -> "Environment":
 def _escape_value(value: object) -> object:
     """Return the value with invisible characters made visible. `Markup` is our own text and stays as it is."""
     return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _words(text: str) -> str:
-    return text.replace("_", " ")
 
 
 def _read_asset(name: str) -> Markup:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +24,7 @@ from bulkreset.plan.preflight import group_by_quota, reopen_targets
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
 from bulkreset.report.verify_lookup import AGAIN, look_up_set_users, require_described_pools, verified_users
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, quoted
 
 LONGEST = 365  # days: the longest validity of a temporary password
 _ROOM = "Check the disk's space and rights, or name another file with -o."
@@ -165,7 +164,7 @@ def _must_have_real_users(run: RunState, path: Path) -> None:
     if run.is_dry_run:
         raise RunDirError(
             f"{path} is a dry run: it has set nothing that could be verified.",
-            f"Run it with --approved {shlex.quote(str(path))}, then verify that run's directory.",
+            f"Run it with --approved {quoted(path)}, then verify that run's directory.",
         )
     if run.emulated:
         raise RunDirError(

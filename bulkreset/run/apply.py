@@ -61,7 +61,11 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     if context.rows:
         require_planned_input(context.rows, journal)
     journal.write.begin_sending()
-    _wait_for_old_workers(context)
+    if journal.state.was_killed and journal.state.cluster:
+        # Then no worker agent of the dead coordinator can send, and each lane keeps to its rate.
+        from bulkreset.cluster.cluster_runner import LINGER_SECONDS  # noqa: PLC0415  (most runs have no cluster)
+
+        context.stop.wait(LINGER_SECONDS)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
     _record_recovery_point(context, preflight)
     journal.write.move_log_to_file()
@@ -83,18 +87,10 @@ def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
     context.journal.write.change(recovery_point=format_iso(point, "seconds"))
 
 
-def _wait_for_old_workers(context: RunContext) -> None:
-    """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
-    if context.journal.state.was_killed and context.journal.state.cluster:
-        from bulkreset.cluster.cluster_runner import LINGER_SECONDS  # noqa: PLC0415  (most runs have no cluster)
-
-        context.stop.wait(LINGER_SECONDS)
-
-
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:
     """Build the lanes and run them; record the result of each."""
     job = context.job
-    kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
+    kind: TransportKind = choose_transport(job.pace.transport)
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)

@@ -1,6 +1,5 @@
 """The last phase of a run: record its end in the journal, write the reports, and update the mirror."""
 
-import shlex
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -18,6 +17,7 @@ from bulkreset.report.report_writers import ReportSpec, write_report
 from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts, write_summary
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.statuses import Status, public_counts
+from bulkreset.text import quoted
 
 LONG_REPORT_ROWS = 100_000  # a longer report takes seconds; a stopped run does not wait for it
 
@@ -127,7 +127,7 @@ def _without_reports(context: RunContext, error: BulkresetError, rows: int) -> B
         path.unlink(missing_ok=True)
     if not context.journal.state.reports_stale:
         error.message += f" The report of {format_rows(rows)} is not written: that takes long."
-        command = f"bulkreset report {shlex.quote(str(context.home.path))}"
+        command = f"bulkreset report {quoted(context.home.path)}"
         error.advice = f"{error.advice} To write it now: {command}.".lstrip()
         context.journal.write.change(reports_stale=True)
     return error

@@ -10,7 +10,6 @@ from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
 from bulkreset.input.suspect_password import SUSPECT
-from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
@@ -45,8 +44,10 @@ def plan(context: RunContext) -> Preflight:
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
     quota = context.job.emulator.quota if context.service else None
-    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=_asks_sessions(context.job))
-    require_recoverable(context.job, enquiry.pools())
+    job = context.job
+    asks_sessions = job.scrambles or REVOKE_SESSIONS in job.steps  # else it does not matter whether a pool tracks them
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=asks_sessions)
+    require_recoverable(job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
     preflight = _preflight(context, enquiry, [*gaps, *_count_passkeys(context, enquiry)])
     context.ui.show_preflight(preflight)
@@ -64,11 +65,6 @@ def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[
     counts, gaps = count_passkeys(journal.read, context.sessions, pacers, seen)
     journal.write.change(passkeys=counts)
     return gaps
-
-
-def _asks_sessions(job: Job) -> bool:
-    """Return whether the run needs to know if the pools track sessions."""
-    return job.scrambles or REVOKE_SESSIONS in job.steps
 
 
 def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
@@ -141,6 +137,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
         journal.state.passkeys,
+        journal.state.recovery_point,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:

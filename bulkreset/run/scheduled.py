@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,7 +30,7 @@ from bulkreset.run.schedule_state import ABANDONED, CompletedInput, OpenRun, Sch
 from bulkreset.run.start import new_run, resume, start
 from bulkreset.run.undo import require_undo_ended
 from bulkreset.s3 import Bucket
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, quoted
 
 
 @dataclass(slots=True)
@@ -139,7 +138,7 @@ class ScheduledJob:
             raise RunDirError(
                 f"The last run {path} was undone: its users have the passwords that they had before it. Nothing is run until"
                 " you decide about its inputs and the next ones.",
-                f"Then give the run up: bulkreset abandon {shlex.quote(str(path))}. Its inputs are not run again, the next"
+                f"Then give the run up: bulkreset abandon {quoted(path)}. Its inputs are not run again, the next"
                 " ones are.",
             )
 
@@ -162,7 +161,7 @@ class ScheduledJob:
         except InputError as error:
             self._ui.notice(
                 f"The unfinished run {path} cannot be continued: {error.message}"
-                f" Its report says what it has sent: bulkreset report {path}. Its inputs that still exist count as new, with all rows."
+                f" Its report says what it has sent: bulkreset report {quoted(path)}. Its inputs that still exist count as new, with all rows."
             )
             self._forget_open_run()
             return None
@@ -182,7 +181,7 @@ class ScheduledJob:
         if perhaps := _perhaps_set(path):
             self._ui.notice(
                 f"{what} {format_rows(perhaps)} of it are set, or may be, so it is resumed with its own job."
-                f" To give it up: bulkreset abandon {shlex.quote(str(path))}"
+                f" To give it up: bulkreset abandon {quoted(path)}"
             )
             return False
         abandon(path)
@@ -294,9 +293,8 @@ class ScheduledJob:
         if remembered:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
-            self._state.open_run = OpenRun(
-                str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
-            )
+            mirror = self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
+            self._state.open_run = OpenRun(str(path.absolute()), [str(place.where) for place in new], mirror)
             self._kept.write(self._state)
         job = self._job.model_copy(update={"input": spec})
         mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
@@ -317,9 +315,6 @@ class ScheduledJob:
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
         return ExecutionReporter(self._job, Path(), self._mode.out, self._ui.notice, counts=counts)
-
-    def _mirror_of(self, path: Path) -> str:
-        return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _new_inputs(self) -> list[InputFile]:
         """Return the inputs that are new, or changed since completion, and may be read now.

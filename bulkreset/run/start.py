@@ -1,6 +1,5 @@
 """Start a job in a new run directory, or resume a run in its own directory."""
 
-import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +27,7 @@ from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_c
 from bulkreset.run.run import run
 from bulkreset.run.undo import require_not_undone
 from bulkreset.statuses import Status
+from bulkreset.text import quoted
 
 if TYPE_CHECKING:
     from bulkreset.cluster.cluster_runner import ClusterRunner
@@ -126,13 +126,13 @@ def resume(
         if state.abandoned_at:
             raise RunDirError(
                 f"The run {path} was given up; it cannot be resumed.",
-                f"Its report says who was set: bulkreset report {shlex.quote(str(path))}.",
+                f"Its report says who was set: bulkreset report {quoted(path)}.",
             )
         require_not_undone(state, path)
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",
-                f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
+                f"To run what it planned, pass --approved {quoted(path)} instead of --dry-run.",
             )
         job = job_from_journal(state.job, overrides, options.flags)
         job = options.with_row_limit(job, _approved_rows_left(journal, again=options.retry_failed))

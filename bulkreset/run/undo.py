@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,14 +16,16 @@ from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused,
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_state import RunState, UndoFacts
+from bulkreset.plan.earlier_runs import find_later_runs
 from bulkreset.plan.preflight import reopen_targets
 from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
-from bulkreset.text import format_count, format_duration, format_iso, format_time
+from bulkreset.text import format_count, format_duration, format_iso, format_time, quoted
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
+LATER_SHOWN = 10  # later runs that are named before an undo
 FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two checks of a recovery
 _TOUCHED = frozenset({Status.SET, *UNCERTAIN})
 
@@ -79,7 +81,7 @@ def undo(
         try:
             for pool, session in sessions.items():
                 it = clock or UndoClock()
-                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
+                one = _PoolUndo(path, journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
                 one.run(wanted)
         except Interrupted as error:
             raise Interrupted(error.message, _interrupted_advice(journal.state, path), error.signal_number) from None
@@ -106,7 +108,8 @@ def require_undo_ended(state: RunState, path: Path) -> None:
     """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
-            f"An undo of the run {path} is in progress.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+            f"An undo of the run {path} is in progress.",
+            f"Continue or cancel it: bulkreset undo {quoted(path)} [--cancel].",
         )
 
 
@@ -130,33 +133,27 @@ def _interrupted_advice(state: RunState, path: Path) -> str:
         return "No recovery was begun."
     return (
         "The recovery continues without this command, and the pool accepts no writes meanwhile."
-        f" Continue or cancel it: bulkreset undo {path} [--cancel]."
+        f" Continue or cancel it: bulkreset undo {quoted(path)} [--cancel]."
     )
 
 
+@dataclass
 class _PoolUndo:
     """The undo of a run in one pool."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        session: TargetSession,
-        facts: PoolFacts,
-        rows: int,
-        ui: UndoUi,
-        stop: CancelToken,
-        clock: UndoClock,
-        tell_mirror: Callable[[], None],
-    ) -> None:
-        self._journal = journal
-        self._tell_mirror = tell_mirror
-        self._facts = facts
+    _path: Path
+    _journal: Journal
+    session: InitVar[TargetSession]
+    _facts: PoolFacts
+    _rows: int
+    _ui: UndoUi
+    _stop: CancelToken
+    _clock: UndoClock
+    _tell_mirror: Callable[[], None]
+
+    def __post_init__(self, session: TargetSession) -> None:
         self._pool = session.target.user_pool_id
-        self._name = facts.name or self._pool
-        self._rows = rows
-        self._ui = ui
-        self._stop = stop
-        self._clock = clock
+        self._name = self._facts.name or self._pool
         self._recoveries = PoolRecoveries(session)
 
     def run(self, wanted: UndoRequest) -> None:
@@ -264,6 +261,9 @@ class _PoolUndo:
             )
 
     def _warning(self) -> list[str]:
+        later = find_later_runs(self._journal.state, self._path, self._pool)
+        shown = [f"  - {one}" for one in later[:LATER_SHOWN]]
+        shown += [f"  - and {len(later) - LATER_SHOWN:,} more runs"] if len(later) > LATER_SHOWN else []
         named = self._name if self._name == self._pool else f"{self._name} ({self._pool})"
         return [
             f"Undo: Amazon Cognito restores the user pool {named} to {_time(self._point_ms)}, just before this run's first call.",
@@ -272,6 +272,11 @@ class _PoolUndo:
                 " forgot-password, no change of attributes, and no sign-in that must set a password or MFA."
             ),
             "- EVERYTHING since that time is reverted, not only what this run did: new users, other changes of users, other runs.",
+            *(
+                ["- These runs have set passwords in the pool since then, which are reverted, too:", *shown]
+                if later
+                else []
+            ),
             (
                 "- Not known: AWS says that users who changed their password since that time keep their current one. Whether a"
                 " password that an administrator set, as this run did, counts as such a change is not documented. If it does,"
@@ -347,9 +352,7 @@ class _PoolUndo:
         self._ui.notice(f"Cancelled: {self._name} accepts writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
-        known = self._known
-        if known is None:  # not reached: it was written before the first call
-            return
+        known = self._journal.state.undos[self._pool]  # written before the first call
         self._write(
             known.model_copy(
                 update={

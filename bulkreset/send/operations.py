@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
+from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
@@ -149,13 +150,15 @@ def _with_doubt(message: str) -> str:
 
 
 def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
-    """Record the items of one page. Raises ValueError if it does not have the API's format."""
+    """Record the items of one page. Raises UnreadableResponseError if it does not have the API's format."""
     items, token = answer.get(listing.items) or [], answer.get(listing.token) or ""
     if not isinstance(items, list) or not isinstance(token, str):
-        raise ValueError(listing.items)  # noqa: TRY004  (as for any other unreadable answer)
-    keys = [item.get(listing.key) for item in items]
+        raise UnreadableResponseError
+    if token and token == what.token:  # it would list its own page for ever
+        raise UnreadableResponseError
+    keys = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
     if not all(isinstance(key, str) for key in keys):
-        raise ValueError(listing.key)
+        raise UnreadableResponseError
     what.found += keys
     what.token = token
     what.is_listed = not token or len(what.found) >= MOST_ITEMS

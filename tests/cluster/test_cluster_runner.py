@@ -314,7 +314,7 @@ def test_closed_worker_agent_has_stopped_before_it_answers(monkeypatch: pytest.M
     monkeypatch.setattr(WorkerAgent, "close", lambda _self: None)  # close() does nothing at first
     with in_process_cluster("a") as it:
         agent = WorkerAgent(it.clock, it.clock.now)
-        place = OpenLanes(0, "", [], emulated=True, lanes=[], pace=PACE, ceilings=[1.0])
+        place = OpenLanes(0, "", [], emulated=True, lanes=[], pace=PACE)
         agent.exchange(1, it.clock.now(), SecretEnvelope.pack([place]))
         turns = count(2)
 

@@ -166,6 +166,15 @@ def test_later_changes_by_others_are_named(ran: Path, sim: Simulator) -> None:
     assert "So 1 or more changes that are NOT this run's would be reverted, too." in person.text
 
 
+def test_later_runs_beside_it_are_named_before_anybody_agrees(ran: Path, tmp_path: Path, program: Program) -> None:
+    later = program.apply(program.tables(write_csv(tmp_path / "later.csv", people(2))), permanent=True).run_dir
+    person = Person("no")
+    with pytest.raises(NotConfirmed):
+        undone(ran, person)
+    assert "These runs have set passwords in the pool since then" in person.text
+    assert f"in {later}: 2 set" in person.text
+
+
 def test_service_may_keep_the_passwords_of_the_run(tmp_path: Path, program: Program, sim: Simulator) -> None:
     """The AWS documentation does not say. The preview says so, and the result claims nothing else."""
     pool(sim, keeps=True)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +251,21 @@ def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -
     )
 
 
+@pytest.mark.parametrize(
+    ("tier", "valid", "begin", "more"),
+    [("PLUS", 14, "can be undone from 15 minutes", 1), ("ESSENTIALS", 1, "CANNOT be undone any more", 0)],
+)
+def test_time_for_an_undo_counts_from_the_first_call_of_a_resumed_run(
+    tier: str, valid: int, begin: str, more: int
+) -> None:
+    point = datetime.now(UTC) - timedelta(days=3)
+    facts = planned(recovery_point=point.isoformat())
+    told, *effect = lines_under(lines(job(EU), PoolFacts(EU, tier=tier), planned=facts), "Undo")
+    assert told.startswith(begin)
+    assert f"until {(point + timedelta(days=valid)).astimezone():%Y-%m-%d %H:%M}" in told
+    assert len(effect) == more
+
+
 def test_pools_of_several_plans_are_reported_one_by_one() -> None:
     found = lines_under(lines(job(EU, US), PoolFacts(EU, tier="PLUS"), PoolFacts(US, tier="LITE")), "Undo")
     assert [text.partition(":")[0] for text in found[:2]] == [EU, US]
@@ -368,6 +383,13 @@ def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
     assert shown[at + 2] == "Calls for each user: 1, and 1 for each of the devices"
     assert f"Not in {EU}, {US}: there are no authenticators (TOTP)" in shown
     assert f"Not known whether it is needed in {EU}, {US}: it is tried for each user" in shown
+
+
+def test_duration_of_a_step_with_a_call_for_each_item_is_a_minimum() -> None:
+    facts = PoolFacts(EU, remembers_devices=True)
+    for after, begin in (({"forget_devices": True}, "at least 1 s"), ({"sign_out": True}, "about 1 s")):
+        (text,) = lines_under(lines(job(EU, after=after), facts, planned=planned(sendable=[(EU, 1, 1)])), "Duration")
+        assert text.startswith(begin)
 
 
 def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
