@@ -75,7 +75,10 @@ _SEVERITY = "CASE status {} END".format(
     )
 )
 
-PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PLAN = "INSERT INTO rows (row, pool, username, permanent, status, code, message)"
+PLAN_ROW = f"{_PLAN} VALUES (?, ?, ?, ?, ?, ?, ?)"
+# Rows that differ in their number and username only; the usernames are a JSON array. It takes a third of the time.
+PLAN_ALIKE = f"{_PLAN} SELECT ?1 + key, ?2, value, ?4, ?5, ?6, ?7 FROM json_each(?3)"  # noqa: S608  (our own text)
 
 FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUES (?, ?, ?, ?, ?, ?)"
 FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY number"
@@ -102,7 +105,7 @@ _WHO = (
 DUPLICATES = f"""
 CREATE TEMP TABLE twins AS
   SELECT rows.pool AS pool, {_WHO} AS who, min(row) AS first, max(row) AS last
-  FROM rows WHERE status = 'ready' GROUP BY 1, 2 HAVING count(*) > 1
+  FROM rows WHERE status = 'ready' GROUP BY 2, 1 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
 
 # Of the rows that name the same user, keep none, the first or the last.

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, RecordError, RunDirError
-from bulkreset.journal import database, schema
+from bulkreset.journal import database, plan_writer, schema
 from bulkreset.journal.database import translate_sqlite_errors
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile, SetRow, StepCounts
@@ -502,6 +503,29 @@ def full_journal(folder: Path) -> Journal:
     return journal
 
 
+AWKWARD = st.text(st.sampled_from('"\\\x00\n\u2028\ufeffu0é🚀7{[,'), max_size=6)
+
+
+@settings(max_examples=40)
+@given(names=st.lists(AWKWARD, min_size=1, max_size=8), kinds=st.lists(st.booleans(), min_size=8, max_size=8))
+def test_planned_rows_are_kept_as_they_are(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], kinds: list[bool]
+) -> None:
+    journal = Journal.create(tmp_path_factory.mktemp("names") / "journal.sqlite", [POOL], run_state())
+    kept = {True: (POOL, True, "ready", "", ""), False: ("", None, "rejected", "x", "why")}
+    rows: list[Any] = [
+        (row, pool, name, *rest)
+        for row, (name, kind) in enumerate(zip(names, kinds, strict=False), 1)
+        for pool, *rest in [kept[kind]]
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_writer, "ROWS_AT_ONCE", 2)
+        journal.plan.add_rows(rows)
+    found = [(it.row, it.user_pool_id, it.username, it.permanent, *it[3:6]) for it in journal.read.report_rows("ready")]
+    journal.close()
+    assert found == rows
+
+
 @pytest.mark.parametrize(("cell", "value"), STRANGE, ids=str)
 def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
     journal = full_journal(tmp_path)
@@ -510,6 +534,14 @@ def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, 
     with pytest.raises(RecordError, match="damaged"):
         check(journal, 4)
     with contextlib.suppress(RecordError):  # its report can be written, or is refused
+        write_report(journal, tmp_path / "report.csv", "unprocessed")
+
+
+@pytest.mark.parametrize("cell", ["message", "attempts", "canonical"])
+def test_bytes_in_a_cell_of_a_report_are_damage(tmp_path: Path, cell: str) -> None:
+    journal = full_journal(tmp_path)
+    journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (BLOB,))  # noqa: S608  (our own text)
+    with pytest.raises(RecordError, match="Restore it from a backup"):
         write_report(journal, tmp_path / "report.csv", "unprocessed")
 
 
@@ -778,6 +810,7 @@ def test_journal_locked_by_another_writer_is_a_record_error(tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from tests.journal.journals import commit
