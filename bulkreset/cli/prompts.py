@@ -309,7 +309,7 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
         done = f"this dry run is complete since {when}"
     elif summary.counts.get(Status.SET) == summary.rows:
         rows = "the row" if summary.rows == 1 else f"all {format_rows(summary.rows)}"
-        done = f"{rows} {verb} already set on {when}"
+        done = f"{rows} {verb} already set"
     else:
         done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
     out.write(f"Nothing to do: {done}.\n")
