@@ -313,6 +313,9 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
     else:
         done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
     out.write(f"Nothing to do: {done}.\n")
+    for column, counted in summary.steps.items():
+        if counted["failed"]:
+            out.write(f"{_step_text(column, counted)}.\n")
     _print_files(summary, home, out)
 
 
