@@ -366,7 +366,9 @@ def describe_verified(found: "VerifyResult") -> str:
         )
     if not found.unfinished:
         lines.append("No action needed.")
-    if found.reissue:
+    if found.reissue and not short:
+        lines.append(f"Reissue: {found.reissue} has no users: no temporary password has expired or expires soon.")
+    elif found.reissue:
         lines.append(
             f'Reissue: {found.reissue}, with {format_count(short, "user")}: the input of a run with password.source = "generate".'
         )
