@@ -305,10 +305,13 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
         done = f"this dry run is complete since {when}"
     elif summary.counts.get(Status.SET) == summary.rows:
         rows = "the row" if summary.rows == 1 else f"all {format_rows(summary.rows)}"
-        done = f"{rows} {verb} already set on {when}"
+        done = f"{rows} {verb} already set"
     else:
         done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
     out.write(f"Nothing to do: {done}.\n")
+    for column, counted in summary.steps.items():
+        if counted["failed"]:
+            out.write(f"{_step_text(column, counted)}.\n")
     _print_files(summary, home, out)
 
 
@@ -359,7 +362,9 @@ def describe_verified(found: "VerifyResult") -> str:
         )
     if not found.unfinished:
         lines.append("No action needed.")
-    if found.reissue:
+    if found.reissue and not short:
+        lines.append(f"Reissue: {found.reissue} has no users: no temporary password has expired or expires soon.")
+    elif found.reissue:
         lines.append(
             f'Reissue: {found.reissue}, with {format_count(short, "user")}: the input of a run with password.source = "generate".'
         )

@@ -72,9 +72,11 @@ def rewrite_end(home: RunDir, journal: Journal) -> None:
 
     Raises RecordError.
     """
-    if journal.state.end is None:  # a crashed run has none
+    end = journal.state.end
+    if end is None:  # a crashed run has none
         return
-    write_summary(build_summary(journal, journal.state.end), home.summary)
+    end = end.model_copy(update={"stopped_by": journal.state.stopped_by})
+    write_summary(build_summary(journal, end), home.summary)
     if home.page.exists():
         redacted = journal.state.job.get("report", {}).get("redact")
         write_page(journal, home.page, home.path, redaction=Redaction.load(home.redaction_key) if redacted else None)

@@ -1,12 +1,15 @@
 """The pool: facts in DescribeUserPool, missing facts, and unknown facts without an answer."""
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tenacity import wait_none
 
 from bulkreset import backoff
+from bulkreset.cognito import pool
 from bulkreset.cognito.forgot_password import RecoverySettings
 from bulkreset.cognito.pool import TEMPORARY_DAYS, PoolFacts, _parse_pool, arn_of, describe_pool
 from bulkreset.cognito.read_calls import MAX_SKEW
@@ -74,6 +77,15 @@ def test_every_deciding_fact_is_reported(sim: Simulator) -> None:
     # An earlier test's background request may still call STS.
     made = [(call.operation, call.answer) for call in sim.calls() if call.operation != "GetCallerIdentity"]
     assert made == [(DESCRIBES, "ok")]
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(60, True), (3600, False)])
+def test_clock_that_differs_by_an_hour_is_not_trusted(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, seconds: int, *, known: bool
+) -> None:
+    sim.add_pool(POOL)
+    monkeypatch.setattr(pool, "time", SimpleNamespace(time=lambda: time.time() + seconds))
+    assert (describe_pool(session(sim.url)).ahead is not None) is known
 
 
 def test_pool_without_settings_has_no_rules_and_compares_case() -> None:
