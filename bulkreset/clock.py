@@ -11,7 +11,7 @@ class Clock(Protocol):
     """A monotonic clock in seconds that can also wait."""
 
     def now(self) -> float:
-        """Return seconds since some fixed moment; the value never decreases."""
+        """Return seconds since a fixed time; the value never decreases."""
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """Wait until `stop` is set or the seconds are over. Return True if it was set."""

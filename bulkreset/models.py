@@ -173,6 +173,16 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityChange:
+    """How many entities of one kind a recovery of a pool creates, updates and deletes."""
+
+    entity: str
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
 class RateChange:
     """A change of a lane's rate. `rate` is the new rate in calls per second; `at_ms` is Unix milliseconds."""
 

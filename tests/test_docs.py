@@ -1,4 +1,4 @@
-"""README and docs/ say what the program does: every table, block and link that can be compared with it is compared."""
+"""Compare README and docs/ with the program: every table, block and link that can be compared."""
 
 import ast
 import inspect
@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
 import bulkreset
-from bulkreset import causes, errors, log
+from bulkreset import causes, errors
 from bulkreset.cli.main import app
 from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.job import Job
@@ -50,7 +50,7 @@ LINKED = sorted(
     }
 )
 EVERYTHING = [page.read_text(encoding="utf-8") for page in LINKED]
-LONGEST = 170  # lines of the front page, which is read in five minutes
+LONGEST = 170  # lines of the front page, which takes five minutes to read
 LARGEST = 200_000  # bytes of a picture
 COMMANDS = (
     *("run", "resume", "abandon", "status", "control", "watch", "report", "extract", "passwords", "contacts"),
@@ -60,7 +60,7 @@ _OF_THE_GROUP = {"--help", "-h", "--version"}
 
 
 def table(head: str) -> list[dict[str, str]]:
-    """The rows of the only table whose header begins with these cells."""
+    """Return the rows of the only table whose header begins with these cells."""
     lines = DOCS.splitlines()
     (start,) = (number for number, line in enumerate(lines) if line.startswith(f"| {head} |"))
     names = _cells(lines[start])
@@ -79,17 +79,17 @@ def _cells(line: str) -> list[str]:
 
 
 def quoted(cell: str) -> list[str]:
-    """What stands between backquotes."""
+    """Return the texts between backquotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def first(rows: list[dict[str, str]], column: str) -> list[str]:
-    """The one quoted word of each row's cell."""
+    """Return the one quoted word of each row's cell."""
     return [quoted(row[column])[0] for row in rows]
 
 
 def block(language: str) -> str:
-    """The only fenced block of that language."""
+    """Return the only fenced block of that language."""
     (found,) = re.findall(rf"^```{language}\n(.*?)^```", DOCS, re.MULTILINE | re.DOTALL)
     return str(found)
 
@@ -98,7 +98,7 @@ def block(language: str) -> str:
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of the job with its default; PydanticUndefined where it must be given."""
+    """Return every key of the job with its default; PydanticUndefined if it must be given."""
     for name, info in model.model_fields.items():
         inner = [part for part in (info.annotation, *get_args(info.annotation)) if _is_table(part)]
         if inner:
@@ -121,7 +121,7 @@ def test_job_keys_and_defaults() -> None:
 
 
 def _default(key: str, cell: str) -> object:
-    """A cell of the column `default` as the model has it."""
+    """Return a cell of the column `default` as the model has it."""
     words = {
         "required": PydanticUndefined,
         "unset": None,
@@ -203,7 +203,7 @@ def test_exit_codes_that_schedules_retry() -> None:
 
 @cache
 def flags_of(command: str) -> frozenset[str]:
-    """The flags that `--help` shows."""
+    """Return the flags that `--help` shows."""
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
     assert shown.exit_code == 0
     found: set[str] = set()
@@ -244,7 +244,7 @@ def test_flags_set_keys_of_the_job() -> None:
 
 
 def command_lines() -> list[list[str]]:
-    """Every `bulkreset …` in a block of the docs, in words: without comments, descriptions, pipes, and what is in brackets."""
+    """Return the words of every `bulkreset …` in a block, without comments, descriptions, pipes and brackets."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", "\n".join(EVERYTHING), re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     lines = [re.sub(r"\[.*?\]", "", re.split(r" {3,}| \| ", line.strip())[0]) for line in lines]
@@ -266,7 +266,7 @@ def test_commands_named_in_the_text_have_the_flags_that_they_are_named_with() ->
         assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest)) <= known[command], f"bulkreset {command}{rest}"
 
 
-# ---- what a run says
+# ---- the output of a run
 
 
 def test_statuses() -> None:
@@ -299,7 +299,10 @@ def test_every_code_is_in_the_runbook() -> None:
     of_rows = (
         {code.value for code in RejectCode}
         | {kind.value for kind in SkipReason}
-        | causes.ALL.keys() - causes.STOPS.keys() - {"step"}
+        | causes.PLAN.keys()
+        | causes.FAILED.keys()
+        | causes.IN_DOUBT.keys()
+        | causes.FATAL.keys()
     )
     of_the_service = (
         {*causes.THROTTLED}
@@ -357,7 +360,23 @@ def test_columns_of_the_follow_through() -> None:
 
 
 def test_log_events() -> None:
-    assert tuple(first(table("event | level"), "event")) == log.EVENTS
+    emitted: dict[str, str] = {}
+    for path in Path(inspect.getfile(bulkreset)).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and call.args and _writes_an_event(call.func):
+                event = call.args[0]
+                assert isinstance(event, ast.Constant), f"{path.name}:{call.lineno} has no fixed name"
+                emitted[str(event.value)] = path.name
+    assert set(emitted) == set(first(table("event | level"), "event"))
+
+
+def _writes_an_event(called: ast.expr) -> bool:
+    if isinstance(called, ast.Attribute):
+        return called.attr in {"event", "_event"} or (  # the cluster's name for the function
+            called.attr in {"debug", "info", "warning", "error", "critical", "exception"}
+            and "log" in ast.dump(called.value).lower()
+        )
+    return isinstance(called, ast.Name) and called.id == "write"
 
 
 # ---- the journal
@@ -378,7 +397,7 @@ def _tables(statements: str) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Path:
-    """What a small run leaves: two rows set, one rejected."""
+    """A small run's directory: two rows set, one rejected."""
     home = tmp_path_factory.mktemp("readme")
     (home / "in.csv").write_text("username,password\nann,Quiet-Garden.1\nben,Quiet-Garden.2\ncat,\n", encoding="utf-8")
     running.reset()
@@ -423,7 +442,7 @@ def test_fields_of_events(run_dir: Path) -> None:
         assert event["level"] in {row["level"], "debug"}
 
 
-# ---- the house
+# ---- the map of the modules
 
 
 def test_map_of_the_house() -> None:
@@ -462,7 +481,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link to a heading of this page may name; each heading has a name of its own."""
+    """Return the link targets of this page's headings; each heading must be unique."""
     headings = re.findall(r"^#+ (.+)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
     found = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
     assert len(found) == len(set(found)), page
@@ -470,7 +489,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def prose(text: str) -> str:
-    """A page without its blocks."""
+    """Return a page without its blocks."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -484,7 +503,7 @@ def test_every_page_and_picture_is_linked_from_the_front() -> None:
 
 
 def _is_a_variant(path: Path, linked: set[Path]) -> bool:
-    """Whether it is a shown picture in another width or theme."""
+    """Return whether it is a shown picture in another width or theme."""
     name = path.name.partition("-")[0]
     return path.suffix == ".png" and any(one.name.startswith(f"{name}-") for one in linked)
 

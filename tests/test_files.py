@@ -1,4 +1,4 @@
-"""Atomic writing: a complete file or none after any failure, and no file of a dead process left."""
+"""Atomic writing: a complete file, or none after any failure, and no file of a dead process remains."""
 
 import signal
 import subprocess

@@ -28,9 +28,10 @@ def main() -> None:
 
 def guarded(command: Callable[[], None]) -> None:
     """Run a command that ends with SystemExit. A signal ends it with 128 + its number, a library never with 1."""
-    # numpy's library starts a thread for each processor, reserves memory for each, and ends the process if it gets none.
+    # numpy's library starts a thread for each processor and reserves memory for each. If it gets none, it ends the
+    # process.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Libraries make 200,000 objects that stay while they load. By default, Python looks through them again and again.
+    # While loading, libraries make 200,000 permanent objects. By default, Python would search them again and again.
     gc.set_threshold(GARBAGE)
     _end_at_signals()
     try:
@@ -48,7 +49,7 @@ def _command() -> None:
 
 
 def _end_at_signals() -> None:
-    """End the command at the first signal, the process at the second one, until the command handles signals itself."""
+    """Let the first signal end the command and the second one the process, until the command handles signals itself."""
     caught = False
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -94,6 +95,6 @@ def _libraries_abort() -> Iterator[None]:
     try:
         yield
     finally:
-        before = signal.signal(signal.SIGABRT, signal.SIG_IGN)  # to forget a handler is to call it
+        before = signal.signal(signal.SIGABRT, signal.SIG_IGN)  # removing a handler calls it
         forget(ctypes.byref(_OWNER))
         signal.signal(signal.SIGABRT, before)

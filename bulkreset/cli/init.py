@@ -1,6 +1,5 @@
 """The command `init`, which writes a job file."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import AsJson, JobKind, Permanent, Profile, Rate, UserPoolId
+from bulkreset.text import quoted
 
 
 def init(
@@ -53,7 +53,7 @@ def init(
     write_job(answers, path)
     if missing := missing_input(answers):
         process.print_error(f"warning: the input file {missing} does not exist.")
-    command = f"bulkreset run {shlex.quote(str(path))} --dry-run"
+    command = f"bulkreset run {quoted(path)} --dry-run"
     if as_json:
         process.write_result({"job": str(path), "commands": [command]})
     else:

@@ -69,7 +69,7 @@ _add(steer.watch, "Show the progress of a run that another process works on.")
 _add(read_runs.report, "Write the report again, in another format or for some rows only.")
 _add(read_runs.extract, "Write rows of a run's input, with all columns, for a new run.")
 _add(read_runs.passwords, "Decrypt the passwords that a run generated.")
-_add(read_runs.contacts, "Write an encrypted list of the users to tell, for a mail merge.")
+_add(read_runs.contacts, "Write an encrypted list of the users to contact, for a mail merge.")
 _add(read_runs.verify, "Check whether users have signed in and changed their password.")
 _add(undo.undo, "Restore the user pool to the time before a run.")
 _add(init.init, "Create a job file, step by step.")
@@ -98,7 +98,7 @@ def run() -> None:
         raise SystemExit(error.exit_code) from None
     except SystemExit:
         if why := process.stdout_error():
-            process.print_error(f"Not all could be written to standard output: {why}.")
+            process.print_error(f"The output could not be written completely to standard output: {why}.")
         raise
     except BulkresetError as error:
         json_events.emit_ended(error.exit_code, str(error))

@@ -121,7 +121,7 @@ class TerminalStream(TolerantStream):
 def _report_bug(error: BaseException | None) -> None:
     """Write the place of the bug to standard error instead of a traceback."""
     if error is not None:
-        sys.stderr.write(f"bulkreset: a bug beside the run: {place_of(error)}.\n")
+        sys.stderr.write(f"bulkreset: a bug outside the run: {place_of(error)}.\n")
 
 
 def stdout_error() -> str:
@@ -136,7 +136,10 @@ def stdout_error() -> str:
 def require_stdout_written() -> None:
     """Raise RecordError if the command's result could not be written to standard output."""
     if why := stdout_error():
-        raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
+        raise RecordError(
+            f"The output could not be written completely to standard output: {why}.",
+            "Free disk space, then run it again.",
+        )
 
 
 def print_json(value: object, indent: int | None = None) -> None:

@@ -43,6 +43,7 @@ from bulkreset.cli.options import (
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
+from bulkreset.text import quoted
 
 if TYPE_CHECKING:
     import io
@@ -154,15 +155,23 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
+    if approved and kept:  # each copy is encrypted anew, so it is never the input that was approved
+        raise Refused(
+            "--approved needs the input of the dry run, and --spool would make a new file of standard input.",
+            "Pass the file that the dry run kept, with --input.",
+        )
     overrides |= _limits(rate, share, workers, max_rows, max_failures, max_duration)
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
     if kept:
         from bulkreset.input.spool import spool as keep
+        from bulkreset.journal.run_dir import require_free
 
+        if run_dir:
+            require_free(run_dir)  # before standard input is read, which can be read only once
         keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
-    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
     mode = replace(
         options,
         dry_run=dry_run,
@@ -249,7 +258,7 @@ def abandon(
         if command := found.list_remaining:
             lines.append(f"For a new run, write an input of the users who are not set: {command}")
     else:
-        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+        lines.append("No user was set. A scheduled job runs its inputs again, with the job as it is then.")
     if found.mirror:
         lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
     sys.stdout.write("\n".join(lines) + "\n")
@@ -351,7 +360,7 @@ def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) ->
 
 
 def _finished(path: Path) -> "RunStatus | None":
-    """Return the status of the run in `path` if it has finished, else None."""
+    """Return the status of the run in `path` if it is finished, else None."""
     from bulkreset.report.run_status import read_status
 
     try:
@@ -375,8 +384,8 @@ def _run_and_exit(
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
     `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is
-    known before; `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
-    rows that are not set. `before`: the run had finished and is resumed.
+    known before. `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
+    rows that are not set. `before` is the status of a finished run that is resumed.
     """
     from bulkreset.journal.run_dir import give_back
 
@@ -414,7 +423,7 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
     from bulkreset.report.summary import summary_figures
 
     path, summary = end.run_dir, end.summary
-    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
+    resume = f"bulkreset resume {quoted(path)}" if summary.resumable else ""
     if as_json:
         commands = [command for _, command in end.ways]
         process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})

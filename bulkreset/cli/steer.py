@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from bulkreset.report.run_status import RunStatus
     from bulkreset.run.control_file import ControlOrder
 
-WATCH_SECONDS = 1.0  # between two looks at the journal
-WATCH_PART = 10  # counting the rows takes at most so small a part of the time
-_LATER = "It sends nothing yet: orders are in force from the first row on."
+WATCH_SECONDS = 1.0  # seconds between two reads of the journal
+WATCH_PART = 10  # counting the rows takes at most this part of the time
+_LATER = "It sends nothing yet: orders take effect from the first row on."
 
 
 def control(
@@ -45,7 +45,7 @@ def control(
         typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.", show_default=False),
     ] = None,
 ) -> None:
-    """Slow down, pause or stop a run that another process works on. Without options, show what is in force."""
+    """Slow down, pause or stop a run that another process works on. Without options, show the current limits."""
     from bulkreset.run.control import give_order, is_sending, new_order, orders_of
 
     if pause and continue_:
@@ -62,7 +62,7 @@ def control(
 
 
 def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
-    """Return what is in force in a running run, and why, as lines of text."""
+    """Return the current limits of a running run, with the reasons, as lines of text."""
     from bulkreset.run.control import is_sending
 
     lines = []
@@ -112,7 +112,7 @@ class WatchedRun:
         self._progress: SendProgress | None = None
 
     def show(self, status: "RunStatus") -> None:
-        """Show the status: rows of all executions, and those that are left."""
+        """Show the status: rows of all executions, and the remaining ones."""
         if not status.plan_complete or not status.attempts:
             self._display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
             return

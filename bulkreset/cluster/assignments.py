@@ -91,7 +91,7 @@ class LaneAssignments:
             unit.worker.order(HaltLanes(number))
 
     def set_ceiling(self, lane: RemoteLane[Any]) -> None:
-        """Tell the lane's worker its ceiling. A worker that opens the lane only now gets it when the lane is open."""
+        """Send the lane's worker its ceiling. A worker that is still opening the lane gets it when the lane is open."""
         unit = self._units[lane.key.number]
         if unit.worker and unit.state in {GroupState.OPEN, GroupState.MOVING}:
             unit.worker.order(SetCeiling((unit.key.number, unit.lanes.index(lane)), lane.pacer.ceiling))
@@ -102,7 +102,7 @@ class LaneAssignments:
             self._return_unsent(lane, unit.stopped)
 
     def _return_unsent(self, lane: RemoteLane[Any], fatal: Stopped | None = None) -> None:
-        """Settle the waiting rows as not sent. `fatal` is the error if the lane group was stopped here."""
+        """Settle the waiting rows as not sent. `fatal` is the error if it stopped the lane group."""
         while lane.waiting:
             what = lane.waiting.popleft()
             outcome = lane.operation.settle(what, lane.operation.begin(what), lane.pace.max_attempts)
@@ -116,7 +116,7 @@ class LaneAssignments:
         return [unit for unit in self._units.values() if unit.worker is post]
 
     def apply_report(self, post: WorkerSession, report: WorkerReport) -> None:
-        """Apply a report of a worker agent. Raises Nonsense, and applies nothing, if it cannot be true."""
+        """Apply a report of a worker agent. If the report cannot be true, raise Nonsense and apply nothing."""
         check_report(report, post, self._units)
         for row in report.results:
             self._apply_result(row)
@@ -158,7 +158,7 @@ class LaneAssignments:
         unit.apply(GroupEvent.OPENED)
         for lane in unit.lanes:
             lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
-        if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before there was anything to halt
+        if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before the lanes were open
             unit.worker.order(HaltLanes(unit.key.number))
         for lane in unit.lanes:
             if lane.is_steered:
@@ -208,7 +208,7 @@ class LaneAssignments:
     def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
 
-        They wait to be sent again; if the lane group is halted, they end in doubt.
+        They wait to be sent again. If the lane group is halted, they stay in doubt.
         """
         away, since = list(lane.away.values()), lane.away_since
         lane.away, lane.away_since = {}, {}

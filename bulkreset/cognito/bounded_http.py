@@ -1,4 +1,4 @@
-"""Reads each answer of botocore's HTTP client up to one deadline and one size, and refuses a malformed one."""
+"""Reads each answer of botocore's HTTP client with a deadline and a size limit, and refuses malformed answers."""
 
 import contextlib
 import io
@@ -16,10 +16,10 @@ from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTT
 
 from bulkreset.departure import require_departure
 
-HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the answers 1xx before it
+HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the 1xx answers before it
 CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes
 PAGE_BYTES: Final = 2**24  # the longest page of users: 60 users of 50 attributes with 2048 characters, escaped
-_MOST_HEADERS: Final = 99  # http.client takes no more
+_MOST_HEADERS: Final = 99  # http.client accepts no more
 _MOST_HEADER_BYTES: Final = 2**16
 _NO_BODY: Final = frozenset({204, 304})
 _PIECE: Final = 2**16
@@ -29,17 +29,17 @@ _USUAL_LINE: Final = re.compile(r"(.+?):[\t ]*(.*)\r\n")
 
 
 class AnswerTooLargeError(Exception):
-    """An answer is longer than any that the service gives."""
+    """An answer is longer than any answer of the service."""
 
 
 class MalformedAnswerError(HTTPException):
-    """An answer's headers are not what HTTP allows, or do not say where the answer ends."""
+    """An answer's headers violate HTTP, or do not say where the answer ends."""
 
 
 def require_headers(status: int, headers: Iterable[tuple[str, str]]) -> None:
     """Raise MalformedAnswerError for headers that two HTTP libraries would read in different ways.
 
-    http.client takes nearly anything; AWS's runtime takes a body without a length for no body.
+    http.client accepts nearly anything. AWS's runtime treats a body without a length as empty.
     """
     pairs = [(name.lower(), value) for name, value in headers]
     lengths = [value for name, value in pairs if name == "content-length"]
@@ -86,14 +86,14 @@ class Answers:
         self._abandoned = False
 
     def abandon(self) -> None:
-        """End all waiting at once, and let no answer be waited for from now on. The calls end as lost ones."""
+        """End all waiting at once, and wait for no answer from now on. The calls end as lost ones."""
         with self._lock:
             self._abandoned = True
             for sock in self._open:
                 _hang_up(sock)
 
     def add(self, sock: socket.socket) -> None:
-        """Note a socket on which an answer is waited for."""
+        """Record a socket on which an answer is awaited."""
         with self._lock:
             self._open.add(sock)
             if self._abandoned:
@@ -106,10 +106,11 @@ class Answers:
 
 
 def _hang_up(sock: socket.socket) -> None:
-    """Wake up the thread that reads from a socket, which then finds the end."""
+    """Wake the thread that reads from a socket: it then reads the end."""
     plain = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(plain, socket.SHUT_RDWR)  # not ssl's own, which would break the other thread's read
+        # not ssl's own method, which would break the other thread's read
+        socket.socket.shutdown(plain, socket.SHUT_RDWR)
 
 
 class BoundedReader(io.RawIOBase):
@@ -165,9 +166,9 @@ class BoundedReader(io.RawIOBase):
 
 
 class _Departing:
-    """A mixin for connections: if it `departs`, each request asks whether it may leave, and then leaves as a whole.
+    """A mixin for connections. If it `departs`, each request asks for permission to leave, and then leaves as a whole.
 
-    So there is no moment between two parts of a request in which a machine may be suspended.
+    So a machine cannot be suspended between two parts of a request.
     """
 
     departs = False
@@ -176,13 +177,13 @@ class _Departing:
     _poll: Any = None  # of the open socket
 
     def connect(self) -> None:
-        """Connect, and note that the next request is the first one."""
+        """Connect, and record that the next request is the first one."""
         above: Any = super()
         above.connect()
         self._opened, self._poll = True, None
 
     def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
-        """Send a request. Raises WithheldError if it may not leave; then nothing of it is sent."""
+        """Send a request. If it may not leave, raise WithheldError and send nothing."""
         above: Any = super()
         if not self.departs:
             return above.request(*args, **kwargs)
@@ -302,14 +303,14 @@ def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
     return {"http": Pool, "https": SecurePool}
 
 
-_WHOLE: Final = {"enforce_content_length": True}  # botocore takes a short body for a whole one
+_WHOLE: Final = {"enforce_content_length": True}  # botocore accepts a truncated body as complete
 
 
 def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a boto3 client)
-    """Let a new client wait no longer than its read time-out for a whole answer, and keep each within its limit.
+    """Let a new client wait for a whole answer no longer than its read time-out, and limit the size of each answer.
 
-    Only calls of Cognito need a permit to leave: while one is prepared, its credentials may be renewed with another.
-    botocore has no public way to choose its connections; tests/cognito/test_hostile_answers.py keeps watch over this one.
+    Only calls of Cognito need a permit to leave: while one is prepared, another request may renew its credentials.
+    botocore has no public way to choose its connections; tests/cognito/test_hostile_answers.py checks this one.
     """
     ask = client.meta.service_model.service_name == "cognito-idp"
     client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers, ask=ask))  # noqa: SLF001

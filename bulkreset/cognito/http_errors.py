@@ -1,4 +1,4 @@
-"""Tells apart the errors of a call without an answer: not sent, a wrong certificate, or too large an answer."""
+"""Classifies calls without an answer: not sent, a wrong certificate, or too large an answer."""
 
 import ssl
 from http.client import HTTPException
@@ -21,7 +21,7 @@ UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
 def is_too_large(error: HTTPClientError) -> bool:
-    """Return whether reading an answer was given up because of its size."""
+    """Return whether reading an answer was stopped because of its size."""
     return isinstance(error.kwargs.get("error"), AnswerTooLargeError)
 
 

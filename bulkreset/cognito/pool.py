@@ -35,13 +35,14 @@ class PoolFacts:
     identify the same user. An attribute in `aliases` identifies its user if it is verified, one in `sign_in_by` even if
     it is not. `passwordless`: no user can sign in with a password. `optional`: some users may have no password.
     `unknown` says why the pool could not be described, None if it could.
-    `ahead` is how many milliseconds the service's clock is ahead of this machine's at least, None if unknown.
+    `ahead` is a lower bound, in milliseconds, of how far the service's clock is ahead of this machine's; None if
+    unknown.
 
     `tier` is the feature plan, "" if unknown. `mfa` is OFF, OPTIONAL or ON. `replicas` is empty if the pool has none.
     `remembers_devices`: devices may be remembered, which then skip MFA. `mfa_kinds` has the kinds of MFA that the pool
     offers, empty if unknown. `passkeys`: users may sign in with passkeys. `tracks_sessions`: None if it was not asked.
-    `restoring` is the status of a point-in-time recovery under way, "" if there is none. `gaps` lists the calls that
-    failed of those beside DescribeUserPool.
+    `restoring` is the status of a point-in-time recovery in progress, "" if there is none. `gaps` lists the failed
+    calls other than DescribeUserPool.
     """
 
     user_pool_id: str
@@ -70,17 +71,17 @@ class PoolFacts:
 
     @property
     def has_sessions(self) -> bool | None:
-        """Return whether the pool tracks sessions; None if that is not known."""
+        """Return whether the pool tracks sessions; None if unknown."""
         return self.tracks_sessions
 
     @property
     def has_devices(self) -> bool | None:
-        """Return whether the pool remembers devices; None if that is not known."""
+        """Return whether the pool remembers devices; None if unknown."""
         return None if self.unknown else self.remembers_devices
 
     @property
     def has_totp(self) -> bool | None:
-        """Return whether users may have an authenticator; None if that is not known."""
+        """Return whether users may have an authenticator; None if unknown."""
         if self.unknown or any(gap.action == "cognito-idp:GetUserPoolMfaConfig" for gap in self.gaps):
             return None
         return "TOTP" in self.mfa_kinds

@@ -48,7 +48,7 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
         try:
             facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))
         except ReadCallError as error:
-            if error.code in _NONE_THERE:
+            if error.code in _NONE_THERE and call != _MFA[1]:  # only a pool with MFA is asked which kinds it offers
                 facts = replace(
                     facts, tracks_sessions=facts.tracks_sessions or (False if call == _SESSIONS[1] else None)
                 )
@@ -56,7 +56,7 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
                 gaps.append(error.unknown_fact(what, f"cognito-idp:{call}", arn_of(session)))
         except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
             gaps.append(UnknownFact(what, f"cognito-idp:{call}", "UnreadableResponse"))
-    # A pool that exists does not become unusable because one of these calls fails.
+    # A failure of these calls does not make an existing pool unusable.
     return replace(facts, gaps=tuple(replace(gap, fatal=False) for gap in gaps))
 
 

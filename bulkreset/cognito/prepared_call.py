@@ -29,7 +29,7 @@ _BEFORE_SEND = "before-send.cognito-identity-provider.AdminSetUserPassword"
 
 
 class PreparedCall:
-    """A call that differs from botocore's own in its body, its date and its signature only.
+    """A call that differs from botocore's own only in its body, its date and its signature.
 
     botocore resolves the endpoint, makes the headers, provides the keys, and opens the connections with their TLS,
     proxy and time-out settings; its errors are the same. A request on an open connection is one write and one read on
@@ -53,7 +53,7 @@ class PreparedCall:
 
     @classmethod
     def of(cls, client: "CognitoIdentityProviderClient") -> Self | None:
-        """Return the call of a client, None if only the client itself can make it: another signature, or a path."""
+        """Return the call of a client. None if only the client itself can make it: another signature, or a path."""
         request, signer = request_of(client)
         session = getattr(getattr(client, "_endpoint", None), "http_session", None)
         place = urlsplit(request["url"])

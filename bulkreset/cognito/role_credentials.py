@@ -48,7 +48,7 @@ class RoleProvider(CredentialProvider):
         return DeferredRefreshableCredentials(self._fetch, self.METHOD)
 
     def _fetch(self) -> Any:  # noqa: ANN401
-        # Raise only this error, which stops a lane. STS's own error codes would be taken for Cognito's.
+        # Raise only this error, which stops a lane. STS's own error codes would count as Cognito's.
         try:
             return self._fetcher.fetch_credentials()
         except Exception as error:  # noqa: BLE001  (also a response that is not STS's, as behind a captive portal)
@@ -56,11 +56,11 @@ class RoleProvider(CredentialProvider):
 
 
 def sts_problem(error: Exception) -> str:
-    """Return why STS gave no answer that can be used."""
+    """Return why STS gave no usable answer."""
     if isinstance(error, ClientError):
         return f"STS answered {error.response['Error'].get('Code', 'an error')}"
     reached = not isinstance(error, BotoCoreError | TargetError | ValueError)
-    return f"STS could not be {'understood' if reached else 'reached'} ({type(error).__name__})"
+    return f"STS {'gave an unreadable answer' if reached else 'could not be reached'} ({type(error).__name__})"
 
 
 def _sts_of(session: Any, service: str, **keys: str) -> "STSClient":  # noqa: ANN401  (the stubs want every key by name)

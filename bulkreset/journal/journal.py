@@ -108,7 +108,8 @@ class Journal:
         try:
             require_complete(self.path, self.state, mark)
         except RecordError:
-            # A run may have written its first mark after that look, or its next one during it: look again, in this order.
+            # The run may have written its first mark after the first read, or its next one during it: read again, in
+            # this order.
             mark = read_mark(self.path)
             require_complete(self.path, self._state.read(), mark)
 
@@ -150,11 +151,11 @@ class Journal:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Make all reads in the block, and `state`, show one moment, even if the run continues to write."""
+        """Make all reads in the block, and `state`, show one point in time, even if the run continues to write."""
         with self._db.reading():
             self._db.execute("BEGIN")
         try:
-            self._state.read()  # the first read fixes the moment that SQLite shows
+            self._state.read()  # the first read fixes the point in time that SQLite shows
             yield
         finally:
             with self._db.reading():

@@ -18,7 +18,7 @@ class JournalFile(NamedTuple):
 
 
 class PlanMessage(NamedTuple):
-    """A message that the plan has put on `number` rows; `rows` are the first of them."""
+    """A message that the plan has added to `number` rows; `rows` are the first of them."""
 
     message: str
     number: int
@@ -28,7 +28,7 @@ class PlanMessage(NamedTuple):
 class SetRow(NamedTuple):
     """A row that was set. `started_at` (first call) and `finished_at` (last call) are Unix milliseconds.
 
-    `canonical` is the user's own name if it is known, else the username.
+    `canonical` is the user's own name if known, else the username.
     """
 
     row: int
@@ -46,6 +46,19 @@ class SetRow(NamedTuple):
         """
         days = None if self.permanent else temporary_days.get(self.pool)
         return "" if days is None else format_iso(self.finished_at + days * DAY_MS, "seconds")
+
+
+class Alike(NamedTuple):
+    """How many `rows` have these facts. `pool` is its number in the journal, or "" if no target has the row's pool."""
+
+    pool: int | str
+    permanent: int | None
+    status: str
+    code: str
+    has_message: int
+    status_before: str | None
+    recovery: str | None
+    rows: int
 
 
 class AttemptTotals(NamedTuple):

@@ -52,7 +52,7 @@ def open_mirror(
 
 
 def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None:
-    """Make an upload of an ended run. Returns the error if that failed, which is logged, else None."""
+    """Make an upload of an ended run. If it fails, log the error and return it; else return None."""
     try:
         upload()
     except BulkresetError as error:
@@ -62,9 +62,9 @@ def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None
 
 
 def leave_mirror(job: Job, home: RunDir, journal: Journal) -> None:
-    """Let a run have no mirror from now on, because that is gone for good.
+    """Let a run have no mirror from now on, because its mirror is permanently gone.
 
-    If the mirror is there after all, raises Busy if another process holds it, RunDirError if one has continued the run.
+    If the mirror exists after all, raises Busy if another process holds it, RunDirError if one has continued the run.
     """
     if not journal.state.mirror:
         return
@@ -80,7 +80,7 @@ def fetch_run_dir(run: str, path: Path | None) -> Path:
     """
     if not run.startswith(S3):
         if path:
-            raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
+            raise RunDirError("--run-dir needs the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
         return Path(run)
     from bulkreset.mirror.restore import restore  # noqa: PLC0415  (as above)
 

@@ -28,8 +28,8 @@ def count_passkeys(
 ) -> tuple[dict[str, int], list[UnknownFact]]:
     """Return the users to be set who have a passkey by pool, and the gaps of pools where a call failed.
 
-    Whether the call makes a user a billed one is not documented. `seen` is called with (calls made, calls in all) and
-    may raise to stop. A user who is not found has none.
+    The AWS documentation does not say whether the call bills the user. `seen` is called with (calls made, calls in all)
+    and may raise to stop. A user who is not found has no passkey.
     """
     expected = dict.fromkeys(sessions, 0)
     for pool, _, rows in journal.sendable_counts():
@@ -50,7 +50,8 @@ def count_passkeys(
                         "ConfiguredUserAuthFactors", ()
                     )
                 except ReadCallError as error:
-                    if error.code != "UserNotFoundException":  # the rest would be counted as users without a passkey
+                    # the remaining users would count as users without a passkey
+                    if error.code != "UserNotFoundException":
                         gaps.append(error.unknown_fact(_UNKNOWN, f"cognito-idp:{CALL}", arn_of(session)))
                         del counts[pool]
                         break

@@ -30,7 +30,7 @@ def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> in
         if not to:
             raise Refused(
                 "The job has no recipients, and the list is written encrypted only.",
-                "Pass --recipient with the public key of whoever writes to the users.",
+                "Pass --recipient with the public key of the person who writes to the users.",
             )
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -38,9 +38,9 @@ def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> in
         with journal.snapshot():
             rows = [*_lines(journal, "scrambled" if job.scrambles else "permanent")]
         if not rows:
-            raise RunDirError(f"The run in {run_dir} has set no passwords, so there is nobody to tell.")
+            raise RunDirError(f"The run in {run_dir} has set no passwords, so there is no user to list.")
         writer.writerows(rows)
-    with atomic_bytes_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
+    with atomic_bytes_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
         file.write(encrypt(text.getvalue().encode(), to))
     return len(rows)
 

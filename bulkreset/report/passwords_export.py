@@ -40,7 +40,7 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
     by = load_identities(identity)
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         if not journal.state.is_planned:
-            raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
+            raise RunDirError(f"The run in {run_dir} has no complete plan yet.", "Resume it first.")
         folder = folder_of(journal.state, home)
         # Read one snapshot of the journal: a live run may set a row later, with a chunk that this read has not seen.
         with journal.snapshot():

@@ -1,7 +1,6 @@
 """The summary of a run: its figures from the journal, how it ended, its exit code, and the file summary.json."""
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from bulkreset.journal.run_state import End, RunState
 from bulkreset.models import EndState, LaneSummary, Status, Summary
 from bulkreset.statuses import REMAINING, are_done, count_of, public_counts
 from bulkreset.steps import COLUMNS, STEPS, Counted
-from bulkreset.text import json_safe
+from bulkreset.text import json_safe, quoted
 
 
 def is_resumable(state: RunState, counts: Mapping[str, int], steps: Counted) -> bool:
@@ -167,6 +166,4 @@ def write_summary(summary: Summary, path: Path) -> None:
 
 def redraw_advice(path: Path, form: str = "") -> str:
     """Return the advice if a file of a run directory cannot be written: the command to write it in this `form`."""
-    return (
-        f"Make room, then run: bulkreset report {shlex.quote(str(path.parent))}{f' --format {form}' if form else ''}."
-    )
+    return f"Free disk space, then run: bulkreset report {quoted(path.parent)}{f' --format {form}' if form else ''}."

@@ -62,7 +62,8 @@ def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, with
     """Return the current state of one set row; `now` is Unix milliseconds.
 
     A temporary password is valid for `temporary_days`, and expiring in its last `within_days`. If an earlier call set
-    it, and the last one was refused, the days began before the last call: not later than at the user's last change.
+    it and the last call was refused, its days began before the last call, and at the latest when the user was last
+    changed.
     """
     untouched = found.modified is not None and found.modified < row.started_at - _SLACK
     begun = row.finished_at if found.modified is None or untouched else min(row.finished_at, found.modified)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,22 +12,19 @@ from typing import IO
 
 from bulkreset.cancellation import CancelToken, UserInterface, lookup_listener, nothing_written
 from bulkreset.clock import SYSTEM_CLOCK, now_ms
-from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.list_users import UserLister
-from bulkreset.cognito.session import open_session
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, RecordError, Refused, RunDirError
 from bulkreset.files import atomic_writer, require_new
-from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
 from bulkreset.plan.parallel_calls import listing_pacers
-from bulkreset.plan.preflight import describe_targets, group_by_quota, require_same_accounts, require_same_targets
+from bulkreset.plan.preflight import group_by_quota, reopen_targets
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
 from bulkreset.report.verify_lookup import AGAIN, look_up_set_users, require_described_pools, verified_users
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, quoted
 
 LONGEST = 365  # days: the longest validity of a temporary password
 _ROOM = "Check the disk's space and rights, or name another file with -o."
@@ -93,15 +89,10 @@ def _verify_run(
         nothing = VerifyResult(journal.state.run_id, format_iso(now_ms()), alive)
         _tell(nothing, (), wanted.as_json)
         return nothing
-    job = job_from_journal(journal.state.job, {})
-    sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in concerned}
-    planned = [target for target in journal.state.targets if target.user_pool_id in concerned]
-    require_same_targets(describe_targets(sessions), planned)
-    enquiry = AccountDiscovery(sessions, with_quotas=False)
-    callers, pools = enquiry.callers(), enquiry.pools()
-    require_same_accounts(callers, planned)
+    job, sessions, account = reopen_targets(journal.state, concerned)
+    pools = account.pools()
     require_described_pools(pools)
-    pacers = listing_pacers(job, [*group_by_quota(sessions, callers).values()], SYSTEM_CLOCK)
+    pacers = listing_pacers(job, [*group_by_quota(sessions, account.callers()).values()], SYSTEM_CLOCK)
     directories = {pool: UserLister(sessions[pool], pool_facts) for pool, pool_facts in pools.items()}
     seen = lookup_listener(ui, stop)
     with temporary_lookup() as lookup:
@@ -152,7 +143,7 @@ def temporary_lookup() -> Iterator[UserStore]:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
     except OSError as error:
         raise RecordError(
-            f"No temporary directory can be made: {error.strerror}.", f"Make room, then {AGAIN}."
+            f"No temporary directory can be made: {error.strerror}.", f"Free disk space, then {AGAIN}."
         ) from None
     with folder as name, UserStore(Path(name) / "users.sqlite") as lookup:
         yield lookup
@@ -173,11 +164,12 @@ def _must_have_real_users(run: RunState, path: Path) -> None:
     if run.is_dry_run:
         raise RunDirError(
             f"{path} is a dry run: it has set nothing that could be verified.",
-            f"Run it with --approved {shlex.quote(str(path))}, then verify that run's directory.",
+            f"Run it with --approved {quoted(path)}, then verify that run's directory.",
         )
     if run.emulated:
         raise RunDirError(
-            f"The run in {path} was emulated: its users are gone.", "Verify the directory of a run without --emulate."
+            f"The run in {path} was emulated: its users no longer exist.",
+            "Verify the directory of a run without --emulate.",
         )
 
 

@@ -1,6 +1,5 @@
-"""Give up an unfinished or undone run: it is never resumed, and its journal keeps who was set."""
+"""Give up an unfinished or undone run: it can never be resumed, and its journal keeps the users who were set."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,12 @@ from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import locked_run
 from bulkreset.run.undo import require_undo_ended
 from bulkreset.statuses import EXTRACTED, count_of, public_counts
+from bulkreset.text import quoted
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonedRun:
-    """A run that was given up. `counts` are its rows by status; of `perhaps_set` rows the users are set, or may be.
+    """A run that was given up. `counts` are its rows by status; the users of `perhaps_set` rows are set, or may be.
 
     `mirror` is the address of its mirror in S3, "" if it has none. `from_pool`: its rows are the pools' users, not an
     input.
@@ -34,8 +34,8 @@ class AbandonedRun:
 
 def list_remaining(run_dir: Path, *, from_pool: bool = False) -> str:
     """Return the command that writes an input of the users of a run who are not set."""
-    where = shlex.quote(str(run_dir))
-    if from_pool:  # there is no input to extract from, and the new passwords are generated: the names are enough
+    where = quoted(run_dir)
+    if from_pool:  # there is no input to extract from; the new passwords are generated, so the names are enough
         return f"bulkreset report {where} --only {','.join(EXTRACTED)} -o FILE"
     return f"bulkreset extract {where} -o FILE"
 

@@ -1,4 +1,4 @@
-"""What steers a run from outside: the orders of `bulkreset control`, and SIGUSR1."""
+"""Steers a run from outside: the orders of `bulkreset control`, and SIGUSR1."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ from bulkreset.run.control_file import NAME, ControlOrder, ControlRefused, add_o
 from bulkreset.send.ceiling import Limit
 from bulkreset.text import lane_name
 
-LOOK_AT_ORDERS_SECONDS: Final = 0.5  # between two looks at the file
+LOOK_AT_ORDERS_SECONDS: Final = 0.5  # seconds between two reads of the file
 SIGNAL: Final = "SIGUSR1"
 _VALUES: Final = {
     "rate": f'A rate is {SLOWEST:g} to {FASTEST:g} calls per second, or "auto".',
@@ -31,11 +31,11 @@ _VALUES: Final = {
 
 
 class RunControl:
-    """The orders for this execution, as a source of limits. Any thread may let it `look`.
+    """The orders for this execution, as a source of limits. Any thread may call `look`.
 
     `execution` returns when it began. A resumed run has its new execution only after it has recovered.
 
-    The orders are recorded by the thread that owns the journal: `take_new` returns those that are not recorded yet.
+    The thread that owns the journal records the orders: `take_new` returns those that are not recorded yet.
     """
 
     def __init__(self, folder: Path, execution: Callable[[], str], stop: CancelToken, clock: Clock, log: Log) -> None:
@@ -74,7 +74,7 @@ class RunControl:
         return row_limit(self.orders)
 
     def take_new(self) -> list[ControlFacts]:
-        """Return, as facts of the journal, the orders that were not returned before, and log them."""
+        """Return the orders that were not returned before as facts of the journal, and log them."""
         new, self._recorded = self.orders[self._recorded :], len(self.orders)
         for order in new:
             self._log.info("controlled", by=order.by, lane=order.lane, order=order.words)
@@ -104,7 +104,7 @@ class RunControl:
 
 
 def new_order(lane: str = "", **changes: Any) -> ControlOrder:  # noqa: ANN401  (the fields of ControlOrder)
-    """Return an order of this user, given now. A change of None is left out. Raises Refused if it is not one."""
+    """Return an order of this user, given now. A change of None is left out. Raises Refused if it is invalid."""
     given = {name: value for name, value in changes.items() if value is not None}
     if not given:
         raise Refused("An order needs what to change.", "Name a rate, a share, a limit, a pause or a stop.")
@@ -160,7 +160,7 @@ def _running(run_dir: Path) -> tuple[RunDir, RunState]:
             f"No process works on the run {run_dir}, so there is nothing to control.",
             "An order holds for one execution; resume takes --rate, --share and --limit.",
         )
-    if state.end:  # it writes its reports, or a resume has not begun its own execution yet
+    if state.end:  # it writes its reports, or a resumed run has not begun its own execution yet
         raise Refused(
             "The run's last execution has ended, and no new one has begun yet.",
             "Look at it with bulkreset status, and give the order when it works.",

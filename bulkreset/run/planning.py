@@ -10,7 +10,6 @@ from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
 from bulkreset.input.suspect_password import SUSPECT
-from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
@@ -33,7 +32,7 @@ from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.run.context import RunContext
 from bulkreset.steps import REVOKE_SESSIONS
 
-ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
+ROWS_NAMED = 10  # rows that the preflight names for each problem
 
 
 def plan(context: RunContext) -> Preflight:
@@ -45,8 +44,10 @@ def plan(context: RunContext) -> Preflight:
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
     quota = context.job.emulator.quota if context.service else None
-    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=_asks_sessions(context.job))
-    require_recoverable(context.job, enquiry.pools())
+    job = context.job
+    asks_sessions = job.scrambles or REVOKE_SESSIONS in job.steps  # else it does not matter whether a pool tracks them
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=asks_sessions)
+    require_recoverable(job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
     preflight = _preflight(context, enquiry, [*gaps, *_count_passkeys(context, enquiry)])
     context.ui.show_preflight(preflight)
@@ -66,11 +67,6 @@ def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[
     return gaps
 
 
-def _asks_sessions(job: Job) -> bool:
-    """Return whether it matters if the pools track sessions."""
-    return job.scrambles or REVOKE_SESSIONS in job.steps
-
-
 def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
     from bulkreset.plan.planner import Planner  # noqa: PLC0415  (imports pandas, which a resumed run does not need)
 
@@ -83,7 +79,7 @@ def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[Unkno
 
 
 def _origin(context: RunContext) -> OriginFacts | None:
-    """Return the run that the input was extracted from, if it was, and note in its directory that this run uses it."""
+    """Return the run that the input was extracted from, if any, and record in its directory that this run uses it."""
     state = context.journal.state
     if not state.input.path or state.emulated:
         return None
@@ -99,7 +95,7 @@ def _origin(context: RunContext) -> OriginFacts | None:
     try:
         origin = Journal.state_in(RunDir(run_dir).journal)
         already_set, first = context.journal.read.already_set(journals)
-    except BulkresetError as error:  # the origin is a help, and its damage is no reason not to run
+    except BulkresetError as error:  # the origin only helps; if it is damaged, the run continues
         context.log.warning("origin_unreadable", problem=error.message)
         return None
     if not state.is_dry_run:
@@ -141,6 +137,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
         journal.state.passkeys,
+        journal.state.recovery_point,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
@@ -154,7 +151,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         for at in preflight.lanes
     )
     journal.write.change(
-        # If there is nothing to send, the figures of the execution that has sent are kept.
+        # If there is nothing to send, keep the figures of the execution that has sent.
         lanes=lanes if preflight.sends or len(lanes) != len(journal.state.lanes) else journal.state.lanes,
         targets=tuple(
             target if target.account else target.model_copy(update={"account": known[target.user_pool_id]})

@@ -73,6 +73,6 @@ class Recorder:
             self._mirror.flush()
 
     def commit_rest(self) -> None:
-        """Commit the rate changes that are left when nothing is sent any more. Raises RecordError if that fails."""
+        """Commit the remaining rate changes after the last call. Raises RecordError if that fails."""
         if rest := self._rates.take_rest():
             self._commit(rest)

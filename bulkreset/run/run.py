@@ -1,6 +1,5 @@
 """One execution of a run: take it over if it was begun before, plan, confirm, apply, finish."""
 
-import shlex
 from dataclasses import replace
 from typing import NoReturn
 
@@ -11,7 +10,7 @@ from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import ConfirmationFacts, Phase
 from bulkreset.models import format_rows
-from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.plan.earlier_runs import OtherRun
 from bulkreset.plan.preflight import Preflight
 from bulkreset.report.summary import has_work_left, step_counts
 from bulkreset.run.apply import apply
@@ -21,6 +20,7 @@ from bulkreset.run.live_page import live_page
 from bulkreset.run.planning import plan
 from bulkreset.run.waves import send_wave
 from bulkreset.statuses import Status
+from bulkreset.text import quoted
 
 
 def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
@@ -55,7 +55,7 @@ def _advance(context: RunContext) -> BulkresetError | None:
         if not journal.state.is_planned:
             raise
         return error
-    except GuardTripped as error:  # it stopped nothing if no row is left to send
+    except GuardTripped as error:  # the guard stopped nothing if no row is left to send
         left = has_work_left(journal.state, journal.read.counts(), step_counts(journal))
         return error if left else None
     except Interrupted as error:
@@ -141,10 +141,10 @@ def _confirm(context: RunContext, preflight: Preflight) -> bool:
     return True
 
 
-def _refuse_again(run: EarlierRun) -> NoReturn:
+def _refuse_again(run: OtherRun) -> NoReturn:
     raise NotConfirmed(
         f"This input was {run}. Nothing was sent.",
-        f"To set these passwords again, pass --again. To send what that run has left: bulkreset resume {shlex.quote(run.run_dir)}.",
+        f"To set these passwords again, pass --again. To send what that run has left: bulkreset resume {quoted(run.run_dir)}.",
     )
 
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class ToldMirror:
-    """A run's mirror during an undo, if it has one. The undo goes on without it if S3 fails, and says so."""
+    """A run's mirror during an undo, if it has one. If S3 fails, the undo continues without it and reports that."""
 
     def __init__(self, mirror: "JournalMirror | None", notice: Callable[[str], None]) -> None:
         self._mirror = mirror
         self._notice = notice
 
     def tell(self) -> None:
-        """Upload the journal, which says that an undo begins. Whoever restores the run can only continue the undo."""
+        """Upload the journal, which records the begin of the undo. A restored run can then only continue it."""
         if self._mirror:
             self._try(self._mirror.start_generation)
 
@@ -56,4 +56,4 @@ def open_told_mirror(job: Job, home: RunDir, journal: Journal, notice: Callable[
 
 
 def _untold(error: RecordError | JobError) -> str:
-    return f"WARNING: the mirror does not know of the undo: {error.message} Do not resume the run from it."
+    return f"WARNING: the mirror does not record the undo: {error.message} Do not resume the run from it."

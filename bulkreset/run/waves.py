@@ -1,4 +1,4 @@
-"""Sends a campaign in waves: one wave in each execution, and the next one only when the users of the last are back."""
+"""Sends a campaign in waves: one wave per execution, and the next one when the users of the last have recovered."""
 
 import math
 from collections import Counter
@@ -25,13 +25,13 @@ from bulkreset.text import format_count, format_duration, format_limit
 
 
 def send_wave(context: RunContext, preflight: Preflight) -> None:
-    """Send the rest of the wave that was begun, or the next wave if it may be sent; users to sign out are signed out.
+    """Send the rest of the current wave, or the next wave if it may be sent; sign out the users who must be.
 
-    Raises WavePause if rows are left after the wave, or if the next one may not be sent yet; GuardTripped if too many
-    temporary passwords of the last wave have expired; and what `apply` raises.
+    Raises WavePause if rows remain after the wave, or if the next one may not be sent yet; GuardTripped if too many
+    temporary passwords of the last wave have expired; and the errors of `apply`.
     """
     own = context.job.guards.limit
-    if not preflight.ready or own == 0:  # 0: all rows that were approved have been sent
+    if not preflight.ready or own == 0:  # 0: all approved rows have been sent
         apply(context, preflight)
         return
     journal = context.journal
@@ -82,7 +82,7 @@ def _rows(context: RunContext) -> int:
 def _needs(context: RunContext) -> str:
     """Return what the next wave waits for, as a sentence."""
     waves = context.job.waves
-    needs = [f"{waves.recovered} of its users are back"] if share_of(waves.recovered) else []
+    needs = [f"{waves.recovered} of its users have recovered"] if share_of(waves.recovered) else []
     needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
     return (
         f"The next wave may be sent when {' and '.join(needs)}." if needs else "The next wave may be sent at any time."
@@ -90,13 +90,13 @@ def _needs(context: RunContext) -> str:
 
 
 def _reason_to_wait(context: RunContext, preflight: Preflight) -> WavePause | None:
-    """Look at the users of the last wave and record what was found. Return why the next wave may not be sent yet.
+    """Check the users of the last wave and record the result. Return why the next wave may not be sent yet.
 
     Raises GuardTripped if too many temporary passwords have expired.
     """
     journal, asked = context.journal, context.job.waves
     found = _look(context, preflight)
-    users = sum(found.values()) - found[UserState.GONE]  # nobody waits for users who were deleted
+    users = sum(found.values()) - found[UserState.GONE]  # deleted users cannot recover
     last = journal.state.waves[-1].model_copy(
         update={
             "checked_at": utc_now(),
@@ -117,7 +117,7 @@ def _reason_to_wait(context: RunContext, preflight: Preflight) -> WavePause | No
     waits = []
     if last.recovered < share_of(asked.recovered) * users:
         waits.append(
-            f"{last.recovered:,} of {format_count(users, 'user')} are back, and waves.recovered is {asked.recovered}"
+            f"{last.recovered:,} of {format_count(users, 'user')} have recovered, and waves.recovered is {asked.recovered}"
         )
     spent = (now_ms() - unix_ms(last.ended_at or utc_now())) / 1000
     if asked.after and spent < asked.after:

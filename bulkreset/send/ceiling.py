@@ -13,7 +13,7 @@ PAUSED: Final = "paused"
 class Limit:
     """A limit on a lane's calls per second, and its reason.
 
-    A `rate` of None is no limit; 0 means that nothing leaves.
+    A `rate` of None is no limit; 0 means that nothing may leave.
     """
 
     rate: float | None

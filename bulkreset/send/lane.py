@@ -104,7 +104,7 @@ class LaneProtocol(ABC, Generic[T]):
         """Put rows that were not sent into the results."""
 
     def retrying(self) -> Sequence[int]:
-        """Return the number of the next attempt of each row that is being retried, as far as it is known."""
+        """Return the number of the next attempt of each row that is being retried, as far as known."""
         return ()
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class Worker(Generic[T]):
         self._stop = stop
         self._permit = permit or AllPermits()
         self._max_attempts = pace.max_attempts
-        self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
+        self.retrying = 0  # the number of the next attempt of a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one.
         self._retry = retrying(
             _is_to_be_tried_again, attempts=pace.max_attempts, longest_wait=pace.max_wait, clock=clock, halt=stop
@@ -84,12 +84,12 @@ class Worker(Generic[T]):
     def _attempt(self, what: T, state: AttemptState) -> Response | None:
         """Wait for a slot and send one attempt. Return None if the lane stopped first.
 
-        A call that was withheld is no attempt: it waits for a new slot.
+        A withheld call is not an attempt: it waits for a new slot.
         """
         may_be_late = False
         while self._wait_for_turn():
             started, at = self._clock.now(), _unix_ms()
-            # Late once only: an endpoint that always takes long to connect to would get no call at all.
+            # Late only once: an endpoint with always slow connections would get no call at all.
             is_late = never_late if may_be_late else partial(self._pacer.is_late, started)
             with departing(Departure(self._permit, is_late)):
                 answer = self._operation.send(what)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
@@ -218,19 +218,11 @@ class ClusterCommand(Command):
         self.cluster = cluster
         self.environment |= {name: value for name, value in (env or {}).items() if value is not None}
 
-    def start(
-        self,
-        *args: Argument,
-        env: Mapping[str, str | None] | None = None,
-        terminal: int | None = None,
-        out: int = subprocess.PIPE,
-        cwd: Path | None = None,
-        first: str = "",
-    ) -> subprocess.Popen[str]:
+    def start(self, *args: Argument, **how: Any) -> subprocess.Popen[str]:  # noqa: ANN401  (as the base class takes it)
         """Start it, on the cluster unless the arguments say otherwise."""
         if args[0] in {"run", "resume"} and not {"--cluster", "--dry-run"} & set(args):
             args = (*args, "--cluster", self.cluster)
-        return super().start(*args, env=env, terminal=terminal, out=out, cwd=cwd, first=first)
+        return super().start(*args, **how)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

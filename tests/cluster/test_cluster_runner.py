@@ -394,3 +394,11 @@ def test_lost_answers_of_the_service_stay_in_doubt_across_workers() -> None:
         it.run([rows(1, 30)], 60.0)
     assert it.journal.statuses() == {"set": 27, "in_doubt": 3}
     assert {outcome.attempts for row, outcome in it.journal.outcomes.items() if row <= 3} == {3}
+
+
+def test_event_loop_is_closed_although_its_thread_ends_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_process_cluster("a") as it:
+        monkeypatch.setattr(cluster_runner, "IDLE_SECONDS", 0.0)
+        with ClusterRunner(it.cluster, it.clock, unix) as cluster:  # type: ignore[arg-type]
+            pass
+        wait_until(cluster._loop.is_closed)

@@ -137,7 +137,7 @@ class _Worker:
         ("tls://10.0.0.7:1", {}, None),
         ("tcp://127.0.0.1:1", {}, None),
         ("tls://10.0.0.7:1", {"ahead": 0.9}, None),
-        ("tcp://10.0.0.7:1", {}, "passwords would go to it over the network in the open"),
+        ("tcp://10.0.0.7:1", {}, "passwords would go to it unencrypted over the network"),
         ("tls://10.0.0.7:1", {"version": "9.9.9"}, "it has bulkreset 9.9.9, and this is bulkreset"),
         ("tls://10.0.0.7:1", {"version": None}, "it has no bulkreset, and this is bulkreset"),
         ("tls://10.0.0.7:1", {"protocol": 99}, "it speaks version 99 of the protocol, and this is version"),

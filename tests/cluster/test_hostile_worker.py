@@ -164,7 +164,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("report", "why"),
     [
-        (WorkerReport(NAN), "a time"),
+        (WorkerReport(NAN), "an invalid time"),
         (_row(lane=(5, 0)), "lanes that it does not have"),
         (_row(lane=(1, 0)), "lanes that it does not have"),
         (_row(lane=(0, 1)), "a lane that does not exist"),

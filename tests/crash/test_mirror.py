@@ -95,7 +95,7 @@ def test_run_killed_on_one_machine_continues_on_another(bulkreset: Command, sim:
     assert {row["username"] for row in ran.report if row["in_doubt"] == "true"} <= claimed
     assert sim.passwords(POOL) == dict(people(60))
     late = finish(bulkreset.start("resume", first), first)
-    assert (late.code, "another process has gone on with it" in late.error_lines[0]) == (2, True)
+    assert (late.code, "another process has continued it" in late.error_lines[0]) == (2, True)
     assert len(sim.calls(SET)) == len(before) + len(again)
     assert {"runs/run/report.csv", "runs/run/summary.json", "runs/run/log.jsonl"} < set(storage.keys())
     assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
@@ -189,7 +189,7 @@ def test_missing_mirror_can_be_given_up(bulkreset: Command, sim: Simulator, stor
     storage.client.delete_object(Bucket=BUCKET, Key=at)
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
     refused = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
-    advice = f"If the mirror is gone for good: bulkreset resume {limited.run_dir} --mirror none."
+    advice = f"If the mirror is permanently gone: bulkreset resume {limited.run_dir} --mirror none."
     assert (refused.code, advice in refused.error_lines[0]) == (3, True)
     wrong = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "s3://x/"), limited.run_dir)
     assert (wrong.code, "--mirror 's3://x/' is not possible" in wrong.error_lines[0]) == (2, True)

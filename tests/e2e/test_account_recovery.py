@@ -64,7 +64,7 @@ def test_scramble_of_a_pool_without_forgot_password_is_refused_and_nothing_is_se
     )
     ran = bulkreset("run", accepted, "--yes")
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 3})
-    assert "3 users cannot come back without an administrator" in ran.stderr
+    assert "3 users cannot recover without an administrator" in ran.stderr
     assert {row["recovery"] for row in ran.report} == {"none"}
     assert not any(recover(sim, name) for name in names(3))
 

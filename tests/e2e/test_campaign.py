@@ -290,7 +290,7 @@ def test_users_who_could_not_come_back_are_set_all_the_same_if_the_job_accepts_i
     job = write_campaign(bulkreset, input_, permanent=True, plan="", more=accepts)
     dry = bulkreset("run", job, "--dry-run")
     assert dry.code == 0
-    assert "WARNING     2 users cannot come back without an administrator" in dry.stderr
+    assert "WARNING     2 users cannot recover without an administrator" in dry.stderr
     assert "generated, 24 characters, kept NOWHERE" in dry.stderr
     assert [bool(row["message"]) for row in dry.report] == [False, False, True, True]
     ran = bulkreset("run", job, "--approved", dry.run_dir)
@@ -516,5 +516,5 @@ def test_unwritable_passwords_are_a_failure(ended: Ended) -> None:
         with ended.bulkreset.start(*asked, out=full.fileno()) as process:
             _, said = process.communicate()
     assert process.returncode == 3
-    assert "Not all passwords could be written to standard output: No space left" in said
+    assert "The passwords could not be written completely to standard output: No space left" in said
     assert len(said.splitlines()) == 1

@@ -196,7 +196,7 @@ def test_crash_with_a_password_in_its_frames_reports_only_places(
     if how is BESIDE:
         output_of = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
         assert [line.partition(" at ")[0] for line in output_of if "a bug" in line] == [
-            *["bulkreset: a bug beside the run: ValueError"] * 3,
+            *["bulkreset: a bug outside the run: ValueError"] * 3,
             "bulkreset: a bug: BaseException",
         ]
         assert any("UserWarning" in line for line in output_of)

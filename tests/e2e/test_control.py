@@ -118,7 +118,7 @@ def test_row_limit_of_an_order_ends_the_run(bulkreset: Command, sim: Simulator) 
     assert "Stopped after 20 rows, as bulkreset control --limit asks. 20 left." in ran.summary["stopped_by"]["message"]
 
 
-NOT_YET = "It sends nothing yet: orders are in force from the first row on."
+NOT_YET = "It sends nothing yet: orders take effect from the first row on."
 
 
 def test_order_to_a_run_that_plans_is_in_force_from_the_first_row_on(bulkreset: Command, sim: Simulator) -> None:

@@ -71,7 +71,7 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
     assert len(set(sim.passwords(POOL).values()) - {None}) == 4
     assert ran.summary["input"] == {"path": "", "size": 0, "sha256": "", "files": 0, "remarks": []}
     assert "Input       the users of the pool: ALL of them" in ran.stderr
-    assert "3 users cannot come back without an administrator" in ran.stderr
+    assert "3 users cannot recover without an administrator" in ran.stderr
     assert {path.name for path in ran.run_dir.iterdir()} == {
         "journal.sqlite",
         "report.csv",
@@ -166,7 +166,7 @@ def test_approved_run_sends_only_to_the_approved_users(tmp_path: Path, bulkreset
     sim.add_pool(POOL, ["ann", "cat"], LAX)
     ran = bulkreset("run", job, "--approved", reviewed.run_dir)
     assert ran.code == 2
-    assert "row 2 is another user's now" in ran.error_lines[0]
+    assert "row 2 belongs to another user now" in ran.error_lines[0]
     assert sim.calls(SET) == []
     sim.add_pool(POOL, ["bob", "ann"], LAX)
     ran = bulkreset("run", job, "--approved", reviewed.run_dir)
@@ -186,7 +186,7 @@ def test_pool_that_may_not_be_listed_is_refused(tmp_path: Path, bulkreset: Comma
     ("select", "said"),
     [
         ('select.groups = ["staff"]', f"The group 'staff' of {POOL} could not be listed: ResourceNotFoundException."),
-        ('select.statuses = ["COMPROMISED"]', "The pools have no user whom [input.select] selects."),
+        ('select.statuses = ["COMPROMISED"]', "[input.select] selects no user of the pools."),
         ('select.not_in = "none.csv"', "input.select.not_in: There is no input file"),
         ('path = "users.csv"', "input has a path, and from_pool"),
     ],
@@ -203,7 +203,7 @@ def test_empty_selection_is_refused(tmp_path: Path, select: str, said: str, prog
 def test_emulator_has_no_users_to_list(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset("run", campaign(tmp_path, sim), "--emulate")
     assert ran.code == 2
-    assert "nobody to list" in ran.error_lines[0]
+    assert "none to list" in ran.error_lines[0]
 
 
 def test_users_that_are_not_looked_up_are_set_as_they_are_listed(

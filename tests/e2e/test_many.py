@@ -48,7 +48,7 @@ def test_files_of_a_folder_are_one_run_and_resume_holds_to_them(bulkreset: Comma
     refused = resumed(bulkreset, ran)
     assert (refused.code, refused.error_lines) == (
         2,
-        ["bulkreset: The input 1a.csv was not there when it was planned. Take it away, or plan a new run."],
+        ["bulkreset: The input 1a.csv was not there when the run was planned. Remove it, or plan a new run."],
     )
     (folder / "1a.csv").unlink()
     assert len(sim.calls(SET)) == sent

@@ -88,9 +88,9 @@ def test_failed_notifications_are_one_warning_each_and_change_nothing(
     assert [problem.partition(":")[0].split(" to ")[0] for problem in problems] == [
         "The metrics could not be written",
         "The metrics could not be written",
-        "Not everybody was told of the end",
+        "Not all notifications were sent",
     ]
-    assert "url 1: it was not taken; url 2: it was not taken" in problems[2]
+    assert "url 1: it was not accepted; url 2: it was not accepted" in problems[2]
     assert [line.startswith("warning: The metrics") for line in ran.stderr.splitlines() if "warning" in line] == [
         True,
         True,
@@ -100,7 +100,7 @@ def test_failed_notifications_are_one_warning_each_and_change_nothing(
     with bulkreset.start("resume", ran.run_dir, "--limit", "9", env={"HOOK": hook.url}) as process:
         went_on = finish(process, ran.run_dir)
     assert went_on.code == 0  # its job came from the journal, which does not store URLs
-    (problem,) = [event["problem"] for event in went_on.log if "Not everybody" in event.get("problem", "")][1:]
+    (problem,) = [event["problem"] for event in went_on.log if "Not all notifications" in event.get("problem", "")][1:]
     assert "a resumed run needs notify.urls_from" in problem
     assert [got["title"] for got in hook.got[1:]] == ["bulkreset nightly: finished, exit code 0"]
     assert TOKEN not in "".join(path.read_text(errors="replace") for path in ran.run_dir.iterdir()) + ran.stderr

@@ -116,7 +116,7 @@ def test_known_inputs_are_not_run_and_a_dry_run_records_nothing(bulkreset: Comma
     with (bulkreset.home / "nightly.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ran, _ = run_schedule(bulkreset, job)
-        assert (ran.code, "Another night of this job" in ran.error_lines[0]) == (4, True)
+        assert (ran.code, "Another scheduled run of this job" in ran.error_lines[0]) == (4, True)
     export(bulkreset, "mon.csv", ROWS[:3])
     ran, _ = run_schedule(bulkreset, job, "--dry-run")
     assert (ran.code, sent(sim)) == (0, [])

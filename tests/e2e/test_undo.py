@@ -17,6 +17,7 @@ from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
+from bulkreset.models import EntityChange
 from bulkreset.run.undo import UndoClock, UndoRequest, undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
@@ -130,11 +131,9 @@ def test_undo_restores_the_passwords_after_a_preview(ran: Path, sim: Simulator) 
     assert passwords(sim) == {BEFORE}
     assert called(sim) == [INITIATE, START]
     assert found[POOL].status == "RESTORE_COMPLETED"
-    assert [one.model_dump() for one in found[POOL].preview] == [
-        {"entity": "User", "created": 0, "updated": 3, "deleted": 0}
-    ]
+    assert found[POOL].preview == (EntityChange("User", created=0, updated=3, deleted=0),)
     before, after = person.text.split("Preview of customers", 1)
-    for words in ("TAKES NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
+    for words in ("ACCEPTS NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
         assert words in before
     assert "User: 0 created, 3 updated, 0 deleted" in after
     assert "This run: 3 passwords set or in doubt in this pool." in after
@@ -167,6 +166,15 @@ def test_later_changes_by_others_are_named(ran: Path, sim: Simulator) -> None:
     assert "So 1 or more changes that are NOT this run's would be reverted, too." in person.text
 
 
+def test_later_runs_beside_it_are_named_before_anybody_agrees(ran: Path, tmp_path: Path, program: Program) -> None:
+    later = program.apply(program.tables(write_csv(tmp_path / "later.csv", people(2))), permanent=True).run_dir
+    person = Person("no")
+    with pytest.raises(NotConfirmed):
+        undone(ran, person)
+    assert "These runs have set passwords in the pool since then" in person.text
+    assert f"in {later}: 2 set" in person.text
+
+
 def test_service_may_keep_the_passwords_of_the_run(tmp_path: Path, program: Program, sim: Simulator) -> None:
     """The AWS documentation does not say. The preview says so, and the result claims nothing else."""
     pool(sim, keeps=True)
@@ -185,7 +193,7 @@ def test_preview_without_start_is_cancelled(ran: Path, sim: Simulator) -> None:
     assert called(sim) == [INITIATE, CANCEL]
     assert found[POOL].status == "PREVIEW_CANCELLED"
     assert BEFORE not in passwords(sim)
-    assert "Cancelled: customers takes writes again. Nothing was changed." in person.text
+    assert "Cancelled: customers accepts writes again. Nothing was changed." in person.text
     assert writes(sim) == "ok"
     assert "undone" not in json.loads((ran / "summary.json").read_text())
 
@@ -207,7 +215,7 @@ def test_second_no_cancels(ran: Path, sim: Simulator) -> None:
 @pytest.fixture
 def interrupted(ran: Path, sim: Simulator) -> Path:
     """An undo that a signal ended while the preview was generated."""
-    with pytest.raises(Interrupted, match="takes no writes meanwhile") as ended:
+    with pytest.raises(Interrupted, match="accepts no writes meanwhile") as ended:
         undone(ran, Person("customers", waits=0))
     assert "Continue or cancel it: bulkreset undo" in str(ended.value)
     assert writes(sim) == "OperationNotEnabledException"
@@ -296,7 +304,7 @@ def test_preview_that_fails_changes_nothing(tmp_path: Path, program: Program, si
 def test_another_recovery_is_skipped(ran: Path, sim: Simulator) -> None:
     recovery: Any = cognito(sim.url)
     recovery.initiate_point_in_time_recovery(UserPoolId=POOL, RestoreTimestamp=point_of(ran) / 1000 - 60)
-    with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is under way"):
+    with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is in progress"):
         undone(ran, Person("customers", "y"))
     assert called(sim) == [INITIATE]
 
@@ -375,7 +383,7 @@ def test_mirror_learns_of_an_undo_before_it_begins_and_when_it_ends(
     with pytest.raises(Interrupted):
         undone(end.run_dir, Person("customers", waits=0))
     there = in_mirror(tmp_path / "first", storage, end.run_dir.name)
-    with pytest.raises(RunDirError, match=r"An undo of the run .* is under way"):
+    with pytest.raises(RunDirError, match=r"An undo of the run .* is in progress"):
         api.resume(there, failed=True)
     # The other machine continues the undo; then this directory is behind its mirror and is not changed.
     undone(there, Person("y"))
@@ -419,7 +427,11 @@ def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Progra
     facts = api.undo(end.run_dir, confirm=agree, on_notice=told.append)
     assert facts[POOL].is_completed
     assert passwords(sim) == {BEFORE}
-    assert ["WHOLE POOL TAKES NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [True, True, 2]
+    assert ["WHOLE POOL ACCEPTS NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [
+        True,
+        True,
+        2,
+    ]
     assert "is as it was on" in told[-1]
 
 

@@ -100,7 +100,7 @@ def test_first_wave_gives_the_condition_of_the_next(program: Program, campaign: 
     ran = program.apply(campaign)
     assert ran.code == 5
     assert "Wave 1 of 4 was sent. 150 rows left." in ran.stderr
-    assert "when 60% of its users are back and 24 h have passed." in ran.stderr
+    assert "when 60% of its users have recovered and 24 h have passed." in ran.stderr
     assert len(sim.calls(SET)) == WAVE
     assert ran.summary["state"] == "wave"
     assert ran.summary["resumable"]
@@ -109,9 +109,13 @@ def test_first_wave_gives_the_condition_of_the_next(program: Program, campaign: 
 @pytest.mark.parametrize(
     ("back", "hours", "said"),
     [
-        (29, 24, "29 of 50 users are back, and waves.recovered is 60%."),
+        (29, 24, "29 of 50 users have recovered, and waves.recovered is 60%."),
         (30, 23, "it ended 23 h 0 min ago, and waves.after is 24 h."),
-        (0, 1, "0 of 50 users are back, and waves.recovered is 60%; it ended 1 h 0 min ago, and waves.after is 24 h."),
+        (
+            0,
+            1,
+            "0 of 50 users have recovered, and waves.recovered is 60%; it ended 1 h 0 min ago, and waves.after is 24 h.",
+        ),
     ],
 )
 def test_next_wave_waits_for_the_recovery_of_the_last(
@@ -128,7 +132,7 @@ def test_next_wave_waits_for_the_recovery_of_the_last(
     assert len(sim.calls(SET)) == WAVE
     assert len(state(run_dir).waves) == 1
     (text,) = api.status(run_dir).waves
-    assert f"{back} of 50 users are back ({back * 2:.1f} %), 0 temporary passwords expired" in text
+    assert f"{back} of 50 users have recovered ({back * 2:.1f} %), 0 temporary passwords expired" in text
     assert text in (api.write_report(run_dir, form="html")).read_text()
 
 
@@ -196,7 +200,9 @@ def test_command_line_shows_the_waves(
         ran = finish(process, run_dir)
     assert ran.code == 5
     assert "4 waves of up to 50 rows" not in ran.stderr  # three are left
-    assert "3 waves of up to 50 rows, one in each execution, when 60% of the last one's users are back" in ran.stderr
+    assert (
+        "3 waves of up to 50 rows, one in each execution, when 60% of the last one's users have recovered" in ran.stderr
+    )
     assert "Wave 2 waits for wave 1" in ran.stderr
     with bulkreset.start("status", run_dir) as process:
         assert "Wave 1: sent " in finish(process, run_dir).stdout
@@ -206,7 +212,7 @@ def test_command_line_shows_the_waves(
     ("keys", "said"),
     [
         ({"waves.rows": None, "waves.recovered": "60%"}, "waves.rows is missing"),
-        ({"waves.rows": 10, "waves.recovered": "60%", "permanent": True}, "waves.recovered cannot be seen"),
+        ({"waves.rows": 10, "waves.recovered": "60%", "permanent": True}, "waves.recovered cannot be determined"),
         ({"waves.rows": 10, "waves.recovered": "most"}, 'a share like "60%"'),
         ({"waves.rows": 10, "waves.after": "soon"}, 'as in "90m"'),
         ({"waves.rows": 0}, "waves.rows"),

@@ -18,7 +18,7 @@ WORDS = tuple(text.encode() for text in (*_RUN, "'", '"', '"",', "\x1e", "\x0b",
 
 
 def one(data: bytes) -> None:
-    """Texts, each ended by a record separator: a row's pool, username, code, message and request id, and again."""
+    """Texts, each ended by a record separator: pool, username, code, message and request id of each row."""
     texts = data.decode("utf-8", "replace").split("\x1e")
     rows = list(_rows(texts))
     path, report = folder() / "cells.sqlite", folder() / "cells.csv"

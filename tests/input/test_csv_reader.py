@@ -381,7 +381,7 @@ def test_gzip_with_one_damaged_byte_never_passes_for_whole(tmp_path: Path) -> No
 def test_text_with_a_gzip_name_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "users.csv.gz"
     path.write_text("username,password\nann,One-1\n")
-    with pytest.raises(InputError, match=r"is text, not gzip\. Take \.gz off its name"):
+    with pytest.raises(InputError, match=r"is text, not gzip\. Remove \.gz from its name"):
         read(path)
 
 

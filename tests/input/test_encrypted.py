@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError, JobError
-from bulkreset.input import page_reader, parquet_reader, text_reader
+from bulkreset.input import parquet_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.reader import open_rows
@@ -39,16 +39,6 @@ def made(folder: Path, name: str, **how: Any) -> Path:  # noqa: ANN401  (options
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     return key_file(tmp_path)
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use pages of three rows, of which one call passes two."""
-    for module in (text_reader, page_reader):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
-    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (text_reader, parquet_reader):
-        monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
 def refused(path: Path, identity: Path | None) -> InputError:

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
@@ -36,16 +35,6 @@ BAD_BYTES = b"b\xffd,bytes"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all examples of this module."""
     return tmp_path_factory.mktemp("pieces")
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use pages of three rows, of which one call passes two."""
-    for module in (text_reader, page_reader):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
-    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (text_reader, parquet_reader):
-        monkeypatch.setattr(module, "BATCH_ROWS", 6)
 
 
 def pages_in_order(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, RowBatch]]:

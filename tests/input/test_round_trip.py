@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
 from bulkreset.input import parquet_reader, text_reader
+from bulkreset.input.csv_reader import CsvRecords
+from bulkreset.input.reader import open_rows
+from bulkreset.job import InputConfig
 from tests.input.inputs import ReadRow, pairs, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\x00\ufeff🚀'), max_size=8)
 TABLES = st.lists(st.tuples(TEXT | AWKWARD, TEXT | AWKWARD), max_size=12)
 DISTINCT = st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4)
+# Pieces of lines: faults, and what is nearly one.
+PARTS = (",", '"', '""', "\\", "\n", "\r", "\ufeff", "\udcff", "username", "password", "é", "x" * 1100, "a", "")
 CHUNK_SIZES = st.sampled_from([1, 2, 3, 5, 20_000])
 
 
@@ -39,6 +44,29 @@ def test_csv_comes_back_as_written(
         patch.setattr(text_reader, "BATCH_ROWS", 2 * size)
         patch.setattr(text_reader, "PAGE_ROWS", size)
         assert read(path) == _expected(table, quoting)
+
+
+LINES = st.lists(st.sampled_from(["a,Pw-1\n", "b,Pw-2\r\n", *PARTS]), max_size=12).map("".join)
+
+
+@given(content=LINES, header=st.sampled_from(["username,password\n", "username,password,x\n", "password,username\r\n"]))
+def test_lines_that_are_read_at_once_are_read_as_one_by_one(folder: Path, content: str, header: str) -> None:
+    path = folder / "users.csv"
+    path.write_bytes((header + content).encode(errors="surrogateescape"))
+
+    def found() -> tuple[object, object]:
+        rows = open_rows(InputConfig(path=path))
+        try:
+            cells = [(batch.columns, batch.malformed) for batch in rows.batches()]
+        except InputError as error:
+            return str(error), []
+        return cells, rows.remark
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_reader, "PIECE_ROWS", 2)
+        at_once = found()
+        patch.setattr(CsvRecords, "plain_columns", lambda _self, _rows: None)
+        assert found() == at_once
 
 
 @given(table=TABLES, size=CHUNK_SIZES, mark=st.booleans(), ascii_only=st.booleans())

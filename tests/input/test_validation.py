@@ -4,11 +4,13 @@ import csv
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkreset.input import validation
 from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.input.suspect_password import _FORMS, MISREAD, NUMBER, PLACEHOLDER
@@ -48,8 +50,15 @@ def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | No
 
 
 def validate_one(*row: str, **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
-    """Return the result of one row."""
-    (found,) = RowValidator(job(**keys)).validate(chunk(row))
+    """Return the result of one row, by itself and as a part of a column."""
+    return judge(job(**keys), row)
+
+
+def judge(asked: Job, row: tuple[str, ...]) -> ValidatedRow:
+    (found,) = RowValidator(asked).validate(chunk(row))
+    with mock.patch.object(validation, "ROWS_FOR_A_FRAME", 0):
+        (of_column,) = RowValidator(asked).validate(chunk(row))
+    assert of_column == found
     return found
 
 
@@ -412,8 +421,7 @@ def validate_generated(*row: str, recipients: tuple[str, ...] = (), **keys: Any)
         "permanent": True,
         "password": {"source": "generate", "policy": STRICT, "recipients": recipients},
     }
-    (found,) = RowValidator(job(**suspect_job | keys)).validate(chunk(row))
-    return found
+    return judge(job(**suspect_job | keys), row)
 
 
 @pytest.mark.parametrize("password", ["", "weak", " x", "a\x00b", "x" * 300])

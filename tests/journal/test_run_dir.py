@@ -116,7 +116,7 @@ def test_files_of_killed_processes_do_not_disturb_or_accumulate(tmp_path: Path) 
 def test_no_file_is_left_if_the_journal_cannot_be_created(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_text("half")
-        raise RecordError(f"The journal {path} cannot be used: the disk is full.", "Make room, then resume.")
+        raise RecordError(f"The journal {path} cannot be used: the disk is full.", "Free disk space, then resume.")
 
     with pytest.raises(RunDirError, match=rf"{tmp_path}/one/journal.sqlite cannot be used.* then run again"):
         RunDir.create(tmp_path / "one", fail)

@@ -117,7 +117,7 @@ def test_every_commit_is_restored_and_only_one_process_continues(tmp_path: Path,
     assert len(deltas(s3)) == 1
     other.close()
     again = MirroredRun(tmp_path / "here", fresh=False)
-    with pytest.raises(RunDirError, match="another process has gone on with it"):
+    with pytest.raises(RunDirError, match="another process has continued it"):
         again.mirror.acquire()
     again.close()
     namesake = MirroredRun(tmp_path / "else" / "here")
@@ -302,7 +302,7 @@ def test_failed_starter_does_not_use_the_others_generation(
     claim(other.begin(), 1)
     other.close()
     late = MirroredRun(tmp_path / "here", fresh=False)
-    with pytest.raises(RunDirError, match="another process has gone on with it"):
+    with pytest.raises(RunDirError, match="another process has continued it"):
         late.mirror.acquire()
     late.close()
 
@@ -327,7 +327,7 @@ def test_base_uploaded_before_a_crash_is_recognised(
     again.close()
     assert [piece.kind for piece in list_objects(again.mirror._bucket, AT)] == ["base", "begun", "delta"]
     other = MirroredRun(tmp_path / "there", fresh=False)
-    with pytest.raises(RunDirError, match="another process has gone on with it"):
+    with pytest.raises(RunDirError, match="another process has continued it"):
         other.mirror.acquire()
     other.close()
 

@@ -74,9 +74,7 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
         time.sleep(0.05)
         assert len(asked) <= seen + 1
         assert read(path)["bulkreset_running", ""] == 0
-    assert said == [
-        'Not everybody was told of the end: notify.urls_from = "env:NO_SUCH_HOOK": that variable is not set.'
-    ]
+    assert said == ['Not all notifications were sent: notify.urls_from = "env:NO_SUCH_HOOK": that variable is not set.']
 
 
 def test_failing_figures_give_one_warning(path: Path) -> None:
@@ -135,5 +133,5 @@ def test_dry_run_sends_no_notification_and_warns_of_failures(path: Path) -> None
     with watched(path, said, counts=False) as telling, telling.along(said.append):
         telling.of(SUMMARY, run_state(rows=10), said.append)
     (problem,) = said
-    assert problem.startswith("Nobody would be told")
+    assert problem.startswith("Notifications at the end of a run would fail")
     assert not path.exists()

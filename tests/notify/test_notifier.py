@@ -80,8 +80,8 @@ def test_failed_channel_is_named_without_the_url(hook: Hook, capsys: pytest.Capt
     assert notify(wanted, ENDING) == [
         "url 2 is not one that Apprise knows",
         "url 3 is not one that Apprise knows",
-        "url 1: it was not taken",
-        "url 4: it was not taken",
+        "url 1: it was not accepted",
+        "url 4: it was not accepted",
     ]
     assert check(wanted) == ["url 2 is not one that Apprise knows", "url 3 is not one that Apprise knows"]
     shown = repr(wanted) + str(wanted) + wanted.model_dump_json() + "".join(capsys.readouterr())

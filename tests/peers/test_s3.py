@@ -181,7 +181,7 @@ def test_mirror_killed_and_resumed_elsewhere(
     assert running.passwords(POOL) == dict(rows)
     assert len(running.calls(SET)) - sent < 60, "settled rows are not sent again"
     late = finish(bulkreset.start("resume", first), first)
-    assert (late.code, "another process has gone on with it" in late.error_lines[0]) == (2, True), late.stderr
+    assert (late.code, "another process has continued it" in late.error_lines[0]) == (2, True), late.stderr
     tried(store.part, "mirror of 60 rows: killed, held by its lease (exit 4), resumed elsewhere; the first is refused")
 
 

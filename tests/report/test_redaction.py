@@ -22,7 +22,7 @@ KEYED = Redaction(bytes(32))
 
 
 def row(username: str, **said: str) -> ReportRow:
-    """A row of a report."""
+    """Return a row of a report."""
     fields = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
     numbers = dict.fromkeys(("attempts", "throttled", "in_doubt"), 0)
     nothing = dict.fromkeys(("permanent", *STEP_COLUMNS, "latency_ms", "started_at", "finished_at"))

@@ -41,7 +41,7 @@ SUMMARY = Summary(
 
 
 def cells(path: Path) -> list[dict[str, str]]:
-    """The report as a program reads it."""
+    """Return the report as a program reads it."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 

@@ -146,7 +146,7 @@ def test_inputs_of_an_abandoned_run_are_not_new_by_accident(schedule: Schedule, 
     assert (summary.counts, set(sent(sim)) - before) == ({"set": 1}, {"tom"})
     assert f"{len(before)} rows of it are set, or may be, so its inputs are not new" in remarks[0]
     assert remarks[0].endswith(f"who are not set: bulkreset extract {schedule.folder}/run-1 -o FILE")
-    assert (schedule.folder / "in" / "mon.csv").exists(), "it is not put away as finished"
+    assert (schedule.folder / "in" / "mon.csv").exists(), "it is not archived as finished"
     assert schedule.run()[0] == []
     schedule.put("mon.csv", "max")  # written again, so new
     assert schedule.run()[0][0].counts == {"set": 1}
@@ -182,9 +182,9 @@ def test_nothing_is_run_after_an_undo_until_that_run_is_given_up(schedule: Sched
     schedule.run()
     note_undo(schedule.folder / "run-1")
     schedule.put("tue.csv", "tom")
-    with pytest.raises(RunDirError, match=r"An undo of the run .*run-1 is under way"):
+    with pytest.raises(RunDirError, match=r"An undo of the run .*run-1 is in progress"):
         schedule.run()
-    with pytest.raises(RunDirError, match="is under way"):
+    with pytest.raises(RunDirError, match="is in progress"):
         abandon(schedule.folder / "run-1")
     note_undo(schedule.folder / "run-1", status="RESTORE_COMPLETED", ended_at=ENDED)
     with pytest.raises(RunDirError, match=r"The last run .*run-1 was undone.* bulkreset abandon .*run-1"):

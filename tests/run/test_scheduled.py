@@ -152,9 +152,7 @@ def test_run_with_a_missing_directory_is_reported_and_its_inputs_are_not_new(hom
     before = sent(sim)
     assert (summary.exit_code, 0 < len(before) < 150) == (143, True)
     (home / "run").rename(home / "elsewhere")
-    with pytest.raises(
-        RunDirError, match=rf"{home}/run is not there any more.*Bring .* in the state {home}/state.json"
-    ):
+    with pytest.raises(RunDirError, match=rf"{home}/run is missing.*Restore .* in the state {home}/state.json"):
         run_schedule(job, home / "second", SilentUi())
     assert (sent(sim), (home / "second").exists()) == (before, False)
     (home / "mon.csv").rename(home / "kept.csv")

@@ -47,7 +47,7 @@ def lane_run(number: int, ceilings: Sequence[float | None]) -> tuple[LaneRun, li
     plan = SimpleNamespace(account=f"{number}", region="r")
     progress = LaneProgress("", 1, ceilings[0], lambda: None)
     paces = [(30.0, ceiling) for ceiling in ceilings]
-    return LaneRun(cast("Any", plan), cast("Any", inputs), paces, cast("Any", None), {}, progress, None), told
+    return LaneRun(cast("Any", plan), cast("Any", inputs), paces, cast("Any", None), {}, progress), told
 
 
 class SteppedSteering:

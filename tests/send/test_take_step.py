@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.response import Disposition, Response
+from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.job import PaceConfig
 from bulkreset.models import StepOutcome, StepTask
 from bulkreset.send.operations import TOO_MANY, TakeStep
@@ -148,7 +149,16 @@ def test_too_many_items_fail_the_step_and_the_next_attempt_continues() -> None:
     assert service.items == []
 
 
-@pytest.mark.parametrize("answer", [{"Devices": "x"}, {"Devices": [{}]}, {"Devices": [{"DeviceKey": 7}]}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Devices": "x"},
+        {"Devices": ["x"]},
+        {"Devices": [{}]},
+        {"Devices": [{"DeviceKey": 7}]},
+        {"Devices": [], "PaginationToken": "leads to its own page"},
+    ],
+)
 def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> None:
     class Strange(Service):
         def call(
@@ -159,8 +169,8 @@ def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> 
         ) -> Response:
             try:
                 read(answer)
-            except ValueError:
+            except UnreadableResponseError:
                 return DOUBTFUL
-            return super().call(operation, parameters, read)
+            return SET if operation == "AdminListDevices" else super().call(operation, parameters, read)
 
     assert Bench(Strange(FORGET_DEVICES, 1)).take().done is False

@@ -41,7 +41,7 @@ def initiate(context: Context, params: Json) -> Json:
     if not EARLIEST <= age <= WINDOWS.get(str(pool.settings.extra.get("UserPoolTier")), DAY):
         raise ApiError(Code.INVALID_PARAMETER, "The restore timestamp is out of range.")
     if past.active:
-        raise ApiError("ConcurrentModificationException", "A recovery is under way.")
+        raise ApiError("ConcurrentModificationException", "A recovery is in progress.")
     one = Restoration(str(UUID(int=len(past.restorations) + 1)), point, context.now, polls=past.polls)
     one.preview = list(_preview(past.since(point), pool.users))
     past.restorations.insert(0, one)
