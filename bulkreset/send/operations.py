@@ -9,7 +9,7 @@ from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
-from bulkreset.steps import MOST_ITEMS, Listing, Step
+from bulkreset.steps import MOST_EMPTY_PAGES, MOST_ITEMS, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
 TOO_MANY = "MoreLeft"  # the code of a step that has removed the most items that it removes in one go
@@ -149,13 +149,16 @@ def _with_doubt(message: str) -> str:
 
 
 def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
-    """Note the items of one page. Raises ValueError if it does not have the API's format."""
+    """Note the items of one page. Raises ValueError if it does not have the API's format, or the list does not end."""
     items, token = answer.get(listing.items) or [], answer.get(listing.token) or ""
     if not isinstance(items, list) or not isinstance(token, str):
         raise ValueError(listing.items)  # noqa: TRY004  (as for any other answer that cannot be read)
     keys = [item.get(listing.key) for item in items]
     if not all(isinstance(key, str) for key in keys):
         raise ValueError(listing.key)
+    if token and not items and what.empty == MOST_EMPTY_PAGES:
+        raise ValueError(listing.token)
+    what.empty += not items
     what.found += keys
     what.token = token
     what.is_listed = not token or len(what.found) >= MOST_ITEMS
