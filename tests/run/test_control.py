@@ -181,9 +181,10 @@ def test_run_that_was_killed_takes_orders_when_its_next_execution_has_begun(fold
         give_order(folder, order(paused=True))
     home.lock()
     try:
-        for give in (lambda: give_order(folder, order(paused=True)), lambda: orders_of(folder)):
-            with pytest.raises(Refused, match="no new one has begun yet"):
-                give()
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            give_order(folder, order(paused=True))
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            orders_of(folder)
         home.take_orders(began)
         give_order(folder, order(paused=True))
         home.take_orders("")
