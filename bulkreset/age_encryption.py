@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, Self
+from typing import Any, Self
 
-from bulkreset.errors import InputError, JobError, RecordError, Stopped
+from bulkreset.errors import InputError, JobError, RecordError, Stopped, missing_extra
 from bulkreset.files import decode_text, read_small_file
 
 _BUILT_IN = frozenset({"tag", "tagpq"})  # kinds of hardware keys to which pyrage encrypts without a plugin
@@ -44,9 +44,9 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
 
 
 def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient of pyrage)
-    """Return the recipient for a key: of age, SSH, or a plugin such as a hardware token.
+    """Return the recipient for a key: of age, of SSH, or of a plugin such as a hardware token.
 
-    Raises JobError if the plugin's program is missing, pyrage's RecipientError if it is no key.
+    Raises JobError if the plugin's program is missing, and pyrage's RecipientError for an invalid key.
     """
     name = _plugin_of(key)
     if key.startswith(_SSH) or not name:
@@ -133,7 +133,7 @@ def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
     return encrypted
 
 
-def encrypt_stream(source: IO[bytes] | io.RawIOBase, out: Any, to: Sequence[Any]) -> None:  # noqa: ANN401  (has write and flush)
+def encrypt_stream(source: Any, out: Any, to: Sequence[Any]) -> None:  # noqa: ANN401  (has read; has write and flush)
     """Encrypt all of `source` into `out`, in constant memory. An error of the source is raised as it is."""
     reader = _ErrorKeepingSource(source)
     try:
@@ -149,17 +149,18 @@ def encrypt_stream(source: IO[bytes] | io.RawIOBase, out: Any, to: Sequence[Any]
 class _ErrorKeepingSource:
     """A stream that remembers the exception that ended it."""
 
-    def __init__(self, source: IO[bytes] | io.RawIOBase) -> None:
+    def __init__(self, source: Any) -> None:  # noqa: ANN401  (has read)
         self._source = source
         self.failed: BaseException | None = None
 
     def read(self, size: int = -1) -> bytes:
         """Return up to `size` bytes."""
         try:
-            return self._source.read(size) or b""
+            found: bytes = self._source.read(size) or b""
         except BaseException as error:
             self.failed = error
             raise
+        return found
 
 
 def decrypt(encrypted: bytes, by: Sequence[Any]) -> bytes:
@@ -189,7 +190,7 @@ def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -
         except age.DecryptError as error:
             stream.failed = source.failed or DecryptError(_said(error))
         except OSError:  # the data is incomplete; or the reader closed its end and sees no error
-            stream.failed = source.failed or DecryptError("it is damaged, or breaks off")
+            stream.failed = source.failed or DecryptError("it is damaged or incomplete")
         except Exception as error:  # noqa: BLE001  (raised again in the reading thread)
             stream.failed = source.failed or error
 
@@ -228,7 +229,7 @@ class _ErrorKeepingReader:
             text = b"".join(begins.splitlines()[1:])
             begins = binascii.a2b_base64(text[: len(text) // 4 * 4])
         if _HEADER_ENDS not in begins:
-            raise DecryptError(f"what names its recipients has more than {MOST_HEADER:,} bytes")
+            raise DecryptError(f"its list of recipients has more than {MOST_HEADER:,} bytes")
         self._beginning = None
 
     def __enter__(self) -> Self:
@@ -279,9 +280,7 @@ def _age() -> ModuleType:
     try:
         import pyrage  # noqa: PLC0415  (an extra)
     except ImportError:
-        raise JobError(
-            "Encryption is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[age]'."
-        ) from None
+        raise missing_extra("Encryption", "age") from None
     found: ModuleType = pyrage
     return found
 

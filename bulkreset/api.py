@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -85,8 +84,8 @@ Confirm = Callable[[Preflight], bool]
 class ApiProgress:
     """The progress of a run. `phase` is planning, checking or sending.
 
-    `done` and `total` are rows, but API calls while checking; `total` is None if it is not known. `counts` are the rows
-    finished by this execution, by status.
+    `done` and `total` are rows, or API calls while checking; `total` is None if unknown. `counts` are the rows that
+    this execution finished, by status.
     """
 
     phase: str
@@ -194,10 +193,10 @@ def run_job(  # noqa: PLR0913  (keywords)
     stop: CancelToken | None = None,
     emulate: bool = False,
 ) -> Sequence[Result]:
-    """Run a job, also a scheduled one, whose inputs are processed once each.
+    """Run a job. A scheduled job processes each of its inputs once.
 
-    A scheduled job finishes its unfinished run first, and then runs all new inputs as one run: there are two results,
-    one, or none if there was nothing to do. Any other job has one result. `on_notice` receives sentences, such as those
+    A scheduled job finishes its unfinished run first, and then runs all new inputs as one run. It gives two results,
+    one, or none if there was nothing to do. Any other job gives one result. `on_notice` receives sentences, for example
     about inputs that are not read or are set aside. Other arguments and errors are those of `apply`.
     """
     options = RunOptions(
@@ -260,12 +259,12 @@ def resume(  # noqa: PLR0913  (keywords)
     on_progress: OnProgress | None = None,
     stop: CancelToken | None = None,
 ) -> Result:
-    """Continue a run: send the unsettled rows, and nothing else. With `failed`, also send the failed rows again.
+    """Continue a run: send only the rows that are not done yet. With `failed`, also send the failed rows again.
 
     `run_dir` may be the s3:// address of a mirror: the run is then restored to the new directory `restore_to` (default:
     its name, in `runs`). With `overrides` of {"mirror.to": None} the run has no mirror any more. `moved` says that the
-    directory was moved or copied from where the run was, and that its process has ended. A run that was already
-    confirmed needs no `confirm`. Raises the same errors as `apply`.
+    directory was moved or copied here, and that the process that ran it has ended. A run that was already confirmed
+    needs no `confirm`. Raises the same errors as `apply`.
     """
     path = fetch_run_dir(os.fspath(run_dir), Path(restore_to) if restore_to else None)
     listener = _Listener(on_progress, stop, confirm)
@@ -275,7 +274,7 @@ def resume(  # noqa: PLR0913  (keywords)
 
 
 def abandon(run_dir: PathLike) -> AbandonedRun:
-    """Give up an unfinished run: it can never be resumed. Returns its rows by status, and how many users may be set.
+    """Give up an unfinished run: it can never be resumed. Return its rows by status, and how many users may be set.
 
     Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
     """
@@ -297,10 +296,11 @@ def control(
     stop: bool = False,
     lane: str = "",
 ) -> Sequence[ControlOrder]:
-    """Give an order to a run that works, in any process of this machine, and return all orders for this execution.
+    """Change a run that another process on this machine works on. Return all orders for this execution.
 
-    Without one, only return them. `paused` pauses or continues; `lane` ("ACCOUNT/REGION") gives the order for one lane.
-    What is in force in each lane is in `status`. Raises Refused if no process works on the run, or if it cannot follow.
+    Without a change, only return the orders. `paused` pauses or continues; `lane` ("ACCOUNT/REGION") selects one lane.
+    `status` shows the current limits of each lane. Raises Refused if no process works on the run, or if it cannot
+    follow.
     """
     changes = {"rate": rate, "share": share, "paused": paused, "limit": limit, "stop": stop or None}
     if not lane and all(value is None for value in changes.values()):
@@ -322,7 +322,7 @@ def extract(
     InputError, RecordError, Busy if a process works on the run.
     """
     wanted = ExtractRequest(Path(output), parse_statuses(only), recipients)
-    return extract_rows(Path(run_dir), wanted, stop or CancelToken(), time.time() * 1000)
+    return extract_rows(Path(run_dir), wanted, stop or CancelToken())
 
 
 def list_runs(folder: PathLike = RUNS) -> tuple[list[RunStatus], list[UnreadableRun]]:
@@ -404,47 +404,28 @@ def undo(
 ) -> Mapping[str, UndoFacts]:
     """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
 
-    **Everything since then is reverted, not only this run**, and the pools take no writes meanwhile. For each pool it
+    **Everything since then is reverted, not only this run**, and the pools accept no writes meanwhile. For each pool it
     asks twice: before the preview, and before anything is changed. `confirm` is True, or a function that returns True
-    for a question; it gets the question behind what it is about: the warning, or the preview. With `preview` each
-    recovery is cancelled after its preview, with `cancel` one that is under way. `on_notice` gets the sentences that
+    for a question. The function gets the question together with the warning or the preview. With `preview` each
+    recovery is cancelled after its preview, with `cancel` a recovery in progress. `on_notice` gets the sentences that
     the command shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if
     it was not confirmed, ServiceError, Interrupted; after these the same call continues.
     """
     if preview and cancel:
         raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
-    listener = _UndoListener(confirm, on_notice)
+    listener = _Listener(None, stop, confirm, on_notice)
     with apart():
-        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, stop or CancelToken())
-
-
-class _UndoListener:
-    """What an undo tells and asks, for a calling program."""
-
-    def __init__(self, confirm: bool | Callable[[str], bool], on_notice: Callable[[str], None] | None) -> None:  # noqa: FBT001
-        self._confirm = confirm
-        self._on_notice = on_notice
-        self._told = ""
-
-    def notice(self, text: str) -> None:
-        """Pass a notice to the caller."""
-        self._told = text
-        if self._on_notice:
-            self._on_notice(text)
-
-    def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
-        """Return the caller's confirmation."""
-        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
+        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, listener.stop)
 
 
 def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of summary.json with `stopped_by` as a value."""
+    """Return the content of summary.json, with `stopped_by` as a value."""
     stopped_by = figures.get("stopped_by")
     return figures | {"stopped_by": StoppedBy(**stopped_by) if stopped_by else None}
 
 
 def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:
-    named = new_path if job.schedule.state else reserve_path  # given back by the run if it is not used
+    named = new_path if job.schedule.state else reserve_path  # deleted by the run if it is not used
     path = Path(run_dir) if run_dir else named(job.name)
     return _results(path, listener, lambda: run_job_in(job, path, options, listener, listener.stop))
 
@@ -456,7 +437,7 @@ def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd
         # Each worker of local:N loads the script that started it, and would run its unguarded code again.
         raise Refused(
             "This process was started by another one and is still loading its script: no run begins here.",
-            'Put what runs jobs below if __name__ == "__main__":',
+            'Put the code that runs jobs below if __name__ == "__main__":',
         )
     try:
         with apart():
@@ -478,14 +459,14 @@ def _results(path: Path, listener: "_Listener", go: Callable[[], Iterable[RunEnd
 class _Listener:
     """The user interface for a calling program.
 
-    An exception in `on_progress` stops the run like a stop request, and is raised when the run has ended.
+    An exception in `on_progress` stops the run like a stop request. It is raised again after the run has ended.
     """
 
     def __init__(
         self,
         on_progress: OnProgress | None,
         stop: CancelToken | None,
-        confirm: bool | Confirm,  # noqa: FBT001
+        confirm: bool | Callable[[Any], bool],  # noqa: FBT001
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self.confirmed_by = "by the calling program"
@@ -495,6 +476,7 @@ class _Listener:
         self._on_progress = on_progress
         self._confirm = confirm
         self._on_notice = on_notice
+        self._told = ""
 
     def on_run_started(self, run_id: str) -> None:
         """Do nothing: the result identifies the run."""
@@ -516,6 +498,7 @@ class _Listener:
 
     def notice(self, text: str) -> None:
         """Pass a notice to the caller."""
+        self._told = text
         if self._on_notice:
             self._on_notice(text)
 
@@ -526,6 +509,10 @@ class _Listener:
     def confirm(self, preflight: Preflight) -> bool:
         """Return the caller's confirmation."""
         return self._confirm(preflight) if callable(self._confirm) else self._confirm
+
+    def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
+        """Return the caller's answer to a question about what was told last."""
+        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
 
     def _tell(self, moment: ApiProgress) -> None:
         if self._on_progress is None or self.failure:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:  # commands that do not need it start faster
     from bulkreset.plan.preflight import Preflight
 
 
+LOOK_SECONDS = 0.1  # between two looks whether a stop was requested
+
 Item = TypeVar("Item")
+
+
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Let an interruption of the block say that nothing was written."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
 
 
 @dataclass(slots=True)
@@ -56,9 +67,8 @@ class LaneProgress:
 class SendProgress:
     """The progress of sending: rows by status, and attempts. `lanes` has the preflight's order.
 
-    Three figures are counted by step: `pending` is the number of users who still needed the step when sending began,
-    `steps` is the number of settled steps, and `failed_steps` is how many of these failed. `max_attempts` is the
-    highest number of attempts for one row.
+    Three counts are by step: `pending` users who still needed the step when sending began, `steps` that are finished,
+    and `failed_steps` among these. `max_attempts` is the highest number of attempts for one row.
     """
 
     total: int
@@ -108,7 +118,7 @@ class SendProgress:
 
 
 class UserInterface(Protocol):
-    """What a run reports to and asks: a terminal, a log, or nothing.
+    """Shows a run's progress and asks its questions: a terminal, a log, or nothing.
 
     `confirmed_by` says in words how the last confirmation was given.
     """
@@ -137,11 +147,21 @@ class UserInterface(Protocol):
         """Handle progress after some rows were finished."""
 
 
+def lookup_listener(ui: UserInterface, stop: "CancelToken") -> Callable[[int, int], None]:
+    """Return a function that shows how many of about so many calls were made, and raises if a stop was requested."""
+
+    def seen(made: int, calls: int) -> None:
+        ui.on_lookup_progress(made, calls)
+        stop.check()
+
+    return seen
+
+
 _current: ContextVar["CancelToken | None"] = ContextVar("cancel_token", default=None)
 
 
 def check_current() -> None:
-    """Raise what `check` of the token raises that watches this thread; do nothing without one.
+    """Call `check` of the token that watches this thread, and raise what it raises. Do nothing without a token.
 
     Loops that read a file call it, because only they know how long a single step may take.
     """
@@ -150,7 +170,7 @@ def check_current() -> None:
 
 
 def stop_requested() -> bool:
-    """Return whether a stop was requested of the token that watches this thread; false without one."""
+    """Return whether the token that watches this thread has a stop request; false without a token."""
     return (token := _current.get()) is not None and token.is_set()
 
 
@@ -180,7 +200,7 @@ class CancelToken:
             self.signal_number = signal.SIGTERM if number == signal.SIGHUP else number
 
     def describe_wait(self, calls: int, seconds: float) -> str:
-        """Return as text that the stop waits for calls, and what a second signal does."""
+        """Return a text: the stop waits for calls, and what a second signal does."""
         again = "Ctrl-C again" if self.signal_number == signal.SIGINT else "a second signal"
         leaves = "it" if calls == 1 else "them"
         return f"stopping: waiting for {format_count(calls, 'call')} (up to {seconds:.0f} s); {again} leaves {leaves} in doubt"
@@ -191,7 +211,7 @@ class CancelToken:
 
     @contextmanager
     def add_check(self, check: Callable[[], None]) -> Iterator[None]:
-        """Let every `check` inside the block also call this one, which may raise, after those of outer blocks."""
+        """Let every `check` inside the block also call this one, after those of outer blocks. It may raise."""
         before = self._also
 
         def both() -> None:
@@ -218,6 +238,14 @@ class CancelToken:
         for item in items:
             yield item
             self.check()
+
+    def wait(self, seconds: float) -> None:
+        """Wait. Raises what `check` raises."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, LOOK_SECONDS))
+        self.check()
 
     def check(self) -> None:
         """Raise Interrupted if a stop was requested, or whatever the added check raises."""

@@ -8,7 +8,7 @@ NOT_SET = "of the rows that are not set"  # a new run of anything else would set
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The next step for a cause. In `advice`, {call} is the API call and {then} the verb for what comes next.
+    """The next step for a cause. In `advice`, {call} is the API call and {then} the verb for the next step.
 
     `resume_helps` is False if the same run can never succeed, because its job is wrong.
     """
@@ -63,6 +63,8 @@ NOT_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "Prox
 _THROTTLED = Cause("Throttled at the last attempt: resume with --failed and a lower --share.")
 _NOT_REACHED = Cause("No connection at the last attempt: fix the network or the proxy. Then resume with --failed.")
 
+HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
+
 # Rows that failed.
 FAILED: Mapping[str, Cause] = {
     "UserNotFoundException": Cause("Check the name and the pool: no user of the pool signs in with this name."),
@@ -73,7 +75,7 @@ FAILED: Mapping[str, Cause] = {
     "InvalidParameterException": Cause(
         f"See the message: Cognito rejects this username or password. Fix it, then start a new run {NOT_SET}."
     ),
-    "PasswordHistoryPolicyViolationException": Cause(
+    HISTORY_VIOLATION: Cause(
         f"Choose another password: the user had this one recently. Then start a new run {NOT_SET}."
     ),
     "NotAuthorizedException": Cause(
@@ -85,25 +87,22 @@ FAILED: Mapping[str, Cause] = {
 
 # Rows in doubt: no answer arrived, so a plain resume sends them again.
 DOUBT = Cause("Resume: it is sent again, with the same password or a newly generated one.")
-# The code is PasswordHistoryPolicyViolationException: an earlier answer was lost, and the user's last change did not
+# The code is HISTORY_VIOLATION: an earlier answer was lost, and the user's last change did not
 # show that its call has set the password.
 NOT_SHOWN = Cause(
     "See the message, and resume. If it stays in doubt, the user had this password recently: choose another one. Then start"
     f" a new run {NOT_SET}."
 )
+# Answers of the service that do not say whether the call was applied.
+DOUBTFUL = (
+    "InternalErrorException",
+    "InternalError",
+    "InternalFailure",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+)
 IN_DOUBT: Mapping[str, Cause] = dict.fromkeys(
-    (
-        "InternalErrorException",
-        "InternalError",
-        "InternalFailure",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "UnreadableResponse",
-        "ResponseTooLarge",
-        "ReadTimeoutError",
-        "ConnectionClosedError",
-    ),
-    DOUBT,
+    (*DOUBTFUL, "UnreadableResponse", "ResponseTooLarge", "ReadTimeoutError", "ConnectionClosedError"), DOUBT
 )
 
 STEP = Cause(
@@ -122,7 +121,7 @@ FATAL: Mapping[str, Cause] = {
         resume_helps=False,
     ),
     "OperationNotEnabledException": Cause(
-        "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is"
+        "The pool accepts no writes now: a recovery is in progress, or this is a replica Region. Wait until the recovery is"
         " completed or cancelled, or use the pool's primary Region, then {then}."
     ),
     "AccessDenied": _NO_RIGHT,
@@ -144,7 +143,7 @@ FATAL: Mapping[str, Cause] = {
     "SSLError": Cause("Check the host, and name its CA with AWS_CA_BUNDLE (run has --ca-bundle, too), then {then}."),
 }
 
-# What a run itself stops for.
+# Causes for which a run stops itself.
 STOPS: Mapping[str, Cause] = {
     "max_rows": Cause("Check the input. If it is the right one, resume with a higher --max-rows."),
     "max_failures": Cause(
@@ -169,21 +168,12 @@ STOPS: Mapping[str, Cause] = {
     "time_limit": Cause("Resume when there is time."),
     "row_limit": Cause("Resume to send the rest."),
     "approved_limit": Cause(f"No more rows were approved: make a new dry run {NOT_SET}, and have it approved."),
-    "wave_sent": Cause("Resume later: it looks at this wave, and sends the next one when it may."),
+    "wave_sent": Cause("Resume later: it checks this wave, and sends the next one if it may."),
     "wave_expired": Cause(
-        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume looks again, and continues when few enough are left."
+        "Give these users new passwords: bulkreset verify RUN_DIR --reissue FILE. Resume checks again, and continues when few enough remain."
     ),
     "interrupted": Cause("Calls in progress were finished and recorded. Resume to continue."),
     "not_confirmed": Cause("Resume to be asked again."),
-}
-
-ALL: Mapping[str, Cause] = {
-    **PLAN,
-    **FAILED,
-    **IN_DOUBT,
-    **FATAL,
-    **STOPS,
-    "step": STEP,
 }
 
 

@@ -4,12 +4,14 @@ import threading
 import time
 from typing import Final, Protocol
 
+DAY_MS: Final = 86_400_000  # milliseconds
+
 
 class Clock(Protocol):
     """A monotonic clock in seconds that can also wait."""
 
     def now(self) -> float:
-        """Return seconds since some fixed moment; the value never decreases."""
+        """Return seconds since a fixed time; the value never decreases."""
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
         """Wait until `stop` is set or the seconds are over. Return True if it was set."""
@@ -34,6 +36,11 @@ class SinceBoot(SystemClock):
         """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
         clock = getattr(time, "CLOCK_BOOTTIME", None)
         return super().now() if clock is None else time.clock_gettime(clock)
+
+
+def now_ms() -> int:
+    """Return the time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 SYSTEM_CLOCK: Final = SystemClock()

@@ -1,8 +1,7 @@
-"""Whether a call may be sent now: deadlines that count sleep, and a check right before the request is written."""
+"""Permission to send a call now: deadlines that count sleep, and a check right before the request is written."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -13,18 +12,18 @@ CHECK_SECONDS = 0.05  # the longest time that a check of a permit is valid
 
 
 class Moment(NamedTuple):
-    """One moment on both clocks of a Deadline, in seconds."""
+    """One point in time on both clocks of a Deadline, in seconds."""
 
     boot: float
     unix: float
 
 
 class Deadline:
-    """The end of a time, on two clocks. It is over when either of them says so.
+    """The end of a time limit, on two clocks. It is over when either of them says so.
 
-    A process that is stopped, or a machine that is suspended, notices on the clock since boot how long it was. A
-    virtual machine that is moved to another host may notice it only on the wall clock. A wall clock that is set back
-    does not put the end off. A new deadline is over.
+    After a stop of the process or a sleep of the machine, the clock since boot shows how long it was. After a move to
+    another host, only the wall clock may show it. A wall clock that is set back does not move the end. A new deadline
+    is over.
     """
 
     def __init__(self, clock: Clock = SINCE_BOOT, unix: Callable[[], float] = time.time) -> None:
@@ -33,7 +32,7 @@ class Deadline:
         self._ends = self.now()
 
     def now(self) -> Moment:
-        """Return the current moment."""
+        """Return the current time on both clocks."""
         return Moment(self._clock.now(), self._unix())
 
     def set(self, seconds: float, since: Moment | None = None) -> None:
@@ -59,18 +58,18 @@ class SendPermit(Protocol):
 
 
 class AllPermits:
-    """Several permits as one: calls may leave while each of them allows it. Without any, they always may."""
+    """Several permits as one: calls may leave while each of them allows it. Without permits they always may."""
 
     def __init__(self, *permits: SendPermit) -> None:
         self._permits = permits
 
     def add(self, permit: SendPermit) -> None:
-        """Require one more."""
+        """Add a permit."""
         self._permits = (*self._permits, permit)
 
     def seconds_left(self) -> float:
         """Return the least of the permits' seconds; infinity without any."""
-        return min((permit.seconds_left() for permit in self._permits), default=float("inf"))
+        return min([permit.seconds_left() for permit in self._permits], default=float("inf"))
 
 
 class WithheldError(Exception):
@@ -91,7 +90,7 @@ def never_late(*, connected: bool) -> bool:  # noqa: ARG001  (the name that a La
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """One call that is about to leave, with its permit, and the check of the age of its slot."""
+    """One call that is about to leave, with its permit and the age check of its slot."""
 
     permit: SendPermit
     is_late: LateCheck = never_late
@@ -118,14 +117,19 @@ class Departure:
 _current: ContextVar[Departure | None] = ContextVar("departure", default=None)
 
 
-@contextmanager
-def departing(departure: Departure) -> Iterator[None]:
+class departing:  # noqa: N801  (used as a function; contextlib's context managers take several times as long)
     """Let `require_departure` in this thread check `departure` inside the block."""
-    before = _current.set(departure)
-    try:
-        yield
-    finally:
-        _current.reset(before)
+
+    def __init__(self, departure: Departure) -> None:
+        self._departure = departure
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._before = _current.set(self._departure)
+
+    def __exit__(self, *_error: object) -> None:
+        """End."""
+        _current.reset(self._before)
 
 
 def current_departure() -> Departure | None:
@@ -134,10 +138,10 @@ def current_departure() -> Departure | None:
 
 
 def require_departure(*, connected: bool) -> None:
-    """Raise WithheldError if the call of this thread may not leave; do nothing for calls that need no permit.
+    """Raise WithheldError if the call of this thread may not leave. Do nothing for calls that need no permit.
 
-    Transports call it when all is ready, right before they write the request: signing, resolving a name and opening a
-    connection take time, in which a machine may be suspended. `connected`: a connection was just opened for the call.
+    Transports call it right before they write the request: signing, resolving a name and opening a connection take
+    time, in which a machine may be suspended. `connected`: a connection was just opened for the call.
     """
     if departure := _current.get():
         departure.require(connected=connected)

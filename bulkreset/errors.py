@@ -84,10 +84,15 @@ class JobError(Refused):
     """The job file or the flags are not a valid job."""
 
 
+def missing_extra(what: str, extra: str) -> JobError:
+    """Return the error for `what` a job needs and this installation lacks, with the extra that has it."""
+    return JobError(f"{what} is not installed.", f"Install bulkreset with its extra: pip install 'bulkreset[{extra}]'.")
+
+
 class InputError(Refused):
     """The input cannot be read as rows up to its end.
 
-    `where` is the path or address of the file, "" if it is not one's.
+    `where` is the path or address of the file, "" if the error is not about one file.
     """
 
     where: str = ""
@@ -171,7 +176,7 @@ class WavePause(RowLimit):
 
 
 class Bug(BulkresetError):
-    """A bug on another machine. `message` has its exception class and its place in the code, but no values."""
+    """A bug on another machine. `message` has its exception class and code location, but no values."""
 
 
 class Interrupted(BulkresetError):
@@ -184,7 +189,7 @@ class Interrupted(BulkresetError):
 
 
 def place_of(error: BaseException) -> str:
-    """Return the class of an error and its place in the code. Its message and values may be secret."""
+    """Return the class of an error and its code location. Its message and values may be secret."""
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-6:]))
     return f"{type(error).__name__} at {place}"

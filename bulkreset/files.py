@@ -81,7 +81,7 @@ def atomic_bytes_writer(path: Path, advice: str, *, new: bool = False) -> Iterat
 
 @contextmanager
 def atomic_file(path: Path, *, new: bool = False, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
-    """Yield a binary file that gets its name only when it is complete and on disk. After any error, no file is left.
+    """Yield a binary file that gets its name only when it is complete and on disk. After any error, no file remains.
 
     Until then its path is `file.name`. A file or a link of this name is replaced; `new` raises FileExistsError instead.
     No link is followed. Raises OSError if it cannot be written.

@@ -16,38 +16,7 @@ from bulkreset.text import show_invisible
 
 Log = FilteringBoundLogger
 
-# All event names, documented in docs/reference.md. Every event carries run_id; an event about a row carries row.
-# The last four go only to standard error, in place of the text for people (cli/json_events.py).
-EVENTS = (
-    "run_started",
-    "run_resumed",
-    "plan_finished",
-    "account_unknown",
-    "delivery_failed",
-    "origin_unreadable",
-    "info_unavailable",
-    "sending_started",
-    "rate_changed",
-    "ceiling_changed",
-    "controlled",
-    "control_refused",
-    "lane_shared",
-    "row_finished",
-    "step_failed",
-    "lane_stopped",
-    "stopping",
-    "mirror_behind",
-    "worker_joined",
-    "worker_refused",
-    "worker_lost",
-    "stopped",
-    "run_finished",
-    "library_warning",
-    "message",
-    "preflight",
-    "progress",
-    "ended",
-)
+# docs/reference.md lists all events. Every event carries run_id; an event about a row carries row.
 
 # Warnings as sentences, for a person at a terminal. JSON lines have the event's name and fields instead.
 _SENTENCES = {
@@ -87,7 +56,7 @@ def open_log(
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(shown, logging.INFO)),
         run_id=run_id,
-    )
+    ).bind()  # now: otherwise each line of the log, shown or not, would
     if console:
         pin_libraries()
         logging.captureWarnings(capture=True)
@@ -170,7 +139,7 @@ class _Sink:
         seen = {key: show_invisible(value) if isinstance(value, str) else value for key, value in event.items()}
         sentence = _SENTENCES.get(event["event"])
         if sentence and event["level"] == "warning":
-            prefix = "" if event["event"] == "stopping" else "warning: "  # it was asked for
+            prefix = "" if event["event"] == "stopping" else "warning: "  # the user asked for it
             return prefix + sentence.format_map(seen).strip()
         return str(self._render and self._render(None, "", seen))
 

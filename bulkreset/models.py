@@ -34,9 +34,9 @@ class Secret:
 
     def withhold(self, text: str) -> str:
         """Return `text`, or a notice instead of it if it contains the password, plain or JSON-escaped."""
-        spellings = {self._value}
+        spellings = [self._value]
         if _SPELT_OTHERWISE(self._value):
-            spellings |= {json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]}
+            spellings += [json.dumps(self._value)[1:-1], json.dumps(self._value, ensure_ascii=False)[1:-1]]
         if any(spelling in text for spelling in spellings):
             return "(the message repeated the password and was withheld)"
         return text
@@ -174,6 +174,16 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityChange:
+    """How many entities of one kind a recovery of a pool creates, updates and deletes."""
+
+    entity: str
+    created: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
 class RateChange:
     """A change of a lane's rate. `rate` is the new rate in calls per second; `at_ms` is Unix milliseconds."""
 
@@ -285,4 +295,4 @@ class ReportRow(NamedTuple):
     canonical: str
 
 
-REPORT_COLUMNS = ReportRow._fields[:-1]  # a report has no `canonical`
+REPORT_COLUMNS = tuple(name for name in ReportRow._fields if name != "canonical")  # it can be a real name

@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
 
 from bulkreset.cognito.session import aws_session
-from bulkreset.errors import JobError, TargetError
+from bulkreset.errors import TargetError, missing_extra
 from bulkreset.job import S3
 from bulkreset.version import __version__
 
@@ -66,7 +66,7 @@ class BucketError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Return True if a later try may succeed: a network or service error."""
+        """Return True if a retry may succeed: a network or service error."""
         return not (self.is_missing or self.is_changed or self.is_denied)
 
     @property
@@ -271,10 +271,7 @@ class _Ranges(io.RawIOBase):
 
     def __init__(self, bucket: Bucket, found: Object) -> None:
         if not find_spec("smart_open"):
-            raise JobError(
-                "Reading inputs from S3 is not installed.",
-                "Install bulkreset with its extra: pip install 'bulkreset[s3]'.",
-            )
+            raise missing_extra("Reading inputs from S3", "s3")
         from smart_open import s3  # noqa: PLC0415  (an extra)
 
         name, key = split(found.uri)

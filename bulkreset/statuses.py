@@ -10,12 +10,12 @@ from bulkreset import causes
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
-    """What is known about a status.
+    """The facts about a status.
 
     `label` is the status for people, `short` an abbreviation; `dry_label` replaces it in a dry run. `ended_as` is the
-    status in the report of an ended run, if it is another one; `dry_ended_as` says the same for a dry run. `finished`:
-    an execution has sent the row, and has its answer or has given it up. (Settled rows are others: those of which no
-    resumed run sends one; an in_doubt row is finished and not settled.)
+    status in the report of an ended run, if it differs; `dry_ended_as` is the same for a dry run. `finished`: an
+    execution has sent the row, and has its answer or has given it up. A settled row is one that no resumed run sends:
+    an in_doubt row is finished and not settled.
     `failure`: it counts for the failure limits. `sendable`: a run or a resumed run sends the row. `journal` and
     `reported` say where the status occurs.
     `done`: the row needs nothing more, so that the exit code may be 0; `dry_done`: in a dry run. `attention`: the page
@@ -48,7 +48,7 @@ _NONE = StatusFacts("", "", "", severity=0, tone="plain", sign="")
 
 
 class Status(StrEnum):
-    """The status of a row, as files spell it. To add one: add its row here, and the code that gives it to a row."""
+    """The status of a row, as files spell it. To add one: add its row here, and the code that sets it."""
 
     facts: StatusFacts
 
@@ -190,13 +190,13 @@ REMAINING = tuple(
     for status in Status
     if status.facts.journal and (status.facts.sendable or status.at_end(dry_run=False).facts.sendable)
 )
-# Rows that were sent and whose result is not known, if no process is sending them any more.
+# Rows that were sent and whose result is unknown, if no process is sending them any more.
 UNCERTAIN = tuple(status for status in Status if status.at_end(dry_run=False) is Status.IN_DOUBT)
-# What a worker may report. A row that it gives back unsent is ready again.
+# Statuses that a worker may report. A row that it returns unsent is ready again.
 WORKER_RESULTS = (*FINISHED, Status.READY)
-# What `extract` writes for a new run if it is not told otherwise: the rows that are certainly not set.
+# The default of `extract` for a new run: the rows that are certainly not set.
 EXTRACTED = (Status.FAILED, Status.REJECTED, Status.UNPROCESSED)
-# Rows about which the plan has a message that the preflight counts.
+# Rows with a message of the plan that the preflight counts.
 PLAN_REMARKS = (Status.READY, Status.REJECTED)
 NEEDING_ATTENTION = tuple(status for status in Status if status.facts.attention)
 
@@ -215,6 +215,18 @@ def label_of(status: str, *, dry_run: bool = False) -> str:
     """Return the status for people."""
     facts = facts_of(status)
     return (dry_run and facts.dry_label) or facts.label
+
+
+def next_step(status: str, code: str) -> str:
+    """Return the next step for rows with this status (the report's or the journal's) and this code."""
+    if status == Status.SET and code:
+        return causes.STEP.advice
+    if status == Status.FAILED and code in causes.FATAL:
+        return causes.advice_for(code, then="resume with --failed")
+    if status == Status.IN_DOUBT and code == causes.HISTORY_VIOLATION:
+        return causes.NOT_SHOWN.advice
+    table = causes.FAILED if status == Status.FAILED else {} if facts_of(status).finished else causes.PLAN
+    return table[code].advice if code in table else facts_of(status).advice
 
 
 def status_at_end(status: str, *, dry_run: bool) -> str:

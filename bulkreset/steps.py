@@ -9,7 +9,7 @@ MOST_EMPTY_PAGES: Final = 10  # of a user's items, each with a token of a next o
 
 
 class PoolFeatures(Protocol):
-    """What an attacker can have left in a user pool. None: it is not known whether the pool has it."""
+    """The features of a user pool that an attacker can use to stay. None: unknown."""
 
     @property
     def has_sessions(self) -> bool | None:
@@ -102,8 +102,8 @@ SIGN_OUT: Final = Step(
     doing="signing out",
     cost="from all devices",
 )
-# AWS has not published the quota category of the calls for sessions and of AdminDeleteSoftwareToken: they are taken as
-# UserResourceUpdate, the lowest that they can have. That of AdminListDevices, UserResourceRead, is twice as much.
+# AWS has not published the quota category of the calls for sessions and of AdminDeleteSoftwareToken. They are treated
+# as UserResourceUpdate, the lowest possible one. That of AdminListDevices, UserResourceRead, is twice as much.
 REVOKE_SESSIONS: Final = Step(
     name="revoke_sessions",
     call="AdminRevokeUserSession",
@@ -170,7 +170,7 @@ DELETE_TOTP: Final = Step(
     gone=_NOT_FOUND,
 )
 
-# In the order in which they are taken for a user, one after the other: whoever is still signed in could register anew.
+# In the order in which they are taken for a user: somebody who is still signed in could register something again.
 STEPS: Final[Mapping[str, Step]] = {
     step.name: step for step in (SIGN_OUT, REVOKE_SESSIONS, FORGET_DEVICES, DELETE_TOTP)
 }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import unicodedata
 from datetime import UTC, datetime
 
@@ -91,6 +92,16 @@ def format_count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def lane_name(account: str, region: str) -> str:
+    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is not known."""
+    return f"{account}/{region}" if account else region
+
+
+def quoted(path: object) -> str:
+    """Return a path as a shell takes it, for a command to be copied."""
+    return shlex.quote(str(path))
+
+
 def end_sentence(text: str) -> str:
     """Return the text with a full stop, or as it is if it ends with a question mark."""
     return text if text.endswith("?") else f"{text}."
@@ -133,8 +144,8 @@ def printable_cell(cell: str) -> str:
 def spreadsheet_safe(text: str) -> str:
     """Return the cell as text that no spreadsheet runs as a formula and no terminal runs as a control sequence.
 
-    An apostrophe is put before a formula, and before apostrophes that are in front of one: `parse_cell` takes one away.
-    Control characters, except tabs and line feeds, are replaced by signs.
+    A formula, or apostrophes before one, get another apostrophe in front, which `parse_cell` removes. Control
+    characters, except tabs and line feeds, are replaced by signs.
     """
     if text.isascii() and text.isprintable() and not text.startswith(_FORMULA_OR_QUOTE):  # nearly all cells
         return text
@@ -142,7 +153,7 @@ def spreadsheet_safe(text: str) -> str:
 
 
 def parse_cell(cell: str) -> str:
-    """Return the text for which `spreadsheet_safe` has written this cell."""
+    """Return the text for which `spreadsheet_safe` wrote this cell."""
     text = _SIGNS.sub(_unsigned, cell)
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 

@@ -1,4 +1,4 @@
-"""The canary: a unique password, and one search for it in all output and files of a run, in every spelling."""
+"""The canary: a unique password, and a search for it in all output and files of a run, in every encoding."""
 
 import base64
 import contextlib
@@ -18,17 +18,17 @@ from pyarrow import parquet
 
 Place = tuple[str, bytes]
 
-PART: Final = 12  # characters: what is cut off after so many, or begins so many before its end, is told all the same
+PART: Final = 12  # characters: a shorter part may be missing at either end
 _COMPRESSED: Final = (b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-_MOST: Final = 1 << 24  # of what a stream holds: none of ours is as large
+_MOST: Final = 1 << 24  # bytes of an unpacked stream: none of ours is as large
 _BLANK: Final = b" \t\r\n:"
 _AUTO: Final = 47  # zlib's or gzip's, whichever the stream says
 
 
 class Canary:
-    """A password like no other, with what every spelling changes: quotes, a backslash, a percent sign, accents.
+    """A unique password with all characters that encodings change: quotes, backslash, percent sign, accents.
 
-    `made` is one that somebody else has made.
+    `made` is a password from elsewhere.
     """
 
     def __init__(self, made: str = "") -> None:
@@ -36,32 +36,32 @@ class Canary:
         self.password = made or f"{self.core}\"\\/%&+\u00e9 \u20ac<>\u200b'!Aa1"
 
     def is_in(self, content: bytes) -> bool:
-        """Whether it is there: in the open, broken into lines, or in something compressed that stands there."""
+        """Return whether the content has it: plain, broken into lines, or compressed."""
         return any(spelling in layer for layer in _layers(content) for spelling in self.spellings)
 
     def among(self, places: Iterable[Place]) -> set[str]:
-        """The names of those places in which it is."""
+        """Return the names of the places that have it."""
         return {where for where, content in places if self.is_in(content)}
 
     @cached_property
     def spellings(self) -> frozenset[bytes]:
-        """Of the password, of its middle, and of that one's ends: a part of a password is told like the whole of it."""
+        """Return the encodings of the password, its middle, and the middle's ends."""
         texts = (self.password, self.core, self.core[:PART], self.core[-PART:])
         return frozenset([*(spelt for text in texts for spelt in _spelt(text)), *_hashed(self.password)])
 
 
 def files(folder: Path, *but: Path) -> Iterator[Place]:
-    """Every file below a folder, which is home, working and temporary directory in one, but those of the input."""
+    """Return every file below a folder (home, working and temporary directory in one), except the inputs."""
     for path in sorted(folder.rglob("*")):
         try:
             if path.is_file() and path not in but:
                 yield str(path), path.read_bytes()
-        except FileNotFoundError:  # gone between the listing and the look
+        except FileNotFoundError:  # deleted between listing and reading
             continue
 
 
 def process_of(pid: int) -> Iterator[Place]:
-    """What everybody may ask the system of a process, and what its owner may."""
+    """Return what every user and what its owner can ask the system about a process."""
     for name in ("cmdline", "comm", "environ"):
         try:
             yield f"{name} of {pid}", Path(f"/proc/{pid}/{name}").read_bytes()
@@ -75,7 +75,7 @@ def _spelt(text: str) -> Iterator[bytes]:
         yield raw
         yield raw.hex().encode()
         yield raw.hex().upper().encode()
-        for shift in range(3):  # base64 of a text that it stands in, at each of three offsets
+        for shift in range(3):  # base64 of a text that contains it, at each of three offsets
             coded = base64.b64encode(b"\0" * shift + raw)[4 if shift else 0 : -4]
             yield coded
             yield coded.translate(bytes.maketrans(b"+/", b"-_"))
@@ -87,14 +87,14 @@ def _spelt(text: str) -> Iterator[bytes]:
 
 
 def _hashed(text: str) -> Iterator[bytes]:
-    """What a guess could be tried on."""
+    """Return the hashes on which a guess could be tested."""
     for name in ("md5", "sha1", "sha256", "sha512"):
         digest = hashlib.new(name, text.encode(), usedforsecurity=False).digest()
         yield from (digest, digest.hex().encode(), base64.b64encode(digest))
 
 
 def _layers(content: bytes, deep: int = 2) -> Iterator[bytes]:
-    """The content, the same without what breaks lines of hexadecimal digits and base64, and what is packed in it."""
+    """Return the content, the content without line breaks in hexadecimal digits and base64, and unpacked streams."""
     yield content
     yield content.translate(None, _BLANK)
     if deep:
@@ -111,6 +111,6 @@ def _unpacked(content: bytes) -> Iterator[bytes]:
     for magic in _COMPRESSED:
         at = content.find(magic)
         while at >= 0:
-            with contextlib.suppress(zlib.error):  # two bytes that happen to stand there
+            with contextlib.suppress(zlib.error):  # two bytes that look like a stream by chance
                 yield zlib.decompressobj(_AUTO).decompress(content[at:], _MOST)
             at = content.find(magic, at + 1)

@@ -1,4 +1,4 @@
-"""A clock that a test puts forward, for code that waits in its own threads."""
+"""A clock that a test moves forward, for code that waits in its own threads."""
 
 import threading
 from collections.abc import Callable
@@ -7,18 +7,18 @@ from tests.waiting import LOOK_SECONDS
 
 
 class ForwardClock:
-    """Stands still, or runs with `base`, until a test puts it forward: that takes no time of the test's own."""
+    """Does not advance, or advances with `base`, until a test moves it. Moving takes no real time."""
 
     def __init__(self, base: Callable[[], float] = lambda: 1000.0) -> None:
         self._base = base
         self._ahead = 0.0
 
     def now(self) -> float:
-        """Seconds since some fixed moment."""
+        """Return seconds since a fixed time."""
         return self._base() + self._ahead
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """Wait until `stop` is set or the clock has come so far; True where it was set."""
+        """Wait until `stop` is set or this time has passed. Return whether `stop` was set."""
         until = self.now() + seconds
         while (left := until - self.now()) > 0:
             if stop.wait(min(left, LOOK_SECONDS)):
@@ -26,5 +26,5 @@ class ForwardClock:
         return stop.is_set()
 
     def advance(self, seconds: float) -> None:
-        """Put it forward."""
+        """Move the clock forward."""
         self._ahead += seconds

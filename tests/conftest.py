@@ -1,4 +1,4 @@
-"""Settings for all tests: the header, marks for tests that start processes, one S3 and simulator for a worker."""
+"""Settings for all tests: the header, marks for tests that start processes, one S3 and simulator per worker."""
 
 import gc
 import os
@@ -19,21 +19,22 @@ from tests import long_time_limits, open_journals, shared_botocore
 from tests.bucket import Storage
 from tests.sim import Simulator
 
-# No example fails for the time it takes: the machine may be busy. A test says how many examples it wants only where it
-# needs few of them, because each is dear; `make soak` gives the others the "long" form.
+# No example fails because it is slow: the machine may be busy. Only a test with slow examples sets their number; `make
+# soak` gives the others the "long" profile.
 _NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", _NO_CLOCK, max_examples=40)
 settings.register_profile("long", _NO_CLOCK, max_examples=500)
-# For `make mutants`: the same examples every time, and none is made smaller once it has shown what is to be shown.
+# For `make mutants`: the same examples every time, and no shrinking after a failure.
 settings.register_profile(
     "mutants", _NO_CLOCK, max_examples=300, phases=[Phase.explicit, Phase.generate], derandomize=True, database=None
 )
-settings.load_profile("quick")  # `--hypothesis-profile` is read later, and wins
+settings.load_profile("quick")  # `--hypothesis-profile` is read later, and overrides it
 
-# A test that uses one of these fixtures, directly or through another one, is marked `process`, and so is all in these folders.
+# A test that uses one of these fixtures, directly or indirectly, is marked `process`; so is every test in these
+# folders.
 STARTING: Final = {"running", "stored", "dask_processes"}
 FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
-# Audit events: how Python says that it is about to start a process.
+# Audit events: Python raises them just before it starts a process.
 STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 shared_botocore.share()
 long_time_limits.wait_long()
@@ -43,7 +44,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under nohup, or behind `&`, the programs that tests start would ignore signals; a handler of ours ends with their exec."""
+    """Under nohup, or behind `&`, the tests' programs would ignore signals.
+
+    A handler of ours is reset by their exec.
+    """
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
@@ -52,10 +56,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs of this worker's tests share no lane with those of another one's, nor with those of who runs the tests.
+    """Separate this worker's runs from other workers and from the user: they share no lane.
 
-    They trust no certificates of the environment, which each session reads. A run in this process does not exclude its
-    objects from collection: here they are all that the tests have loaded.
+    They ignore certificates in the environment, which each session would read. A run in this process does not freeze
+    its
+    objects: here they are all objects that the tests have loaded.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
@@ -67,7 +72,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the collector off what is imported and collected: it stays till the end, and is looked through each time in vain."""
+    """Freeze what is imported and collected: it stays to the end, and each garbage collection would search it."""
     gc.disable()
     try:
         return (yield)
@@ -77,9 +82,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start a process by their fixtures and folders, and those that take minutes; the others carry the mark `process` themselves.
+    """Mark tests that start a process, by their fixtures and folders, and tests that take minutes.
 
-    Skip what needs Linux elsewhere, with its reason.
+    Other tests that start a process have the mark themselves. Skip what needs Linux on other systems, with the reason.
     """
     for item in items:
         fixtures = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
@@ -92,9 +97,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Watch:
-    """Fails a test that starts a process without being marked, so that `make check` stays quick.
+    """Fails a test that starts a process without the mark, so that `make check` stays fast.
 
-    An audit hook cannot be taken away again; it does something only while a test without the mark runs.
+    An audit hook cannot be removed; it is active only while a test without the mark runs.
     """
 
     def __init__(self) -> None:
@@ -116,15 +121,15 @@ class _Watch:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests were asked to tell, as the property `told`: with xdist they run in processes that show nothing."""
+    """Print the property `tally` of each test: with xdist, tests run in processes without output."""
     for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
         for name, value in report.user_properties:
-            if name == "told" and report.when == "call":
+            if name == "tally" and report.when == "call":
                 terminalreporter.write_line(str(value))
 
 
 def pytest_report_header() -> list[str]:
-    """Say once what is left out for want of a browser."""
+    """Print once what is left out because there is no browser."""
     found = any(map(shutil.which, BROWSERS))
     return (
         []
@@ -135,7 +140,7 @@ def pytest_report_header() -> list[str]:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is full for every file that is written anew."""
+    """Make the disk full for every new file."""
 
     def create(path: str) -> int:
         Path(path).touch()
@@ -146,7 +151,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Simulator]:
-    """One simulator for the whole session: a process is slow to start. Who uses it resets it."""
+    """One simulator for the whole session, because a process is slow to start. A test that uses it resets it."""
     with Simulator() as simulator:
         yield simulator
 
@@ -159,7 +164,7 @@ def stored() -> Iterator[Storage]:
 
 @pytest.fixture
 def s3(stored: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """An empty bucket that boto3 reaches."""
+    """An empty bucket that boto3 can reach."""
     stored.reset()
     for name, value in stored.environment().items():
         monkeypatch.setenv(name, value)

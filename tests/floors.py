@@ -1,6 +1,6 @@
-"""Whether the installed versions are the lowest that pyproject.toml allows: `python -m tests.floors`, run by `make lowest`.
+"""Check that the installed versions are the lowest that pyproject.toml allows: `python -m tests.floors`.
 
-A lower bound that the other requirements do not let us install is one that nobody has tried.
+`make lowest` runs it. If other requirements prevent a lower bound from being installed, nobody has tested it.
 """
 
 import re
@@ -18,7 +18,7 @@ def untried(distribution: str) -> list[str]:
     for text in requires(distribution) or []:
         requirement = Requirement(text)
         if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
-            continue  # not for this Python or system
+            continue  # for another Python or system
         bound = re.search(r">=([^,]+)", str(requirement.specifier))
         installed = version(requirement.name)
         if not bound or Version(bound[1]) != Version(installed):

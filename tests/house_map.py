@@ -1,4 +1,4 @@
-"""The map of the modules in docs/house.md, made from the modules' docstrings: `python -m tests.house_map` writes it anew."""
+"""Write the table of modules in docs/house.md from the modules' docstrings: `python -m tests.house_map`."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ HEAD = "| module | what lives there |\n|---|---|\n"
 
 
 def map_of_modules(page: str) -> str:
-    """The rows: the packages in the order of the page's first table, then the other modules; each by name."""
+    """Return the rows: packages in the order of the page's first table, then the other modules, each sorted by name."""
     order = re.findall(r"^\| `([a-z]+(?:/|\.py))` \|", page, re.MULTILINE)
     found = {path.relative_to(ROOT / "bulkreset").as_posix(): path for path in (ROOT / "bulkreset").rglob("*.py")}
     modules = [name for name in found if not name.endswith("__init__.py")]
@@ -19,7 +19,7 @@ def map_of_modules(page: str) -> str:
 
 
 def _sentence(path: Path) -> str:
-    """The first paragraph of the module's docstring."""
+    """Return the first paragraph of the module's docstring."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return " ".join(docstring.partition("\n\n")[0].split()).removesuffix(".").replace("|", r"\|")
 

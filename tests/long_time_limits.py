@@ -1,4 +1,4 @@
-"""Longer time limits for optional requests of a run: with the product's own, a busy machine decides a result."""
+"""Longer time limits for optional requests of a run: with the product's own limits, a busy machine changes results."""
 
 from importlib import import_module
 from typing import Final
@@ -14,7 +14,7 @@ LIMITS: Final = (
 
 
 def wait_long() -> None:
-    """Give all of them PATIENCE seconds in this process."""
+    """Set all of them to PATIENCE seconds in this process."""
     for module, name in LIMITS:
         assert isinstance(getattr(import_module(module), name), float)
         setattr(import_module(module), name, PATIENCE)

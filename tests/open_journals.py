@@ -1,4 +1,4 @@
-"""Close the journals that a test opened and left open. Python itself reports those that a run leaves open."""
+"""Close the journals that a test left open. Python itself reports those that a run leaves open."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _OPENED: Final[list[Journal]] = []
 
 
 def note_journals() -> None:
-    """Keep each journal that code of the tests creates or opens, till `close_journals`."""
+    """Record each journal that test code creates or opens, until `close_journals`."""
     for name in ("create", "open"):
         setattr(Journal, name, classmethod(_noted(vars(Journal)[name].__func__)))
 
@@ -28,7 +28,7 @@ def _noted(make: Callable[..., Journal]) -> Callable[..., Journal]:
 
 
 def close_journals() -> None:
-    """Close what was noted; to close one again does nothing."""
+    """Close the recorded journals; closing twice does nothing."""
     while _OPENED:
         with suppress(BulkresetError):  # one that a test has damaged
             _OPENED.pop()._db.close()

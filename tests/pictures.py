@@ -9,7 +9,7 @@ from typing import Final
 
 from bulkreset.journal.journal import Journal
 from bulkreset.report.page import write_page
-from tests.e2e.command import LAX, Command, Ran
+from tests.e2e.command import LAX, Command, CommandResult
 from tests.report.browser import CHROMIUM, SIZES, THEMES, chromium, opened
 from tests.sim import Simulator
 
@@ -21,7 +21,7 @@ HEIGHTS: Final = {1280: 1240, 390: 1700}
 
 
 def main() -> int:
-    """Run, open the page, take the pictures."""
+    """Make a run, open its page, and take the pictures."""
     if CHROMIUM is None:
         sys.stderr.write("There is no Chromium here: apt-get install chromium\n")
         return 1
@@ -32,8 +32,8 @@ def main() -> int:
         return take(elsewhere(ran.run_dir))
 
 
-def run(home: Path, sim: Simulator) -> Ran:
-    """50,000 rows in two lanes: refused, throttled, lost and rejected ones among them."""
+def run(home: Path, sim: Simulator) -> CommandResult:
+    """Run 50,000 rows in two lanes: some are refused, throttled, lost or rejected."""
     for pool in POOLS:
         sim.add_pool(pool, policy=LAX, auto_users=True)
     lost = {f"user{number:05d}": [{"cut": "after"}] * 3 for number in range(4_000, ROWS, 4_500)}
@@ -50,7 +50,7 @@ def run(home: Path, sim: Simulator) -> Ran:
 
 
 def write(home: Path, url: str, rows: int, rate: int) -> Path:
-    """The job and its input."""
+    """Write the job and its input."""
     with (home / "users.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("username", "password", "user_pool_id"), *map(_row, range(1, rows + 1))])
     targets = "".join(
@@ -69,7 +69,7 @@ def _row(number: int) -> Sequence[str]:
 
 
 def elsewhere(run_dir: Path) -> Path:
-    """The page as it would be on a machine with names that are nobody's; where it is."""
+    """Copy the page with neutral host and user names, and return its path."""
     journal = Journal.open(run_dir / "journal.sqlite")
     facts = journal.state
     journal.write.change(
@@ -82,7 +82,7 @@ def elsewhere(run_dir: Path) -> Path:
 
 
 def take(page: Path) -> int:
-    """A picture for each kind of screen and theme; how many are too large."""
+    """Take a picture for each kind of screen and theme; return how many are too large."""
     with chromium() as browser:
         for width in SIZES:
             for theme in THEMES:

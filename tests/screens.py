@@ -26,7 +26,7 @@ LINES: Final = 24
 JOB: Final = "autumn-reset"
 PATIENCE: Final = 120.0  # seconds
 TMUX: Final = shutil.which("tmux")
-# Rich's own frame asks a network for its font; this one takes what is there.
+# Rich's own frame asks a network for its font; this one uses an installed font.
 FRAME: Final = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font: {char_height}px/{line_height}px "DejaVu Sans Mono", Menlo, Consolas, monospace; }}
@@ -49,7 +49,7 @@ FRAME: Final = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2
 
 
 class Terminal:
-    """A shell in a terminal that nobody sees: tmux draws it, types into it, and says what stands on it."""
+    """A shell in an invisible terminal: tmux draws it, types into it, and returns its screen."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         self._socket = home / "terminal"
@@ -71,11 +71,11 @@ class Terminal:
         self._tmux("send-keys", "Enter")
 
     def screen(self) -> str:
-        """What stands on it, with its colours."""
+        """Return the screen with its colours."""
         return self._tmux("capture-pane", "-p", "-e")
 
     def when(self, is_there: Callable[[str], bool]) -> str:
-        """The first screen on which this is there."""
+        """Return the first screen that shows this text."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             shown = self.screen()
@@ -91,7 +91,7 @@ class Terminal:
 
 
 def main() -> int:
-    """Run, and take two pictures: in the middle of sending, and at the end."""
+    """Run, and take two pictures: midway through sending, and at the end."""
     if TMUX is None:
         sys.stderr.write("There is no tmux here: apt-get install tmux\n")
         return 1
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def prepare(sim: Simulator) -> None:
-    """Two pools whose quota is less than what the job asks for; some users are missing, some answers get lost."""
+    """Create two pools with a quota below the job's rate; some users are missing, some answers get lost."""
     for pool in POOLS:
         sim.add_pool(pool, policy=LAX | {"MinimumLength": 12}, auto_users=True)
     lost = {f"user{number:05d}": [{"cut": "after"}] * 3 for number in range(400, ROWS, 500)}
@@ -122,7 +122,7 @@ def prepare(sim: Simulator) -> None:
 
 
 def scenes(terminal: Terminal) -> tuple[str, str]:
-    """The screen in the middle of sending, and when the shell is back."""
+    """Return the screen midway through sending, and the one after the command."""
     terminal.type(f"bulkreset run {JOB}.toml --run-dir runs/{JOB}")
     terminal.when(lambda shown: f'("{JOB}")' in shown)
     terminal.type(JOB)
@@ -133,7 +133,7 @@ def scenes(terminal: Terminal) -> tuple[str, str]:
 
 
 def draw(name: str, shown: str) -> int:
-    """Write the picture; 1 where it is too large."""
+    """Write the picture; return 1 if it is too large."""
     console = Console(width=COLUMNS, file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor")
     lines = Text.from_ansi(shown.rstrip("\n")).split("\n", allow_blank=True)
     for line in [*lines, *[Text()] * (LINES - len(lines))]:

@@ -1,4 +1,4 @@
-"""What each session and client of botocore works out again, worked out once for all of them: it takes longer than most tests."""
+"""Compute once what each session and client of botocore would compute again, which takes longer than most tests."""
 
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -11,7 +11,7 @@ from botocore.model import ServiceModel
 
 
 def share() -> None:
-    """Share the models, the methods of clients, the signatures of event handlers and the events' names among all sessions."""
+    """Share models, client methods, signatures of event handlers and event names among all sessions."""
     botocore.session.create_loader = cache(botocore.session.create_loader)
     accepts = lru_cache(512)(vars(hooks)["accepts_kwargs"])
     vars(hooks)["accepts_kwargs"] = lambda handler: accepts(getattr(handler, "__func__", handler))
@@ -49,7 +49,7 @@ def _share_models() -> None:
 
 
 def _copy_trie(self: object, node: dict[str, Any]) -> dict[str, Any]:
-    """Copy a node of the handlers of events, as botocore does, but without asking for the type of each value."""
+    """Copy a node of the event handlers, as botocore does, but without checking the type of each value."""
     made = node.copy()
     if "_root" in node:
         made["_root"] = _copy_trie(self, node["_root"])

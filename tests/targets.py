@@ -18,7 +18,7 @@ ACCOUNT = "111122223333"
 
 
 def job(*pools: str, **keys: Any) -> Job:  # noqa: ANN401  (job keys)
-    """A job for these pools."""
+    """Return a job for these pools."""
     tables = {
         "name": "test",
         "input": {"path": Path("users.csv")},
@@ -28,7 +28,7 @@ def job(*pools: str, **keys: Any) -> Job:  # noqa: ANN401  (job keys)
 
 
 def sessions(asked: Job, *, emulated: bool = False, **change: Any) -> dict[str, TargetSession]:  # noqa: ANN401
-    """A session for each target, in the Region that its id names."""
+    """Return a session for each target, in the Region of its id."""
     found = {}
     for target in asked.targets:
         region = target.user_pool_id.partition("_")[0]
@@ -40,24 +40,26 @@ def sessions(asked: Job, *, emulated: bool = False, **change: Any) -> dict[str, 
 
 @cache
 def _signed_in(region: str) -> AwsSession:
-    """One session for all tests: each of its own would read botocore's models anew."""
+    """One session for all tests, because each session reads botocore's models again."""
     inner = botocore.session.Session()
     inner.set_credentials("AKID", "secret")
     return AwsSession(inner, region)
 
 
 def callers(asked: Job, account: str = ACCOUNT) -> dict[str, Caller]:
-    """The same caller for every target."""
+    """Return the same caller for every target."""
     return {target.user_pool_id: Caller(account, f"arn:aws:iam::{account}:user/ann") for target in asked.targets}
 
 
 def quotas(asked: Job, **of: AccountQuota) -> dict[str, AccountQuota]:
-    """A quota of 30 for every target, told, where `of` has no other."""
-    return {target.user_pool_id: of.get(target.user_pool_id, AccountQuota(30.0, "told")) for target in asked.targets}
+    """Return a quota of 30 for every target that is not in `of`."""
+    return {
+        target.user_pool_id: of.get(target.user_pool_id, AccountQuota(30.0, "test quota")) for target in asked.targets
+    }
 
 
 def pools(asked: Job, facts: Mapping[str, PoolFacts] | None = None) -> dict[str, PoolFacts]:
-    """Pools of which nothing special is known, where `facts` has no other."""
+    """Return ordinary pools for all that are not in `facts`."""
     return {
         target.user_pool_id: (facts or {}).get(target.user_pool_id, PoolFacts(target.user_pool_id))
         for target in asked.targets

@@ -22,12 +22,12 @@ DATA = os.urandom(300_000)
 
 
 def opened(path: Path) -> Callable[[], BufferedReader]:
-    """What opens a file."""
+    """Return a function that opens a file."""
     return lambda: path.open("rb")
 
 
 def encrypted(path: Path, data: bytes = DATA) -> list[pyrage.x25519.Identity]:
-    """Write an encrypted file; who can open it."""
+    """Write an encrypted file, and return the keys that decrypt it."""
     identity = pyrage.x25519.Identity.generate()
     path.write_bytes(encrypt(data, parse_recipients([str(identity.to_public())])))
     return [identity]
@@ -47,13 +47,13 @@ def test_partly_read_stream_is_released(tmp_path: Path) -> None:
         with open_encrypted(opened(tmp_path / "x.age"), by) as stream:
             assert stream.read(10) == DATA[:10]
     gc.collect()
-    # The thread that decrypts closes the file when it sees that nobody reads any more.
+    # The decrypting thread closes the file when it sees that the reader is gone.
     assert wait_until(lambda: not [name for name in _open_files() if name.endswith("x.age")])
 
 
 def _open_files() -> Iterator[str]:
     for number in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the one that reads the folder
+        with contextlib.suppress(OSError):  # the descriptor of the folder itself
             yield str(number.readlink())
 
 
@@ -111,7 +111,7 @@ print("-> done\\n", flush=True)
 
 
 def _bech32(prefix: str, data: bytes = bytes(20)) -> str:
-    """A key as a plugin has it (BIP 173)."""
+    """Return a key in a plugin's encoding (BIP 173)."""
     letters = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
     bits = "".join(f"{octet:08b}" for octet in data)
     values = [int(bits[at : at + 5].ljust(5, "0"), 2) for at in range(0, len(bits), 5)]

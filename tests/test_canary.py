@@ -32,7 +32,7 @@ def _zipped(text: str) -> bytes:
     return file.getvalue()
 
 
-TOLD: dict[str, Callable[[str], bytes]] = {
+ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "text": str.encode,
     "its beginning": lambda text: text[:14].encode(),
     "UTF-16": lambda text: text.encode("utf-16"),
@@ -54,16 +54,16 @@ TOLD: dict[str, Callable[[str], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("how", TOLD)
+@pytest.mark.parametrize("how", ENCODINGS)
 def test_canary_is_found_in_any_encoding(how: str, tmp_path: Path) -> None:
     canary = Canary()
-    (tmp_path / "told").write_bytes(TOLD[how](canary.password))
-    assert canary.among(files(tmp_path)) == {str(tmp_path / "told")}
-    assert canary.among(files(tmp_path, tmp_path / "told")) == set()
+    (tmp_path / "leaked").write_bytes(ENCODINGS[how](canary.password))
+    assert canary.among(files(tmp_path)) == {str(tmp_path / "leaked")}
+    assert canary.among(files(tmp_path, tmp_path / "leaked")) == set()
 
 
 def test_search_finds_nothing_in_other_places() -> None:
     canary, other = Canary(), Canary()
-    for told in TOLD.values():
-        assert not canary.is_in(told(other.password))
+    for leaked in ENCODINGS.values():
+        assert not canary.is_in(leaked(other.password))
     assert not canary.is_in(secrets.token_bytes(1 << 20))

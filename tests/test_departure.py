@@ -13,20 +13,23 @@ from tests.send.fakes import FakeClock
 FOREVER = AllPermits()
 
 
-class Left:
+class FixedPermit:
     """A permit for so many more seconds."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def seconds_left(self) -> float:
-        """As it was made."""
+        """Return the given seconds."""
         return self.seconds
 
 
 @given(st.floats(0.1, 1e5), st.floats(0, 2e5), st.floats(-2e5, 2e5))
 def test_deadline_is_over_on_the_first_of_its_clocks(seconds: float, boot: float, unix: float) -> None:
-    """A sleep moves both clocks, a move to another host the second one alone; a clock set back lengthens nothing."""
+    """A sleep moves both clocks, a move to another host only the second one.
+
+    A clock that is set back lengthens nothing.
+    """
     since_boot, wall = FakeClock(50.0), FakeClock(1e9)
     deadline = Deadline(since_boot, wall.now)
     assert deadline.seconds_left() <= 0
@@ -41,25 +44,25 @@ def test_deadline_counts_from_its_creation() -> None:
     clock = FakeClock()
     deadline = Deadline(clock, clock.now)
     asked = deadline.now()
-    clock.advance(7)  # a sleep, while the answer was on its way
+    clock.advance(7)  # a sleep while the answer was on its way
     deadline.set(10, asked)
     assert deadline.seconds_left() == 3
 
 
 def test_joined_permits_allow_only_the_common_part() -> None:
-    both = AllPermits(Left(5))
+    both = AllPermits(FixedPermit(5))
     assert FOREVER.seconds_left() == float("inf")
-    both.add(Left(3))
+    both.add(FixedPermit(3))
     assert both.seconds_left() == 3
 
 
 def test_call_leaves_only_with_a_permit_and_in_time() -> None:
-    require_departure(connected=True)  # a call that needs none
+    require_departure(connected=True)  # a call that needs no permit
     with departing(Departure(FOREVER, lambda *, connected: connected)):
         require_departure(connected=False)
         with pytest.raises(WithheldError):
             require_departure(connected=True)
-    with departing(Departure(Left(0))), pytest.raises(WithheldError):
+    with departing(Departure(FixedPermit(0))), pytest.raises(WithheldError):
         require_departure(connected=False)
     require_departure(connected=True)
 
@@ -72,7 +75,7 @@ def test_departure_is_of_one_thread() -> None:
         require_departure(connected=True)
         found.append("left")
 
-    with departing(Departure(Left(-1))):
+    with departing(Departure(FixedPermit(-1))):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()

@@ -1,4 +1,4 @@
-"""Atomic writing: a complete file or none after any failure, and no file of a dead process left."""
+"""Atomic writing: a complete file, or none after any failure, and no file of a dead process remains."""
 
 import signal
 import subprocess
@@ -29,13 +29,13 @@ def test_file_has_its_name_when_it_is_whole_and_until_then_the_old_one_has(tmp_p
         assert path.read_text(encoding="utf-8") == "old"
         assert remove_stale(path) == [], "what is being written is not swept"
 
-    def broken_off() -> None:
+    def interrupted_run() -> None:
         with atomic_writer(path, "") as text:
             text.write("half")
             raise KeyError
 
     with pytest.raises(KeyError):
-        broken_off()
+        interrupted_run()
     assert [(entry.name, entry.read_text(encoding="utf-8")) for entry in tmp_path.iterdir()] == [("state.json", "new")]
 
 

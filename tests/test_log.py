@@ -1,6 +1,5 @@
 """The log: a fixed set of events, one line for each, and masks for all secrets."""
 
-import ast
 import inspect
 import io
 import json
@@ -15,7 +14,7 @@ import pytest
 
 import bulkreset
 from bulkreset.hardening import apart, where_warned
-from bulkreset.log import EVENTS, capture_library_logs, hide_secrets, open_log
+from bulkreset.log import capture_library_logs, hide_secrets, open_log
 from bulkreset.models import Row, Secret
 
 HOME = Path(inspect.getfile(bulkreset)).parent
@@ -25,7 +24,7 @@ PASSWORD = "Hunter-22"
 
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
-    """The logging that open_log configures, as it was before."""
+    """Restore the logging configuration that open_log changes."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in LIBRARIES}
@@ -37,7 +36,7 @@ def _logging() -> Iterator[None]:
         logging.getLogger(name).setLevel(before)
 
 
-class Opened:
+class MemoryLog:
     """A log on files in memory."""
 
     def __init__(self, **how: Any) -> None:  # noqa: ANN401  (open_log's own options)
@@ -46,12 +45,12 @@ class Opened:
         self.log = open_log(self.file, "run-1", self.console, **how)
 
     def events(self) -> list[dict[str, Any]]:
-        """What the file has."""
+        """Return the events in the file."""
         return [json.loads(line) for line in self.file.getvalue().splitlines()]
 
 
 def test_event_is_one_json_line_with_its_run(tmp_path: Path) -> None:
-    opened = Opened()
+    opened = MemoryLog()
     opened.log.info("row_finished", row=7, status="set", path=tmp_path, text="two\nlines", odd="\ud800Größe")
     (event,) = opened.events()
     assert event.pop("timestamp").endswith("Z")
@@ -75,7 +74,7 @@ def test_event_is_one_json_line_with_its_run(tmp_path: Path) -> None:
 def test_verbosity_is_the_consoles_and_the_file_has_never_less_than_info(
     verbosity: int, shown: str, kept: str, *, as_json: bool
 ) -> None:
-    opened = Opened(verbosity=verbosity, console_json=as_json)
+    opened = MemoryLog(verbosity=verbosity, console_json=as_json)
     opened.log.debug("row_finished", mark="D1")
     opened.log.info("row_finished", mark="I1")
     opened.log.warning("stopped", mark="W1")
@@ -85,7 +84,7 @@ def test_verbosity_is_the_consoles_and_the_file_has_never_less_than_info(
 
 
 def test_json_console_has_the_files_lines() -> None:
-    opened = Opened(verbosity=2, console_json=True)
+    opened = MemoryLog(verbosity=2, console_json=True)
     opened.log.info("run_started", job="x")
     assert opened.console.getvalue() == opened.file.getvalue()
 
@@ -106,7 +105,7 @@ WARNINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("event", WARNINGS)
 def test_warning_is_a_sentence_at_a_terminal_and_an_event_in_json(event: str) -> None:
-    opened, as_json = Opened(), Opened(console_json=True)
+    opened, as_json = MemoryLog(), MemoryLog(console_json=True)
     for one in (opened, as_json):
         one.log.warning(event, **WARNINGS[event])
     shown = opened.console.getvalue()
@@ -117,13 +116,13 @@ def test_warning_is_a_sentence_at_a_terminal_and_an_event_in_json(event: str) ->
 
 
 def test_sentence_cannot_control_the_terminal() -> None:
-    opened = Opened()
+    opened = MemoryLog()
     opened.log.warning("delivery_failed", problem="\x1b[2J{problem}")
     assert opened.console.getvalue() == "warning: \u241b[2J{problem}\n"
 
 
 def test_requested_stop_is_not_a_warning_on_a_terminal() -> None:
-    opened = Opened()
+    opened = MemoryLog()
     opened.log.warning("stopping", calls=3, message="stopping: waiting for 3 calls")
     assert opened.console.getvalue() == "stopping: waiting for 3 calls\n"
     assert opened.events()[0]["calls"] == 3
@@ -158,7 +157,7 @@ ROW = Row(1, "ann", Secret(PASSWORD), "eu-west-1_A", permanent=True)
     ids=str,
 )
 def test_secret_is_masked_at_any_depth(value: object) -> None:
-    opened = Opened(verbosity=2)
+    opened = MemoryLog(verbosity=2)
     opened.log.warning("stopped", value=value)
     assert PASSWORD not in opened.file.getvalue() + opened.console.getvalue()
     assert opened.events()[0]["event"] == "stopped"
@@ -178,7 +177,7 @@ def test_masked_event_keeps_public_values() -> None:
 def test_library_that_prints_request_bodies_stays_quiet(name: str, verbosity: int) -> None:
     logging.getLogger().setLevel(logging.DEBUG)
     logging.getLogger(name).setLevel(logging.DEBUG)
-    opened = Opened(verbosity=verbosity)
+    opened = MemoryLog(verbosity=verbosity)
     library = logging.getLogger(f"{name}.endpoint")
     library.debug("Making request with body: %s", PASSWORD)
     library.info("Making request with body: %s", PASSWORD)
@@ -189,13 +188,13 @@ def test_library_that_prints_request_bodies_stays_quiet(name: str, verbosity: in
 
 def test_quieter_library_is_left_quiet() -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    Opened()
+    MemoryLog()
     assert logging.getLogger("urllib3").level == logging.ERROR
 
 
 def test_warning_of_a_library_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warnings, "formatwarning", where_warned)
-    opened = Opened(verbosity=0)
+    opened = MemoryLog(verbosity=0)
     logging.getLogger("botocore.retries").warning("Retry %s", "Quiet-Garden.1")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -208,38 +207,17 @@ def test_warning_of_a_library_is_an_event(monkeypatch: pytest.MonkeyPatch) -> No
     assert opened.console.getvalue() == ""
 
 
-def test_events_of_the_package_are_documented() -> None:
-    home = Path(inspect.getfile(bulkreset)).parent
-    emitted: dict[str, str] = {}
-    for path in home.rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and call.args and _writes_an_event(call.func):
-                event = call.args[0]
-                assert isinstance(event, ast.Constant), f"{path.name}:{call.lineno} has no fixed name"
-                emitted[str(event.value)] = path.name
-    assert set(emitted) == set(EVENTS)
-
-
-def _writes_an_event(called: ast.expr) -> bool:
-    if isinstance(called, ast.Attribute):
-        return called.attr in {"event", "_event"} or (  # as the cluster calls what writes them
-            called.attr in {"debug", "info", "warning", "error", "critical", "exception"}
-            and "log" in ast.dump(called.value).lower()
-        )
-    return isinstance(called, ast.Name) and called.id == "write"
-
-
 def test_run_in_another_program_does_not_change_its_logging() -> None:
-    told: list[str] = []
+    messages: list[str] = []
 
     class Theirs(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.append(record.getMessage())
+            messages.append(record.getMessage())
 
     root, inner = logging.getLogger(), logging.getLogger("botocore.endpoint")
     root.addHandler(Theirs())
     handlers = root.handlers[:]
-    inner.setLevel(logging.DEBUG)  # somebody is looking for a fault
+    inner.setLevel(logging.DEBUG)  # somebody is debugging
     file, other = io.StringIO(), io.StringIO()
     with apart(), capture_library_logs(open_log(file, "run-1", None)):
         with apart(), capture_library_logs(open_log(other, "run-2", None, verbosity=2)):
@@ -249,7 +227,7 @@ def test_run_in_another_program_does_not_change_its_logging() -> None:
         logging.getLogger("theirs").warning("theirs")
     inner.warning("after")
     inner.setLevel(logging.NOTSET)
-    assert told == ["theirs", "after"]
+    assert messages == ["theirs", "after"]
     assert root.handlers == handlers
     assert [json.loads(line)["message"] for line in file.getvalue().splitlines()] == ["sent %s", "sent again %s"]
     assert [json.loads(line)["message"] for line in other.getvalue().splitlines()] == ["sent %s"]

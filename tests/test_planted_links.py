@@ -26,8 +26,8 @@ from bulkreset.notify.textfile import write_textfile
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import _create_key
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import write_report
+from bulkreset.report.summary import write_summary
 from bulkreset.report.verify import VerifyRequest, _open_outputs
 from bulkreset.run.archive import _copy_file
 from bulkreset.run.schedule_state import ScheduleState, StateStore
@@ -82,7 +82,7 @@ def job_file(path: Path) -> None:
     write_job(fill_defaults({"kind": "file", "input": "users.csv", "user_pool_id": POOL}), path)
 
 
-# Each writer with the name of its file. The first ones replace a file of this name, the others need a new name.
+# Each writer with the name of its file. The first ones replace a file of this name; the others need a new name.
 REPLACING: dict[str, tuple[str, Callable[[Path], object]]] = {
     "bytes": ("x", lambda path: written(atomic_bytes_writer(path, ""))),
     "file": ("x", lambda path: written(atomic_file(path))),
@@ -110,7 +110,7 @@ DATABASES = {"journal's copy", "list of users", "journal"}  # these have no part
 
 @contextmanager
 def untouched(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield a folder to write to, and a file elsewhere that must stay as it is."""
+    """Yield a folder to write to, and a file elsewhere that must not change."""
     (folder := tmp_path / "folder").mkdir()
     (victim := tmp_path / "victim").write_text(VICTIM)
     victim.chmod(0o640)
@@ -135,7 +135,7 @@ def test_link_under_the_name_of_a_new_file_is_refused(tmp_path: Path, writer: st
     name, write = NEW[writer]
     with untouched(tmp_path) as (folder, victim):
         (folder / name).symlink_to(victim.with_name(target))
-        if writer == "chunk of generated passwords":  # takes the next number; what is there counts as a chunk
+        if writer == "chunk of generated passwords":  # takes the next number; an existing link counts as a chunk
             write(folder / name)
         else:
             with pytest.raises((BulkresetError, FileExistsError), match="exists"):
@@ -206,7 +206,7 @@ def test_partial_file_deleted_before_its_lock_is_started_again(tmp_path: Path, m
     assert (len(begun), (tmp_path / "x").read_text()) == (2, "new")
 
 
-# What else opens a file for writing, and why no link can harm it.
+# Other code that opens a file for writing, and why no link can harm it.
 ELSEWHERE = {
     "journal/origin.py": "the extracts: appended to, in a directory of mode 0700, and O_NOFOLLOW is set",
     "journal/run_dir.py": "the log: appended to, in a directory of mode 0700",
@@ -215,7 +215,7 @@ ELSEWHERE = {
 }
 
 
-# One of which stands in whatever `_creates` finds.
+# Everything that `_creates` finds contains one of them.
 WORDS = ("open(", "O_CREAT", "write_text", "write_bytes", "touch", "mkstemp", "NamedTemporaryFile", "copy")
 
 
@@ -224,7 +224,7 @@ def test_no_other_module_creates_files() -> None:
     found = {
         path.relative_to(ROOT).as_posix()
         for path, text in texts.items()
-        if any(word in text for word in WORDS)  # most have none, and to parse them all takes seconds
+        if any(word in text for word in WORDS)  # most files have none, and parsing all of them takes seconds
         for node in ast.walk(ast.parse(text))
         if _creates(node)
     }

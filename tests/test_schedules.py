@@ -1,4 +1,4 @@
-"""jobs/schedule/: each file loads, starts a command that exists, and retries what can be resumed and nothing else."""
+"""jobs/schedule/: each file loads, starts a command that exists, and retries only what can be resumed."""
 
 import configparser
 import json
@@ -26,21 +26,22 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "jobs" / "schedule"
 RETRIED = {3, 5, 130, 143, 137}
 LEFT = {1, 2, 4, 70}
-# A stop waits for what is in flight: a unit that is killed sooner leaves rows in doubt.
+# A stop waits for calls in flight: a unit that is killed sooner leaves rows in doubt.
 PATIENCE = Target.model_fields["connect_timeout"].default + Target.model_fields["read_timeout"].default
 
 
 def test_every_exit_code_is_retried_or_not() -> None:
     known = {errors.EXIT_ROWS, errors.EXIT_BUG, 130, 143} | {
         kind.exit_code
-        for kind in (errors.Refused, errors.Stopped, errors.Busy, errors.TimeLimit)  # the others are kinds of them
+        # the others are subclasses of these
+        for kind in (errors.Refused, errors.Stopped, errors.Busy, errors.TimeLimit)
     }
     assert known | {137} == RETRIED | LEFT
 
 
 @pytest.mark.parametrize("path", sorted(HOME.iterdir()), ids=lambda path: path.name)
 def test_file_says_which_codes_are_retried_and_that_a_state_is_needed(path: Path) -> None:
-    if path.suffix in {".timer", ".yml"}:  # one has its service beside it, the other starts nothing
+    if path.suffix in {".timer", ".yml"}:  # the timer has its service beside it, the other starts nothing
         return
     said = " ".join(line.strip("# ") for line in path.read_text(encoding="utf-8").splitlines() if "#" in line)
     assert {int(code) for code in re.findall(r"\b\d{1,3}\b", said)} >= RETRIED | LEFT
@@ -51,7 +52,7 @@ def test_file_says_which_codes_are_retried_and_that_a_state_is_needed(path: Path
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """The arguments behind `bulkreset` in every file that starts it."""
+    """Return the arguments after `bulkreset` in every file that starts it."""
     service = (HOME / "bulkreset@.service").read_text(encoding="utf-8")
     yield "systemd", shlex.split(re.findall(r"^ExecStart=(.*)$", service, re.MULTILINE)[0])[1:]
     script = (HOME / "nightly.sh").read_text(encoding="utf-8")
@@ -65,7 +66,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 
 def cron_job() -> dict[str, Any]:
-    """The CronJob; the objects beside it are checked on the way."""
+    """Return the CronJob, after checking the objects beside it."""
     text = (HOME / "cronjob.yaml").read_text(encoding="utf-8")
     found: dict[str, dict[str, Any]] = {one["kind"]: one for one in yaml.safe_load_all(text)}
     assert set(found) == {"ServiceAccount", "PersistentVolumeClaim", "CronJob"}
@@ -73,7 +74,7 @@ def cron_job() -> dict[str, Any]:
 
 
 class _Template(yaml.SafeLoader):
-    """CloudFormation's short forms, as {"Ref": …} and their like."""
+    """CloudFormation's short forms, as {"Ref": …} and similar."""
 
 
 def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.ScalarNode) -> dict[str, Any]:
@@ -84,7 +85,7 @@ _Template.add_multi_constructor("!", _short_form)
 
 
 def stack() -> dict[str, Any]:
-    """The resources of the template."""
+    """Return the resources of the template."""
     with (HOME / "ecs.yaml").open(encoding="utf-8") as file:
         resources: dict[str, Any] = yaml.load(file, _Template)["Resources"]  # noqa: S506  (a SafeLoader)
     return resources
@@ -99,7 +100,7 @@ def test_commands_exist_and_ask_no_question() -> None:
         assert str(params["job"]) == "$1" or str(params["job"]).endswith(".toml"), where
 
 
-# ---- each of them
+# ---- the exit codes
 
 
 @pytest.mark.process
@@ -113,8 +114,8 @@ def test_script_retries_what_can_be_resumed(tmp_path: Path) -> None:
     )
     fake.chmod(0o755)
 
-    def night(*codes: int) -> tuple[int, int]:
-        """The exit code of a night whose executions end so, and how many there were."""
+    def scheduled_run(*codes: int) -> tuple[int, int]:
+        """Return the exit code of a scheduled run whose executions end like this, and their number."""
         (tmp_path / "codes").write_text(" ".join(map(str, codes)), encoding="utf-8")
         (tmp_path / "calls").write_text("", encoding="utf-8")
         environment = {"PATH": "/usr/bin:/bin", "BULKRESET": str(fake), "BULKRESET_PAUSE": "0"}
@@ -124,13 +125,13 @@ def test_script_retries_what_can_be_resumed(tmp_path: Path) -> None:
         return ran.returncode, len(calls)
 
     for code in RETRIED:
-        assert night(code, 0) == (0, 2)
-        assert night(*[code] * 9) == (code, 4)
+        assert scheduled_run(code, 0) == (0, 2)
+        assert scheduled_run(*[code] * 9) == (code, 4)
     for code in LEFT | {0}:
-        assert night(code, 0) == (code, 1)
-    assert night(5, 143, 2, 0) == (2, 3)
+        assert scheduled_run(code, 0) == (code, 1)
+    assert scheduled_run(5, 143, 2, 0) == (2, 3)
     job.write_text("[input]\n# state\n", encoding="utf-8")
-    assert night(0) == (2, 0)
+    assert scheduled_run(0) == (2, 0)
 
 
 def test_crontab_starts_the_script() -> None:
@@ -198,8 +199,8 @@ def test_stack_restarts_what_can_be_resumed_with_the_rights_of_the_docs() -> Non
     ((policy),) = resources["TaskRole"]["Properties"]["Policies"]
     statements = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]}
     page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    allowed = {action for one in json.loads(told)["Statement"] for action in _listed(one["Action"])}
+    (policy,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    allowed = {action for one in json.loads(policy)["Statement"] for action in _listed(one["Action"])}
     granted = {action for name in ("SetPasswords", "KnowTheQuota") for action in statements[name]["Action"]}
     assert granted == allowed
     assert [name for name, one in statements.items() if one["Resource"] == "*"] == ["KnowTheQuota"]

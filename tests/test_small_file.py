@@ -26,7 +26,7 @@ from bulkreset.report.redaction import Redaction
 from bulkreset.run.schedule_state import StateStore
 from bulkreset.s3 import Bucket
 
-BOUND = 100 << 20  # bytes that may be held at a time
+BOUND = 100 << 20  # bytes that may be allocated at a time
 ENDLESS = Path("/dev/zero")
 STANZA = b"-> X25519 " + b"A" * 43 + b"\n" + b"A" * 43 + b"\n"
 
@@ -57,7 +57,7 @@ def test_endless_answer_is_cut_off(read: Callable[[], object]) -> None:
         pytest.raises(BulkresetError, match=r"/dev/zero cannot be .*it has more than [\d,]+ bytes\. \w") as it,
     ):
         read()
-    assert it.value.exit_code in {2, 3}  # 3: a redacted report that cannot be drawn, of a run that has ended
+    assert it.value.exit_code in {2, 3}  # 3: a redacted report that cannot be written, of a run that has ended
 
 
 def test_endless_list_of_urls_is_a_problem() -> None:

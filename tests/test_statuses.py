@@ -12,12 +12,12 @@ from bulkreset.statuses import Status, describe_counts, facts_of, label_of, publ
 
 PACKAGE = Path(statuses.__file__).parent
 WORDS = {status.value for status in Status}
-_TELLING = WORDS - {"set", "ready", "in_doubt"}  # the others are words of other things as well
+_UNAMBIGUOUS = WORDS - {"set", "ready", "in_doubt"}  # the others are also words of other things
 _SQL_LIST = re.compile(r"status\s+(?:NOT\s+)?IN\s*\(\s*'", re.IGNORECASE)
 
 
 def lists(source: str) -> Iterator[str]:
-    """Every place in a module that lists two or more statuses, as members or as words."""
+    """Return every place in a module that lists two or more statuses, as members or as words."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Dict):
             parts = [key for key in node.keys if key]
@@ -38,14 +38,14 @@ def _is_status(node: ast.expr) -> bool:
     if isinstance(node, ast.Attribute):
         node = node.value if node.attr == "value" else node
         return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Status"
-    return isinstance(node, ast.Constant) and node.value in _TELLING
+    return isinstance(node, ast.Constant) and node.value in _UNAMBIGUOUS
 
 
 def test_no_other_module_lists_statuses() -> None:
     found = {
-        path.relative_to(PACKAGE).as_posix(): told
+        path.relative_to(PACKAGE).as_posix(): named
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name != "statuses.py" and (told := list(lists(path.read_text(encoding="utf-8"))))
+        if path.name != "statuses.py" and (named := list(lists(path.read_text(encoding="utf-8"))))
     }
     assert found == {}
 

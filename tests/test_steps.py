@@ -20,7 +20,7 @@ each_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
 
 
 def members(call: str, *, of_answer: bool) -> dict[str, Any]:
-    """The fields of a request, or of an answer."""
+    """Return the fields of a request or an answer."""
     model = operation_model(call)
     assert model is not None
     shape = model.output_shape if of_answer else model.input_shape
@@ -66,7 +66,7 @@ def test_no_key_of_the_job_is_without_a_step_and_the_report_has_them_in_their_or
 def test_simulator_and_emulator_know_every_call() -> None:
     assert set(CALLS) <= OPERATIONS.keys()
     assert {step.call for step in STEPS.values()} <= WRITES
-    # moto knows the sign-out itself.
+    # moto implements the sign-out itself.
     assert STEP_ANSWERS.keys() == set(CALLS) - {"AdminUserGlobalSignOut"}
 
 

@@ -1,4 +1,4 @@
-"""A directory without a service: users in pages of sixty, with filters, and refusals set by a test."""
+"""A directory without a service: users in pages of sixty, with filters, and errors set by a test."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ def listed_user(
     created: datetime | None = None,
     **attributes: str,
 ) -> dict[str, Any]:
-    """A user as ListUsers tells of one."""
+    """Return a user as ListUsers lists it."""
     named = {"sub": f"sub-{username}"} | attributes
     return {
         "Username": username,
@@ -34,12 +34,12 @@ def listed_user(
 
 
 def crowd(count: int) -> list[dict[str, Any]]:
-    """Users by number."""
+    """Return users by number."""
     return [listed_user(f"user{number:05d}") for number in range(count)]
 
 
 def refused(code: str, status: int = 400) -> ReadCallError:
-    """What a read makes of an error answer."""
+    """Return the error that a read raises for an error answer."""
     return ReadCallError(code, classify(code, status))
 
 
@@ -51,8 +51,8 @@ GONE = refused("ResourceNotFoundException")
 EXPIRED = refused("ExpiredTokenException")
 
 
-class Listed(UserLister):
-    """These users. `faults` are met first, one a call (None: none); `asked` is what was asked: (token, filter)."""
+class FakeDirectory(UserLister):
+    """These users. `faults` come first, one per call (None: no fault). `asked` records (token, filter)."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class Listed(UserLister):
 
     @property
     def pages(self) -> list[str | None]:
-        """The tokens of the sweep's calls."""
+        """Return the tokens of the sweep's calls."""
         return [token for token, expression in self.asked if not expression]
 
     @property
     def names(self) -> list[str]:
-        """What was looked up, in order."""
+        """Return the names that were looked up, in order."""
         return [expression.partition('"')[2][:-1] for _, expression in self.asked if expression]
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page at a token, of those whom the filter lets through."""
+        """Return the page at a token, of the users that match the filter."""
         with self._lock:
             self.asked.append((token, expression))
             fault = self.faults.popleft() if self.faults else self.always
@@ -101,7 +101,7 @@ class Listed(UserLister):
         return self._page_of(self._shards[expression], token)
 
     def members(self, group: str, token: str | None = None) -> UserPage:
-        """The page at a token, of those who are in a group."""
+        """Return the page at a token, of the users in a group."""
         with self._lock:
             self.asked.append((token, f'group "{group}"'))
             fault = self.faults.popleft() if self.faults else self.always
@@ -115,16 +115,16 @@ class Listed(UserLister):
         return UserPage(shown, str(start + PAGE) if start + PAGE < len(found) else None)
 
     def abandon(self) -> None:
-        """Nothing is waited for here."""
+        """Do nothing: there is no call to abandon."""
 
     def refresh_credentials(self) -> bool:
-        """There are newer credentials as often as was said."""
+        """Return whether there are newer credentials, as often as the test has set."""
         self.renewals -= 1
         return self.renewals >= 0
 
 
 def _filtered(users: Sequence[dict[str, Any]], expression: str) -> list[dict[str, Any]]:
-    """Return the users whom the filter lets through."""
+    """Return the users that match the filter."""
     found = re.fullmatch(r'([\w:]+) (\^?=) "(.*)"', expression)
     if not found:
         return [*users]

@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread does, without a guess of how long it takes."""
+"""Wait for another process or thread, without guessing how long it takes."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-LOOK_SECONDS = 0.01  # between two looks
+LOOK_SECONDS = 0.01  # between two checks
 
 
 def wait_until(condition: Callable[[], T], patience: float = 90.0) -> T:
@@ -19,7 +19,7 @@ def wait_until(condition: Callable[[], T], patience: float = 90.0) -> T:
 
 
 def let_questions_end(patience: float = 90.0) -> None:
-    """Wait for the questions in the background that a run has asked and did not need: they use its environment."""
+    """Wait for background requests that a run did not need: they use its environment."""
     for thread in threading.enumerate():
         if thread.name == "background question":
             thread.join(patience)

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWNER = ctypes.create_string_buffer(1)  # its address tells our handler from others
@@ -27,11 +28,12 @@ def main() -> None:
 
 def guarded(command: Callable[[], None]) -> None:
     """Run a command that ends with SystemExit. A signal ends it with 128 + its number, a library never with 1."""
-    # numpy's library starts a thread for each processor, reserves memory for each, and ends the process if it gets none.
+    # numpy's library starts a thread for each processor and reserves memory for each. If it gets none, it ends the
+    # process.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Libraries make 200,000 objects that stay while they load. By default, Python looks through them again and again.
+    # While loading, libraries make 200,000 permanent objects. By default, Python would search them again and again.
     gc.set_threshold(GARBAGE)
-    _handle_signals()
+    _end_at_signals()
     try:
         with _libraries_abort():
             command()
@@ -46,20 +48,25 @@ def _command() -> None:
     run()
 
 
-def _handle_signals() -> None:
-    """End the command at the first signal, the process at the second one, until the command handles signals itself."""
+def _end_at_signals() -> None:
+    """Let the first signal end the command and the second one the process, until the command handles signals itself."""
     caught = False
 
-    def leave(number: int, _frame: object) -> None:
+    def leave(number: int, _frame: FrameType | None) -> None:
         nonlocal caught
         if caught:
             os._exit(128 + number)
         caught = True
         raise InterruptedEarly(128 + number)
 
+    handle_signals(leave)
+
+
+def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Let `handler` handle the signals that end a command, except those that are ignored."""
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and that must stay so
-            signal.signal(number, leave)
+            signal.signal(number, handler)
 
 
 def _tell(exit_code: int) -> None:
@@ -88,6 +95,6 @@ def _libraries_abort() -> Iterator[None]:
     try:
         yield
     finally:
-        before = signal.signal(signal.SIGABRT, signal.SIG_IGN)  # to forget a handler is to call it
+        before = signal.signal(signal.SIGABRT, signal.SIG_IGN)  # removing a handler calls it
         forget(ctypes.byref(_OWNER))
         signal.signal(signal.SIGABRT, before)

@@ -104,7 +104,7 @@ class _Formatter(Protocol):
     def write(self, string: str) -> None: ...
 
 
-# Pydantic's words about a value, which Typer passes on, and ours after the flag's name.
+# Pydantic's messages about a value, which Typer passes on, and the text that we put after the flag's name.
 _VALUES = (
     (r"unable to parse string as an integer|valid integer", "must be a whole number"),
     (r"unable to parse string as a number|valid number", "must be a number"),

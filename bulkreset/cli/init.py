@@ -1,16 +1,15 @@
 """The command `init`, which writes a job file."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import CancelToken
+from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import AsJson, JobKind, Permanent, Profile, Rate, UserPoolId
-from bulkreset.errors import Interrupted
+from bulkreset.text import quoted
 
 
 def init(
@@ -46,17 +45,15 @@ def init(
     if sys.stdin.isatty():
         stop = CancelToken()
         process.install_handlers(stop, json_events.emit_aborted)
-        try:
+        with nothing_written():
             answers = ask_questions(TerminalUi(stop, show_progress=False), given)
-        except Interrupted as error:
-            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
     else:
         answers = fill_defaults(given)
     path = output or Path(f"{answers['name']}.toml")
     write_job(answers, path)
     if missing := missing_input(answers):
         process.print_error(f"warning: the input file {missing} does not exist.")
-    command = f"bulkreset run {shlex.quote(str(path))} --dry-run"
+    command = f"bulkreset run {quoted(path)} --dry-run"
     if as_json:
         process.write_result({"job": str(path), "commands": [command]})
     else:

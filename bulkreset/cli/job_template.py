@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import re
-import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from bulkreset.errors import BulkresetError, JobError
 from bulkreset.files import atomic_writer
 from bulkreset.job import S3, Job
 from bulkreset.job.file import load
+from bulkreset.text import join_words, quoted
 
 Answers = Mapping[str, str]
 
@@ -66,25 +66,18 @@ class Question:
         return False
 
 
-def _wrong_name(answer: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", answer):
-        return ""
-    return 'A name has up to 64 letters, digits, "_", "." or "-". It starts with a letter or a digit.'
+def _unless(pattern: str, wrong: str) -> Callable[[str], str]:
+    """Return a function that says `wrong` of an answer which does not match the whole pattern."""
+    return lambda answer: "" if re.fullmatch(pattern, answer) else wrong
 
 
-_NOT_A_POOL = "That is not a user pool ID. It looks like eu-west-1_Example01."
-
-
-def _wrong_pool(answer: str) -> str:
-    return "" if re.fullmatch(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", answer) else _NOT_A_POOL
-
-
-def _wrong_kind(answer: str) -> str:
-    return "" if answer in {*JobKind} else f"Please answer {', '.join([*JobKind][:-1])} or {[*JobKind][-1]}."
-
-
-def _wrong_truth(answer: str) -> str:
-    return "" if answer in {"yes", "no"} else "Please answer yes or no."
+_wrong_name = _unless(
+    r"[A-Za-z0-9][\w.-]{0,63}",
+    'A name has up to 64 letters, digits, "_", "." or "-". It starts with a letter or a digit.',
+)
+_wrong_pool = _unless(r"[A-Za-z0-9_-]+_[0-9a-zA-Z]+", "That is not a user pool ID. It looks like eu-west-1_Example01.")
+_wrong_kind = _unless("|".join(JobKind), f"Please answer {join_words([*JobKind], 'or')}.")
+_wrong_truth = _unless("yes|no", "Please answer yes or no.")
 
 
 def _wrong_rate(answer: str) -> str:
@@ -110,7 +103,7 @@ def _region_of(answers: Answers) -> str | None:
 
 
 def _auto_share(answers: Answers) -> str:
-    """Return what the rate "auto" is in a job of this kind."""
+    """Return the calls per second that the rate "auto" means in a job of this kind."""
     share = tomllib.loads(template_of(answers["kind"]).read_text(encoding="utf-8"))["pace"]["share"]
     return f"auto = {share:.0%} of the AWS quota"
 
@@ -211,7 +204,7 @@ def render_job(answers: Answers, path: Path) -> str:
     """
     template = template_of(answers["kind"])
     values = _values(answers, path)
-    command = f"run {shlex.quote(path.name)}"
+    command = f"run {quoted(path.name)}"
     lines = []
     for line in template.read_text(encoding="utf-8").split("\n"):
         found = _SETTING.match(line)
@@ -230,7 +223,7 @@ _SETTING = re.compile(r"(# )?(?P<key>[a-z_]+) = ")
 
 
 def _uncalled(line: str) -> str:
-    """Return a line of a shipped job without its request to change it."""
+    """Return a line of a shipped job without its CHANGE mark."""
     return _COPY.sub("", line).replace(f"{_CHANGE}. ", "# ").removesuffix(_CHANGE).rstrip()
 
 

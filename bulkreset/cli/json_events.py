@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, TextIO, cast
 
 from bulkreset.cli.process import TolerantStream, print_error
 from bulkreset.errors import EXIT_OK
-from bulkreset.text import format_iso, terminal_safe
+from bulkreset.text import format_iso, quoted, terminal_safe
 
 
 class JsonEventStream(TolerantStream):
@@ -86,7 +85,7 @@ def emit_aborted(exit_code: int, run_dir: Path | None = None) -> str:
     """
     begun = run_dir is not None and run_dir.is_dir()
     message = "Aborted." + (' Rows in progress are "in doubt"; no report was written.' if begun else "")
-    resume = f"bulkreset resume {shlex.quote(str(run_dir))}" if begun else ""
+    resume = f"bulkreset resume {quoted(run_dir)}" if begun else ""
     if events := current():
         where = str(run_dir) if begun else ""
         fields = {"state": "interrupted", "message": message, "run_dir": where, "resume": resume}

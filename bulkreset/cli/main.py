@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cli import entry, init, json_events, process, steer, undo
-from bulkreset.cli import inspect as reading
+from bulkreset.cli import entry, init, json_events, process, read_runs, steer, undo
 from bulkreset.cli import run as running
 from bulkreset.cli.help_format import CommandHelp, UsageError, show_help
 from bulkreset.cli.options import ENVIRONMENT, LogAs, LogFormat
@@ -64,14 +63,14 @@ def _add(function: Callable[..., None], short_help: str | None = None, **setting
 _add(running.run, **ENVIRONMENT)
 _add(running.resume, **ENVIRONMENT)
 _add(running.abandon, "Give up an unfinished run.")
-_add(reading.status, "Show progress and state of one run, or of all runs.")
+_add(read_runs.status, "Show progress and state of one run, or of all runs.")
 _add(steer.control, "Slow down, pause or stop a run that another process works on.")
 _add(steer.watch, "Show the progress of a run that another process works on.")
-_add(reading.report, "Write the report again, in another format or for some rows only.")
-_add(reading.extract, "Write rows of a run's input, with all columns, for a new run.")
-_add(reading.passwords, "Decrypt the passwords that a run generated.")
-_add(reading.contacts, "Write an encrypted list of the users to tell, for a mail merge.")
-_add(reading.verify, "Check whether users have signed in and changed their password.")
+_add(read_runs.report, "Write the report again, in another format or for some rows only.")
+_add(read_runs.extract, "Write rows of a run's input, with all columns, for a new run.")
+_add(read_runs.passwords, "Decrypt the passwords that a run generated.")
+_add(read_runs.contacts, "Write an encrypted list of the users to contact, for a mail merge.")
+_add(read_runs.verify, "Check whether users have signed in and changed their password.")
 _add(undo.undo, "Restore the user pool to the time before a run.")
 _add(init.init, "Create a job file, step by step.")
 _add(running.demo, "Run the sample job against the embedded Cognito.")
@@ -99,7 +98,7 @@ def run() -> None:
         raise SystemExit(error.exit_code) from None
     except SystemExit:
         if why := process.stdout_error():
-            process.print_error(f"Not all could be written to standard output: {why}.")
+            process.print_error(f"The output could not be written completely to standard output: {why}.")
         raise
     except BulkresetError as error:
         json_events.emit_ended(error.exit_code, str(error))

@@ -76,7 +76,13 @@ class Redact(StrEnum):
     NONE = "none"
 
 
-# Options shared by several commands.
+# Arguments and options shared by several commands.
+RunDirArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
+    ),
+]
 Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
 ControlRate = Annotated[
     str | None,
@@ -124,7 +130,9 @@ Cluster = Annotated[
 ]
 Mirror = Annotated[
     str | None,
-    typer.Option(metavar="none", help="none: continue without the mirror, if it is gone for good.", show_default=False),
+    typer.Option(
+        metavar="none", help="none: continue without the mirror, if it is permanently gone.", show_default=False
+    ),
 ]
 Moved = Annotated[
     bool, typer.Option("--moved", help="The directory was moved or copied here; the process that ran it has ended.")
@@ -190,7 +198,7 @@ def parse_cluster(text: str | None) -> dict[str, object]:
     found = re.fullmatch(r"local:([1-9]\d?)", text)
     if not found and text != "none" and not re.match(r"(tls|tcp)://.", text):
         raise JobError(
-            f"--cluster {text!r} is no cluster.",
+            f"--cluster {text!r} is not a cluster.",
             'Pass "tls://HOST:PORT", "local:N" with up to 64 processes, or "none".',
         )
     return {"cluster.scheduler": text if "://" in text else None, "cluster.local": int(found[1]) if found else None}

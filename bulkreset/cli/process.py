@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, TextIO, cast
 
 from bulkreset.cancellation import CancelToken
+from bulkreset.cli.entry import handle_signals
 from bulkreset.errors import RecordError, place_of
 from bulkreset.hardening import harden_process, pin_libraries, where_warned
 from bulkreset.text import terminal_safe
@@ -52,7 +53,7 @@ def install_handlers(stop: CancelToken, leaving: Callable[[int], str]) -> None:
     may have interrupted a stream in the middle of a write, and only if that does not block.
     """
 
-    def caught(number: int, _frame: object) -> None:
+    def caught(number: int, _frame: FrameType | None) -> None:
         if stop.signal_number:
             with contextlib.suppress(OSError, ValueError):
                 if select.select([], [2], [], 0)[1]:
@@ -60,20 +61,14 @@ def install_handlers(stop: CancelToken, leaving: Callable[[int], str]) -> None:
             os._exit(128 + number)
         stop.on_signal(number)
 
-    _handle_signals(caught)
+    handle_signals(caught)
     if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
         signal.signal(signal.SIGUSR1, lambda _number, _frame: stop.toggle_pause())
 
 
 def install_cleanup_handlers(stop: CancelToken) -> None:
     """Handle signals: each asks for a stop; none ends the process at once, which could leave half a password file."""
-    _handle_signals(lambda number, _frame: stop.on_signal(number))
-
-
-def _handle_signals(caught: Callable[[int, FrameType | None], None]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and that must stay so
-            signal.signal(number, caught)
+    handle_signals(lambda number, _frame: stop.on_signal(number))
 
 
 class TolerantStream:
@@ -126,7 +121,7 @@ class TerminalStream(TolerantStream):
 def _report_bug(error: BaseException | None) -> None:
     """Write the place of the bug to standard error instead of a traceback."""
     if error is not None:
-        sys.stderr.write(f"bulkreset: a bug beside the run: {place_of(error)}.\n")
+        sys.stderr.write(f"bulkreset: a bug outside the run: {place_of(error)}.\n")
 
 
 def stdout_error() -> str:
@@ -141,7 +136,10 @@ def stdout_error() -> str:
 def require_stdout_written() -> None:
     """Raise RecordError if the command's result could not be written to standard output."""
     if why := stdout_error():
-        raise RecordError(f"Not all could be written to standard output: {why}.", "Make room, then run it once more.")
+        raise RecordError(
+            f"The output could not be written completely to standard output: {why}.",
+            "Free disk space, then run it again.",
+        )
 
 
 def print_json(value: object, indent: int | None = None) -> None:

@@ -1,7 +1,6 @@
 """Terminal output and questions: the preflight, confirmations, a run's status and the summary."""
 
 import select
-import shlex
 import sys
 import termios
 import textwrap
@@ -21,7 +20,7 @@ from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
 from bulkreset.steps import BY_COLUMN, SIGN_OUT
-from bulkreset.text import format_count, format_duration, format_time, terminal_safe
+from bulkreset.text import format_count, format_duration, format_time, lane_name, quoted, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
@@ -150,10 +149,7 @@ class TerminalUi:
     def ask(self, text: str, shown: str | None) -> str:
         """Ask a question and return the answer, "" for the default. Raises Refused at end of input."""
         self._console.print(terminal_safe(text + (f" [{shown}]" if shown else "") + ": "), end="", markup=False)
-        while not select.select([sys.stdin], [], [], 0.2)[0]:
-            self._stop.check()
-        line = sys.stdin.readline()
-        if not line:
+        if not (line := self._typed()):
             raise Refused("There was no answer.", "Nothing was written.")
         return line.strip()
 
@@ -168,19 +164,20 @@ class TerminalUi:
         if not sys.stdin.isatty():
             refuse_code(prompt)
         self._console.print(terminal_safe(prompt), end="", markup=False)
-        return self._typed()
+        return self._typed().strip()
 
     def _answer(self, question: str) -> str:
-        """Ask, and return what is typed from now on: what was typed before was no answer to it."""
+        """Ask, and return the typed line. Drop what was typed before the question: it was no answer to it."""
         with suppress(termios.error):
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
         self._console.print(question, end="", markup=False)
-        return self._typed()
+        return self._typed().strip()
 
     def _typed(self) -> str:
+        """Return the line that is typed; "" at the end of the input."""
         while not select.select([sys.stdin], [], [], 0.2)[0]:
             self._stop.check()
-        return sys.stdin.readline().strip()
+        return sys.stdin.readline()
 
     def close(self) -> None:
         """Remove the progress from the terminal."""
@@ -266,12 +263,12 @@ def describe_status(status: RunStatus) -> str:
 
 
 def _control_lines(status: RunStatus) -> list[str]:
-    """Return what limits the lanes of a live run, and the last order that the run was given."""
+    """Return the limits of the lanes of a live run, and the last order to the run."""
     lines = []
     for lane in status.lanes if status.alive else ():
         if lane.limited_by:
             pace = f"at most {lane.limit:g} calls/s" if lane.limit else "no calls"
-            lines.append(f"  {lane.account}/{lane.region}: {pace} ({lane.limited_by})")
+            lines.append(f"  {lane_name(lane.account, lane.region)}: {pace} ({lane.limited_by})")
     if status.control:
         last = status.control[-1]
         lines.append(f"  last order: {last['order']}, by {last['by']}, {format_time(last['at'])}")
@@ -304,7 +301,7 @@ def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
 
 
 def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: IO[str]) -> None:
-    """Write the last lines of a resumed run that had nothing left to do, as its status `before` shows."""
+    """Write the last lines of a resumed run that had nothing left to do. `before` is its status."""
     when = format_time(before.finished_at or before.started_at)
     verb = "was" if summary.rows == 1 else "were"
     if summary.mode == "dry_run":
@@ -326,8 +323,8 @@ def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
 
 
 def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, out: IO[str]) -> None:
-    """Write the commands that come next, `ways` first, each with its effect."""
-    counts, where = summary.counts, shlex.quote(str(path))
+    """Write the next commands, `ways` first, each with its effect."""
+    counts, where = summary.counts, quoted(path)
     more = []
     if counts.get(Status.REJECTED) and not summary.resumable:
         extract = f"bulkreset extract {where} --only rejected -o NEW_FILE.csv"
@@ -373,7 +370,7 @@ def describe_verified(found: "VerifyResult") -> str:
 
 
 def _purpose(preflight: "Preflight") -> str:
-    """Return what is confirmed by a name, as the beginning of a sentence."""
+    """Return the beginning of a sentence that says what the name confirms."""
     kind = "" if preflight.permanent and preflight.temporary else "permanent " if preflight.permanent else "temporary "
     again = " again" if preflight.earlier else ""
     if not preflight.ready:
@@ -382,7 +379,7 @@ def _purpose(preflight: "Preflight") -> str:
 
 
 def _remaining_steps(preflight: "Preflight", sign: str, take: str) -> str:
-    """Return what is confirmed if there is no password left to set, as the beginning of a sentence."""
+    """Return the same if no password is left to set."""
     if [planned.step for planned in preflight.steps] == [SIGN_OUT]:
         return f"{sign} {format_count(preflight.pending, 'user')} out"
     return f"{take} {format_count(preflight.pending, 'step')} for users whose passwords are set"

@@ -1,4 +1,4 @@
-"""The commands that run jobs: run, resume, demo."""
+"""The commands that run jobs: run, resume, abandon, demo."""
 
 import shlex
 import sys
@@ -27,6 +27,7 @@ from bulkreset.cli.options import (
     Profile,
     Quiet,
     Rate,
+    RunDirArgument,
     Share,
     UserPoolId,
     Verbose,
@@ -42,6 +43,7 @@ from bulkreset.cli.options import (
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
+from bulkreset.text import quoted
 
 if TYPE_CHECKING:
     import io
@@ -150,43 +152,39 @@ def run(
         "permanent": permanent,
         "plan.check_users": check_users,
         "after.sign_out": sign_out,
-        "pace.rate": parse_rate(rate),
-        "pace.share": share,
-        "pace.workers": workers,
-        "guards.max_rows": max_rows,
-        "guards.max_failures": parse_limit(max_failures),
-        "guards.max_duration": max_duration,
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
+    if approved and kept:  # each copy is encrypted anew, so it is never the input that was approved
+        raise Refused(
+            "--approved needs the input of the dry run, and --spool would make a new file of standard input.",
+            "Pass the file that the dry run kept, with --input.",
+        )
+    overrides |= _limits(rate, share, workers, max_rows, max_failures, max_duration)
     given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
     asked = load(job, given, flags_of(given))
     _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
+    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
     if kept:
         from bulkreset.input.spool import spool as keep
+        from bulkreset.journal.run_dir import require_free
 
+        if run_dir:
+            require_free(run_dir)  # before standard input is read, which can be read only once
         keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
-    from bulkreset.run.context import RunOptions
-
-    mode = RunOptions(
-        sys.stderr,
+    mode = replace(
+        options,
         dry_run=dry_run,
         emulate=emulate,
         yes=yes or emulate,
         approved=approved,
         again=again,
         limit=limit,
-        verbosity=_verbosity(verbose, quiet=quiet),
-        console_json=json_events.current() is not None,
-        out=None if json else sys.stdout,
         command=_command_to_repeat(sys.argv[1:], kept),
     )
-    notice = (
-        f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more."
-        if kept and not quiet
-        else ""
-    )
-    _execute(asked, run_dir, mode, progress=not no_progress, quiet=quiet, as_json=json, notice=notice)
+    if kept and not quiet:
+        ui.notice(f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more.")
+    _execute(asked, run_dir, mode, stop, ui, as_json=json)
 
 
 def resume(
@@ -219,36 +217,22 @@ def resume(
     verbose: Verbose = 0,
 ) -> None:
     """Continue a stopped run. Send only rows that are not done yet."""
-    from bulkreset.cli.prompts import TerminalUi
     from bulkreset.mirror.factory import fetch_run_dir
-    from bulkreset.run.context import RunOptions
     from bulkreset.run.start import resume as resume_run
 
-    asked = {
-        "pace.rate": parse_rate(rate),
-        "pace.share": share,
-        "pace.workers": workers,
-        "guards.max_rows": max_rows,
-        "guards.max_failures": parse_limit(max_failures),
-        "guards.max_duration": max_duration,
-    }
+    asked = _limits(rate, share, workers, max_rows, max_failures, max_duration)
     given = {key: value for key, value in asked.items() if value is not None}
     overrides = given | parse_cluster(cluster) | parse_mirror(mirror)
-    mode = RunOptions(
-        sys.stderr,
+    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
+    mode = replace(
+        options,
         yes=yes,
         again=again,
         limit=limit,
         retry_failed=failed,
         moved=moved,
-        verbosity=_verbosity(verbose, quiet=quiet),
-        console_json=json_events.current() is not None,
-        out=None if json else sys.stdout,
         flags=flags_of(overrides),
     )
-    stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=not no_progress, quiet=quiet)
-    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = fetch_run_dir(run, run_dir)
     before = _finished(path)
 
@@ -259,7 +243,7 @@ def resume(
 
 
 def abandon(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
 ) -> None:
     """Give up an unfinished or undone run: it is never resumed. Sends nothing; the report keeps who was set."""
     from bulkreset.run.abandon import abandon as abandon_run
@@ -274,7 +258,7 @@ def abandon(
         if command := found.list_remaining:
             lines.append(f"For a new run, write an input of the users who are not set: {command}")
     else:
-        lines.append("Nobody was set. A scheduled job runs its inputs again, with the job as it is then.")
+        lines.append("No user was set. A scheduled job runs its inputs again, with the job as it is then.")
     if found.mirror:
         lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
     sys.stdout.write("\n".join(lines) + "\n")
@@ -289,36 +273,61 @@ def demo(
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
     from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
+
+    stop, ui, options = _terminal(progress=not no_progress, verbose=verbose)
+    _execute(load(JOBS / "demo.toml", {}), run_dir, replace(options, emulate=True, yes=True), stop, ui)
+
+
+def _limits(
+    rate: str | None,
+    share: float | None,
+    workers: int | None,
+    max_rows: int | None,
+    max_failures: str | None,
+    max_duration: str | None,
+) -> dict[str, Any]:
+    """Return the job keys that flags of both run and resume set; None where a flag is not given."""
+    return {
+        "pace.rate": parse_rate(rate),
+        "pace.share": share,
+        "pace.workers": workers,
+        "guards.max_rows": max_rows,
+        "guards.max_failures": parse_limit(max_failures),
+        "guards.max_duration": max_duration,
+    }
+
+
+def _terminal(
+    *, progress: bool, quiet: bool = False, verbose: int = 0, as_json: bool = False
+) -> "tuple[CancelToken, TerminalUi, RunOptions]":
+    """Return what the terminal's user is asked and shown with, and the options that follow from it.
+
+    Raises Refused if a run is to be both quiet and verbose.
+    """
+    from bulkreset.cli.prompts import TerminalUi
     from bulkreset.run.context import RunOptions
 
-    _execute(
-        load(JOBS / "demo.toml", {}),
-        run_dir,
-        RunOptions(sys.stderr, emulate=True, yes=True, verbosity=verbose),
-        progress=not no_progress,
+    if quiet and verbose:
+        raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
+    stop = CancelToken()
+    ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
+    options = RunOptions(
+        ui.events,
+        verbosity=-1 if quiet else verbose,
+        console_json=json_events.current() is not None,
+        out=None if as_json else sys.stdout,
+        ask_code=ui.ask_code,
     )
+    return stop, ui, options
 
 
 def _execute(
-    job: "Job",
-    run_dir: Path | None,
-    mode: "RunOptions",
-    *,
-    progress: bool,
-    quiet: bool = False,
-    as_json: bool = False,
-    notice: str = "",
+    job: "Job", run_dir: Path | None, mode: "RunOptions", stop: CancelToken, ui: "TerminalUi", *, as_json: bool = False
 ) -> NoReturn:
-    """Run a job with progress, and exit with its exit code. `notice` is shown before."""
-    from bulkreset.cli.prompts import TerminalUi
+    """Run a job with progress, and exit with its exit code."""
     from bulkreset.journal.run_dir import reserve_path
     from bulkreset.run.scheduled import LeftOut, run_job
 
-    stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
-    if notice:
-        ui.notice(notice)
-    mode = replace(mode, console=ui.events, ask_code=ui.ask_code)
     path = run_dir or (None if job.schedule.state else reserve_path(job.name))  # a scheduled job may need no directory
     left_out = LeftOut()
     ends = run_job(job, path, mode, ui, stop, left_out)
@@ -351,7 +360,7 @@ def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) ->
 
 
 def _finished(path: Path) -> "RunStatus | None":
-    """Return the status of the run in `path` if it has finished, else None."""
+    """Return the status of the run in `path` if it is finished, else None."""
     from bulkreset.report.run_status import read_status
 
     try:
@@ -375,8 +384,8 @@ def _run_and_exit(
     """Perform the runs, print the end of each, and exit with the highest of their exit codes.
 
     `as_json`: the end of each is a line of JSON, and nothing else is printed. `path` is the run directory, if it is
-    known before; `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
-    rows that are not set. `before`: the run had finished and is resumed.
+    known before. `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
+    rows that are not set. `before` is the status of a finished run that is resumed.
     """
     from bulkreset.journal.run_dir import give_back
 
@@ -411,10 +420,10 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
     """
     from bulkreset.cli.prompts import print_next, print_nothing_to_do, print_summary
     from bulkreset.journal.run_dir import RunDir
-    from bulkreset.report.report import summary_figures
+    from bulkreset.report.summary import summary_figures
 
     path, summary = end.run_dir, end.summary
-    resume = f"bulkreset resume {shlex.quote(str(path))}" if summary.resumable else ""
+    resume = f"bulkreset resume {quoted(path)}" if summary.resumable else ""
     if as_json:
         commands = [command for _, command in end.ways]
         process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})
@@ -442,13 +451,6 @@ def _end_message(summary: Summary) -> str:
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
-
-
-def _verbosity(verbose: int, *, quiet: bool) -> int:
-    """Return the log's verbosity. Raises Refused if both flags are given."""
-    if quiet and verbose:
-        raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
-    return -1 if quiet else verbose
 
 
 def _require_confirmable(*, yes: bool) -> None:

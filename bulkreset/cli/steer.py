@@ -1,21 +1,20 @@
 """The commands for a run that another process works on: control, watch."""
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bulkreset.cancellation import CancelToken, LaneProgress, SendProgress
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import ControlRate, parse_rate
+from bulkreset.cli.options import ControlRate, RunDirArgument, parse_rate
 from bulkreset.errors import Refused, Stopped
 from bulkreset.statuses import FINISHED, REMAINING, Status, count_of
 from bulkreset.steps import BY_COLUMN
+from bulkreset.text import lane_name
 
 if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
     from bulkreset.report.run_status import RunStatus
     from bulkreset.run.control_file import ControlOrder
 
-WATCH_SECONDS = 1.0  # between two looks at the journal
-WATCH_PART = 10  # counting the rows takes at most so small a part of the time
-WATCH_LOOK_SECONDS = 0.1  # between two looks whether a signal came
-_LATER = "It sends nothing yet: orders are in force from the first row on."
+WATCH_SECONDS = 1.0  # seconds between two reads of the journal
+WATCH_PART = 10  # counting the rows takes at most this part of the time
+_LATER = "It sends nothing yet: orders take effect from the first row on."
 
 
 def control(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
     rate: ControlRate = None,
     share: Annotated[
         float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.", show_default=False)
@@ -47,7 +45,7 @@ def control(
         typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.", show_default=False),
     ] = None,
 ) -> None:
-    """Slow down, pause or stop a run that another process works on. Without options, show what is in force."""
+    """Slow down, pause or stop a run that another process works on. Without options, show the current limits."""
     from bulkreset.run.control import give_order, is_sending, new_order, orders_of
 
     if pause and continue_:
@@ -64,12 +62,12 @@ def control(
 
 
 def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
-    """Return what is in force in a running run, and why, as lines of text."""
+    """Return the current limits of a running run, with the reasons, as lines of text."""
     from bulkreset.run.control import is_sending
 
     lines = []
     for lane in state.lanes:
-        name = f"{lane.account}/{lane.region}".lstrip("/")
+        name = lane_name(lane.account, lane.region)
         rate = lane.limit if lane.limited_by else lane.ceiling
         said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
         lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
@@ -79,7 +77,7 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
 
 
 def watch(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
 ) -> None:
     """Show the progress of a run that another process works on, until it ends."""
     from rich.console import Console
@@ -92,18 +90,13 @@ def watch(
     process.install_handlers(stop, json_events.emit_aborted)
     display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
     watched = WatchedRun(display)
-    over = threading.Event()
     try:
         while True:
             began = time.monotonic()
             if not (status := read_status(run_dir)).alive:
                 break
             watched.show(status)
-            pause = max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART)
-            until = time.monotonic() + pause
-            while time.monotonic() < until:
-                stop.check()
-                over.wait(WATCH_LOOK_SECONDS)
+            stop.wait(max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART))
     finally:
         display.close()
     sys.stdout.write(describe_status(status) + "\n")
@@ -119,7 +112,7 @@ class WatchedRun:
         self._progress: SendProgress | None = None
 
     def show(self, status: "RunStatus") -> None:
-        """Show the status: rows of all executions, and those that are left."""
+        """Show the status: rows of all executions, and the remaining ones."""
         if not status.plan_complete or not status.attempts:
             self._display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
             return

@@ -1,34 +1,28 @@
 """The command `undo`, which restores the user pools to the time before a run."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import complete_run_dir
+from bulkreset.cli.options import RunDirArgument
 from bulkreset.errors import Refused
 
 
 def undo(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     preview: Annotated[
         bool,
         typer.Option("--preview", help="Show what a recovery would change, then cancel it. Pauses the pool's writes."),
     ] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo that is under way.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo in progress.")] = False,
 ) -> None:
     """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
 
-    Everything since then is reverted, not only this run. The pool takes no writes meanwhile. It asks twice: before the
-    preview, and before anything is changed. If it was interrupted, the same command continues.
+    Everything since then is reverted, not only this run. The pool accepts no writes meanwhile. It asks twice: before
+    the preview, and before anything is changed. If it was interrupted, the same command continues.
     """
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.run.undo import UndoRequest

@@ -1,11 +1,10 @@
 """Assignment of lane groups to workers: carries out what each transition of placement.py means for orders and rows."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bulkreset.clock import Clock
+from bulkreset.clock import Clock, now_ms
 from bulkreset.cluster.balance import assign
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
 from bulkreset.cluster.placement import GroupEvent, GroupState
@@ -92,7 +91,7 @@ class LaneAssignments:
             unit.worker.order(HaltLanes(number))
 
     def set_ceiling(self, lane: RemoteLane[Any]) -> None:
-        """Tell the lane's worker its ceiling. A worker that opens the lane only now gets it when the lane is open."""
+        """Send the lane's worker its ceiling. A worker that is still opening the lane gets it when the lane is open."""
         unit = self._units[lane.key.number]
         if unit.worker and unit.state in {GroupState.OPEN, GroupState.MOVING}:
             unit.worker.order(SetCeiling((unit.key.number, unit.lanes.index(lane)), lane.pacer.ceiling))
@@ -103,7 +102,7 @@ class LaneAssignments:
             self._return_unsent(lane, unit.stopped)
 
     def _return_unsent(self, lane: RemoteLane[Any], fatal: Stopped | None = None) -> None:
-        """Settle the waiting rows as not sent. `fatal` is the error if the lane group was stopped here."""
+        """Settle the waiting rows as not sent. `fatal` is the error if it stopped the lane group."""
         while lane.waiting:
             what = lane.waiting.popleft()
             outcome = lane.operation.settle(what, lane.operation.begin(what), lane.pace.max_attempts)
@@ -117,7 +116,7 @@ class LaneAssignments:
         return [unit for unit in self._units.values() if unit.worker is post]
 
     def apply_report(self, post: WorkerSession, report: WorkerReport) -> None:
-        """Apply a report of a worker agent. Raises Nonsense, and applies nothing, if it cannot be true."""
+        """Apply a report of a worker agent. If the report cannot be true, raise Nonsense and apply nothing."""
         check_report(report, post, self._units)
         for row in report.results:
             self._apply_result(row)
@@ -159,7 +158,7 @@ class LaneAssignments:
         unit.apply(GroupEvent.OPENED)
         for lane in unit.lanes:
             lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
-        if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before there was anything to halt
+        if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before the lanes were open
             unit.worker.order(HaltLanes(unit.key.number))
         for lane in unit.lanes:
             if lane.is_steered:
@@ -175,7 +174,7 @@ class LaneAssignments:
                 rows = list(lane.waiting)
                 lane.waiting.clear()
                 lane.away |= {row.number: row for row in rows}
-                lane.away_since |= dict.fromkeys((row.number for row in rows), time.time_ns() // 1_000_000)
+                lane.away_since |= dict.fromkeys((row.number for row in rows), now_ms())
                 unit.worker.orders.append(SendRows((unit.key.number, number), rows))
         if not any(other.has_rows() for other in self._assigned(unit.worker) if other is not unit):
             unit.worker.wake.set()
@@ -209,7 +208,7 @@ class LaneAssignments:
     def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
 
-        They wait to be sent again; if the lane group is halted, they end in doubt.
+        They wait to be sent again. If the lane group is halted, they stay in doubt.
         """
         away, since = list(lane.away.values()), lane.away_since
         lane.away, lane.away_since = {}, {}
@@ -257,13 +256,13 @@ class LaneAssignments:
                 if worker in unit.failed_at:
                     post = next((post for post in self.posts.values() if post.worker not in unit.failed_at), post)
                 if now >= unit.not_before:
-                    self._open(unit, post, found)
+                    self._open(unit, post)
             elif unit.state in {GroupState.OPEN, GroupState.MOVING} and unit.worker is not post:
                 unit.apply(GroupEvent.MOVE)
                 unit.moving_to = post
                 self._close_if_drained(unit)
 
-    def _open(self, unit: LaneGroup, post: WorkerSession, found: Mapping[int, str]) -> None:
+    def _open(self, unit: LaneGroup, post: WorkerSession) -> None:
         unit.apply(GroupEvent.ASSIGN)
         unit.worker = post
         now = self._clock.now()
@@ -275,16 +274,9 @@ class LaneAssignments:
             )
             for lane in unit.lanes
         ]
-        together = [
-            lane.pacer.ceiling
-            for number, worker in found.items()
-            if worker == post.worker
-            for lane in self._units[number].lanes
-            if lane.operation.needs_claim
-        ]
         pace = unit.lanes[0].pace
         place = unit.key.number
-        post.order(OpenLanes(place, unit.account, unit.targets, unit.emulated, orders, pace, together, unit.look_up))
+        post.order(OpenLanes(place, unit.account, unit.targets, unit.emulated, orders, pace, unit.look_up))
 
     def _close_if_drained(self, unit: LaneGroup) -> None:
         """Order a lane group to be closed if it moves to another worker and no row of it is with the worker."""

@@ -23,9 +23,9 @@ TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # between two exchanges with a worker that has none
 AGAIN_SECONDS: Final = 0.2  # before retrying an exchange that was not answered
 GOVERN_SECONDS: Final = 0.5
-MAX_NONSENSE: Final = 3  # answers of a worker that cannot be used; then it is dropped for the run
+MAX_NONSENSE: Final = 3  # useless answers of a worker, after which it gets no more lanes in this run
 NOBODY_SECONDS: Final = 60.0  # how long to wait for a worker if there is none
-LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # then agents of a dead coordinator send no more
+LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # after this time the agents of a dead coordinator send no more
 R = TypeVar("R")
 
 
@@ -41,7 +41,7 @@ class ClusterRunner:
         self._unix = unix
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="cluster", daemon=True)
         self._places = LaneAssignments(self._clock)
         self._unfit: dict[str, str] = {}
         self._dropped: set[str] = set()
@@ -49,7 +49,7 @@ class ClusterRunner:
         self._nobody_since: float | None = None
         self._governing: asyncio.Task[None] | None = None
         self._parting: list[float] = []
-        self._permit: SendPermit = Deadline()  # over: before they have a lane, workers have no lease
+        self._permit: SendPermit = Deadline()  # ended: before they have a lane, workers have no lease
 
     # ---- called on the coordinator's thread
 
@@ -68,8 +68,6 @@ class ClusterRunner:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=IDLE_SECONDS)
-            if not self._thread.is_alive():
-                self._loop.close()
 
     def lane(
         self,
@@ -116,6 +114,12 @@ class ClusterRunner:
 
     # ---- from here on: called on the cluster thread
 
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
     async def _connect(self) -> None:
         """Connect, and check every worker. Raises ClusterError if there is no worker, or one cannot be used."""
         await self._cluster.connect()
@@ -127,7 +131,7 @@ class ClusterRunner:
         await asyncio.gather(*(self._register(worker) for worker in found))
         if self._unfit:
             worker, why = min(self._unfit.items())
-            raise ClusterError(f"The worker {worker} cannot be used: {why}.", "Fix it or take it away, then run again.")
+            raise ClusterError(f"The worker {worker} cannot be used: {why}.", "Fix or remove it, then run again.")
         self._governing = asyncio.create_task(self._monitor())
 
     async def _live_workers(self) -> Sequence[str]:
@@ -140,7 +144,7 @@ class ClusterRunner:
 
     async def _register(self, worker: str) -> None:
         """Open a session with a worker and start serving it, unless the worker is rejected or lost."""
-        session = uuid.uuid4().hex  # new each time: a worker that was lost may still have the lanes of its last session
+        session = uuid.uuid4().hex  # new each time: a lost worker may still have the lanes of its last session
         try:
             await self._cluster.handshake(worker, session)
         except WorkerRejected as unfit:
@@ -204,9 +208,9 @@ class ClusterRunner:
             self._crash(error)
 
     async def _exchange(self, post: WorkerSession, *, is_used: bool = True) -> WorkerReport:
-        """Run one exchange and apply its report if it `is_used`; retry it until the lease ends if there is no answer.
+        """Run one exchange, and apply its report if `is_used`. Retry it until the lease ends if there is no answer.
 
-        Raises WorkerLost if the lease ends, the worker's process is dead, or it has answered nonsense too often.
+        Raises WorkerLost if the lease ends, the worker's process is dead, or it has sent too many useless answers.
         """
         parcel, post.orders = SecretEnvelope.pack(post.orders), []
         post.wake.clear()
@@ -231,9 +235,9 @@ class ClusterRunner:
         raise WorkerLost
 
     def _count_nonsense(self, post: WorkerSession, nonsense: Nonsense) -> None:
-        """Count an answer that cannot be used. The last one raises WorkerLost: the worker gets nothing any more.
+        """Count a useless answer. The last one raises WorkerLost, and the worker gets no more lanes.
 
-        Its lanes move when its lease is over, because nobody knows whether it still sends.
+        Its lanes move when its lease ends, because nobody knows whether it still sends.
         """
         post.nonsense += 1
         if post.nonsense >= MAX_NONSENSE:
@@ -248,7 +252,7 @@ class ClusterRunner:
         """
         self._refuse(post.worker, why)
         post.orders = [EndSession()]
-        await self._exchange(post, is_used=False)  # unsent rows are not given back: another worker gets them
+        await self._exchange(post, is_used=False)  # unsent rows are not returned: another worker gets them
         raise WorkerLost(dead=True)
 
     async def _pause(self, post: WorkerSession) -> None:
@@ -280,7 +284,7 @@ class ClusterRunner:
             except WorkerLost:
                 self._failure = self._failure or ClusterLost(
                     f"The scheduler of the cluster ({self.name}) is lost.",
-                    "What it had is in doubt; resume goes on, with a cluster or without one (--cluster none).",
+                    "Its rows are in doubt. Resume continues, with a cluster or without one (--cluster none).",
                 )
             except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
                 self._crash(error)

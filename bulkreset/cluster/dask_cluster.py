@@ -15,7 +15,7 @@ from bulkreset.cluster import worker_agent
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.plain_comm import PlainComm
 from bulkreset.cluster.protocol import PROTOCOL, Nonsense, WorkerReport, unpack_info, unpack_report
-from bulkreset.errors import ClusterError, JobError
+from bulkreset.errors import ClusterError, missing_extra
 from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
 
@@ -66,9 +66,7 @@ class DaskCluster:
     def __init__(self, wanted: ClusterConfig) -> None:
         """Raise JobError if the extra is not installed."""
         if not find_spec("distributed"):
-            raise JobError(
-                "Dask is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[cluster]'."
-            )
+            raise missing_extra("Dask", "cluster")
         self.name = wanted.scheduler or f"{wanted.local} local processes"
         self._wanted = wanted
         self._local: Any = None
@@ -80,7 +78,7 @@ class DaskCluster:
     async def connect(self) -> None:
         """Connect to the scheduler, or start one. Raises ClusterError if that fails."""
         import dask  # noqa: PLC0415  (an extra)
-        import distributed  # noqa: F401, PLC0415  (its defaults must be there before some are replaced for a while)
+        import distributed  # noqa: F401, PLC0415  (its defaults must be loaded before some are replaced for a while)
 
         _quiet_dask_logging()
         try:
@@ -100,7 +98,7 @@ class DaskCluster:
     def _unreachable(self, why: str) -> ClusterError:
         return ClusterError(
             f"The cluster ({self.name}) could not be reached: {why}".rstrip(".") + ".",
-            'In a script, what runs jobs belongs below if __name__ == "__main__":'
+            'In a script, the code that runs jobs must be below if __name__ == "__main__":'
             if self._wanted.local
             else "Check the scheduler's address, that it runs, and the certificates.",
         )
@@ -137,7 +135,7 @@ class DaskCluster:
         An agent that is not used ends by itself.
         """
         if not worker.startswith("tls://") and not is_loopback(worker):
-            raise WorkerRejected("passwords would go to it over the network in the open")
+            raise WorkerRejected("passwords would go to it unencrypted over the network")
         try:
             await asyncio.wait_for(self._start_agent(worker, session), ANSWER_SECONDS)
         except (OSError, TimeoutError):
@@ -176,7 +174,7 @@ class DaskCluster:
     ) -> WorkerReport:
         """Run one exchange directly with the worker: the scheduler never sees a row.
 
-        Raises OSError if there is no answer, Nonsense if it is none, WorkerLost if the agent is gone.
+        Raises OSError without an answer, Nonsense for a useless one, WorkerLost if the agent is gone.
 
         This is not a Dask actor or task: the future of an actor's method waits forever if its worker dies, and may
         repeat the call. A worker's handler is called once for each message, or the connection is lost.

@@ -11,9 +11,9 @@ class GroupState(StrEnum):
     WAITING = "waiting"  # no worker has them
     OPENING = "opening"  # a worker is ordered to open them
     OPEN = "open"  # the worker takes rows
-    MOVING = "moving"  # they will go to another worker when no row is left at this one
+    MOVING = "moving"  # they move to another worker when this one has no rows left
     CLOSING = "closing"  # the worker is ordered to close them
-    HALTED = "halted"  # no attempt may start any more
+    HALTED = "halted"  # no more attempts may start
 
 
 class GroupEvent(StrEnum):
@@ -23,7 +23,7 @@ class GroupEvent(StrEnum):
     OPENED = "opened"  # the worker has opened them
     REFUSED = "refused"  # the worker cannot open them
     MOVE = "move"  # another worker should have them
-    DRAINED = "drained"  # no row is left at the worker, which is ordered to close them
+    DRAINED = "drained"  # the worker has no rows left, and is ordered to close them
     CLOSED = "closed"  # the worker has closed them
     LOST = "lost"  # the worker is lost
     HALT = "halt"  # the run or a fatal answer stops them
@@ -49,7 +49,7 @@ TRANSITIONS: Final[Mapping[tuple[GroupState, GroupEvent], GroupState]] = {
     (_S.CLOSING, _E.CLOSED): _S.WAITING,
     (_S.CLOSING, _E.LOST): _S.WAITING,
     (_S.CLOSING, _E.HALT): _S.HALTED,
-    # The worker may have carried out an earlier order before it reads the one to halt.
+    # The worker may have carried out an earlier order before it reads the order to halt.
     (_S.HALTED, _E.OPENED): _S.HALTED,
     (_S.HALTED, _E.REFUSED): _S.HALTED,
     (_S.HALTED, _E.CLOSED): _S.HALTED,
@@ -60,7 +60,7 @@ TRANSITIONS: Final[Mapping[tuple[GroupState, GroupEvent], GroupState]] = {
 
 
 class TransitionRefused(Exception):
-    """An event that cannot happen in this state: a bug here, or nonsense from a worker."""
+    """An event that cannot happen in this state: a bug here, or a false report from a worker."""
 
 
 def next_state(state: GroupState, event: GroupEvent) -> GroupState:

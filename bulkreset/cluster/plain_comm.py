@@ -33,7 +33,7 @@ class PlainComm:
         scheme, place = parse_address(address)
         connector = get_backend(scheme).get_connector()
         comm = cls(await connector.connect(place, deserialize=False, **arguments))
-        # The other side may decompress in other ways than this one. Passwords do not become smaller, so send as it is.
+        # The other side may use other compression than this one. Passwords do not shrink, so send them uncompressed.
         comm._comm.handshake_options = {"compression": None}
         await comm._exchange(comm._comm.handshake_info())
         return comm
@@ -50,7 +50,7 @@ class PlainComm:
         try:
             await self._comm.write(message, serializers=[FAMILY], on_error="raise")
             return await self._read()
-        except BaseException:  # an answer that comes later must not be taken for that of the next message
+        except BaseException:  # a late answer must not be used for the next message
             self.close()
             raise
 
@@ -64,7 +64,7 @@ class PlainComm:
         frames = _number(first[: _LENGTH.size])
         begin = _LENGTH.size * (1 + _within(frames))
         lengths = [_number(first[at : at + _LENGTH.size]) for at in range(_LENGTH.size, begin, _LENGTH.size)]
-        rest = begin + sum(lengths) - length  # large frames come after the length that was announced
+        rest = begin + sum(lengths) - length  # large frames come after the announced length
         if not lengths or rest < 0:
             raise Nonsense("frames of wrong lengths")
         if rest and _within(length + rest):
@@ -74,7 +74,7 @@ class PlainComm:
 
 def _number(text: bytes) -> int:
     if len(text) != _LENGTH.size:
-        raise Nonsense("a message that breaks off")
+        raise Nonsense("an incomplete message")
     return int(_LENGTH.unpack(text)[0])
 
 
@@ -85,7 +85,7 @@ def _within(length: int) -> int:
 
 
 def _plain(frame: bytes) -> Any:  # noqa: ANN401  (any plain data)
-    """Return what a frame of msgpack has: no object, and no reference to another frame is followed."""
+    """Return the values in a msgpack frame. No object is created and no reference to another frame is followed."""
     import msgpack  # noqa: PLC0415  (an extra)
 
     try:

@@ -13,9 +13,9 @@ from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Row, Secret, StepOutcome, StepTask
 from bulkreset.send.pacer import PacerState
 
-PROTOCOL: Final = 4  # version of these messages; a worker with another version gets no lane
-LEASE_SECONDS: Final = 5.0  # how long a worker agent keeps sending without hearing from the coordinator
-MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may answer at length
+PROTOCOL: Final = 5  # version of these messages; a worker with another version gets no lane
+LEASE_SECONDS: Final = 5.0  # seconds that a worker agent keeps sending without a message from the coordinator
+MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may send long texts
 
 T = TypeVar("T")
 Count = Annotated[int, Field(ge=0)]
@@ -61,7 +61,7 @@ def _pace_values(pace: PaceConfig) -> dict[str, Any]:
 
 
 def _pace_of(values: dict[str, Any]) -> PaceConfig:
-    """Return the settings even if this machine has not the extra of their transport: OpenFailed says so."""
+    """Return the settings, even if this machine lacks the extra of their transport: OpenFailed reports that."""
     transport = values.get("transport")
     if transport not in {"auto", "boto3", "crt"}:
         raise ValueError
@@ -92,9 +92,8 @@ class ListingPace:
 class OpenLanes:
     """Order to open the lanes of a lane group.
 
-    `place` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if not known.
-    `ceilings` are those of all password lanes that the worker will have; it chooses the transport by them. `look_up` is
-    the pace of the look-ups after lost answers, None for none.
+    `place` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if unknown.
+    `look_up` is the pace of the lookups after lost answers; None: no lookups.
     """
 
     place: int
@@ -103,7 +102,6 @@ class OpenLanes:
     emulated: bool
     lanes: Sequence[LaneOrder]
     pace: PlainPace
-    ceilings: Sequence[float | None]
     look_up: ListingPace | None = None
     order: Literal["open"] = "open"
 
@@ -199,7 +197,7 @@ class WorkerInfo:
     pid: int
 
 
-# An infinite age of the last cut is a value that pacers have.
+# A pacer without a cut has an infinite age of the last cut.
 _CONFIG: Final = ConfigDict(defer_build=True, ser_json_inf_nan="constants", hide_input_in_errors=True, extra="forbid")
 _ORDERS: Final = TypeAdapter(list[Annotated[WorkerOrder, Field(discriminator="order")]], config=_CONFIG)
 _REPORT: Final = TypeAdapter(tuple[WorkerReport], config=_CONFIG)

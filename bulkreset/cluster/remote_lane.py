@@ -106,15 +106,15 @@ class RemoteLane(LaneProtocol[T]):
         self._cluster.check()
 
     def return_unsent(self) -> None:
-        """Start no more attempts; unsent rows come back as results."""
+        """Start no more attempts; unsent rows are returned as results."""
         self._cluster.halt(self.key.number)
 
 
 class SessionState(StrEnum):
-    """How far a worker may be used."""
+    """To what extent a worker may be used."""
 
     SERVING = "serving"
-    AVOIDED = "avoided"  # it could not open a lane group: it gets others only if there is no other worker
+    AVOIDED = "avoided"  # it could not open a lane group, so it gets others only if there is no other worker
     ENDING = "ending"  # the next exchange is the last one
 
 
@@ -122,7 +122,7 @@ class SessionState(StrEnum):
 class WorkerSession:
     """A session with a worker agent. `lease_ends` is the end of its last possible lease, on the coordinator's clock.
 
-    `nonsense` counts its answers that could not be read or could not be true.
+    `nonsense` counts its useless answers.
     """
 
     worker: str
@@ -146,8 +146,8 @@ class LaneGroup:
     """Lanes with the same lane key, which go to one worker together.
 
     `not_before` is the earliest time to open them, on the coordinator's clock. `weight` is in calls per second.
-    `look_up` is the pace of the look-ups after lost answers, None for none. `failed_at` are the workers that could not
-    open them; `stopped` is the error if no worker could. `moving_to` is the worker that should have them; it may be
+    `look_up` is the pace of the lookups after lost answers; None: no lookups. `failed_at` are the workers that could
+    not open them; `stopped` is the error if no worker could. `moving_to` is the worker that should have them; it may be
     lost meanwhile.
     """
 
@@ -166,7 +166,7 @@ class LaneGroup:
     failed_at: set[str] = field(default_factory=set)
 
     def apply(self, event: GroupEvent) -> None:
-        """Change the state. Without a worker, forget which one it was. Raises TransitionRefused."""
+        """Change the state. Without a worker, forget the old one. Raises TransitionRefused."""
         self.state = next_state(self.state, event)
         if event in {GroupEvent.REFUSED, GroupEvent.CLOSED, GroupEvent.LOST}:
             self.worker = self.moving_to = None

@@ -49,7 +49,8 @@ from bulkreset.steps import BY_CALL
 
 HANDLER: Final = "bulkreset_exchange"
 INFO_HANDLER: Final = "bulkreset_info"
-ABANDONED_SECONDS = 30.0  # after a lease's end: then the coordinator is taken to be gone, and its rows are dropped
+# seconds after a lease's end, after which the coordinator counts as gone and its rows are dropped
+ABANDONED_SECONDS = 30.0
 OPENERS = 4  # lane groups opened at the same time: each may wait for STS
 _NOISY_LOGGERS = ("boto3", "botocore", "urllib3", "s3transfer", "awscrt")  # at DEBUG these print request bodies
 
@@ -60,8 +61,8 @@ class WorkerLease:
     """The time until which attempts may be started: the worker's permit to send.
 
     A worker that loses the coordinator must stop before another worker gets its lanes. The end is given in the Unix
-    time of `unix` and measured on two clocks that count sleep: `since_boot` and `unix`. How long the coordinator has
-    been silent is measured with `clock`, because after a sleep of the whole machine it is not gone.
+    time of `unix` and measured on two clocks that count sleep: `since_boot` and `unix`. The coordinator's silence is
+    measured with `clock`, which does not count sleep: a coordinator that slept too is not gone.
     """
 
     def __init__(self, clock: Clock, unix: Callable[[], float] = time.time, since_boot: Clock | None = None) -> None:
@@ -87,7 +88,7 @@ class WorkerLease:
 
 
 class LeasedPacer(Pacer):
-    """A pacer for look-ups, with slots only while the lease is valid: so lanes keep their rate when they move."""
+    """A pacer for lookups with slots only while the lease is valid, so that lanes keep their rate when they move."""
 
     def __init__(self, ceiling: float | None, clock: Clock, lease: WorkerLease) -> None:
         super().__init__(ceiling, clock)
@@ -146,7 +147,7 @@ class WorkerAgent:
         return self._packed
 
     def is_abandoned(self) -> bool:
-        """Return whether the coordinator has been silent so long that it must be gone."""
+        """Return whether the coordinator has been silent so long that it counts as gone."""
         return self._lease.seconds_since_end() > ABANDONED_SECONDS
 
     def close(self) -> None:
@@ -218,9 +219,9 @@ class WorkerAgent:
 
     def _opened(self, order: OpenLanes) -> tuple[_OpenGroup, TransportKind]:
         sessions = {target.user_pool_id: _session(target, order) for target in order.targets}
-        kind = choose_transport(order.pace.transport, order.ceilings)
+        kind = choose_transport(order.pace.transport)
         if kind == "crt" and not find_spec("awscrt"):
-            raise TargetError("It has not the extra crt, which the job's pace.transport asks for.", "Install it there.")
+            raise TargetError("It lacks the extra crt, which the job's pace.transport needs.", "Install it there.")
         place = LaneKey(order.place)
         lanes: list[Lane[Any]] = []
         for number, wanted in enumerate(order.lanes):
@@ -295,7 +296,7 @@ def _session(target: Target, order: OpenLanes) -> TargetSession:
     account = session.caller().account if order.account else ""
     if account not in {"", order.account}:
         raise TargetError(
-            f"Its credentials are of account {account}, and the run is for account {order.account}.",
+            f"Its credentials are for account {account}, and the run is for account {order.account}.",
             "Give it credentials of that account, then resume.",
         )
     return session
@@ -317,7 +318,7 @@ def start_agent(session: str, *, ours: bool, dask_worker: Any) -> None:  # noqa:
         # The terminal's signals are for the coordinator, which ends this process later.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-    if ours:  # its streams are the coordinator's terminal: hide what Dask prints there when it ends
+    if ours:  # its streams are the coordinator's terminal, so hide what Dask prints there at its end
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)

@@ -14,7 +14,7 @@ from bulkreset.send.pacer import PacerState
 from bulkreset.statuses import WORKER_RESULTS
 
 _ROUNDING = 1 + 1e-6
-_LONGEST = 2 / SLOWEST  # seconds between two slots, and as much again for a slot that is taken
+_LONGEST = 2 / SLOWEST  # seconds between two slots, plus the same again for a slot that is in use
 
 
 def check_report(report: WorkerReport, post: WorkerSession, groups: Mapping[int, LaneGroup]) -> None:
@@ -28,7 +28,7 @@ class _Check:
         self._groups = groups
 
     def check(self, report: WorkerReport) -> None:
-        _ensure(math.isfinite(report.unix), "a time that is none")
+        _ensure(math.isfinite(report.unix), "an invalid time")
         for row in report.results:
             self._check_row(row)
         for address, state in report.states:
@@ -71,7 +71,7 @@ class _Check:
         calls = lane.operation.step.most_calls if lane.operation.step else 1
         _ensure(0 <= outcome.attempts <= lane.pace.max_attempts * calls, "a wrong number of attempts")
         _ensure(0 <= outcome.throttled <= outcome.attempts, "a wrong number of throttled attempts")
-        _ensure(row.latency is None or _is_time(row.latency), "a latency that is none")
+        _ensure(row.latency is None or _is_time(row.latency), "an invalid latency")
         _ensure(row.fatal is None or row.fatal.disposition in FATAL_SET, "an answer that is not fatal")
         fatal = (row.fatal.code, row.fatal.message, row.fatal.request_id) if row.fatal else ()
         _ensure(all(len(text) <= MAX_TEXT for text in (*_texts(outcome), *fatal)), "a long text")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from bulkreset.cognito import pool_status
 from bulkreset.cognito.background import ask_in_background
-from bulkreset.cognito.pool import UNKNOWN, PoolFacts, describe_pool
+from bulkreset.cognito.pool import PoolFacts, describe_pool, undescribed
 from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
 from bulkreset.cognito.read_calls import NO_ANSWER, UnknownFact
 from bulkreset.cognito.session import Caller, TargetSession
@@ -13,10 +13,10 @@ POOL_SECONDS = 20.0  # longest wait for a pool's description, retries included
 
 
 class AccountDiscovery:
-    """Facts about the account. All questions start in the constructor; each method waits for its answers.
+    """Facts about the account. All requests start in the constructor; each method waits for its answers.
 
     All results are keyed by user pool id. `emulated_quota` is the emulator's quota in calls per second, None if the
-    targets are real. If `with_quotas` is false, only the pools' descriptions and the callers are asked for. With
+    targets are real. If `with_quotas` is false, only the pools' descriptions and the callers are requested. With
     `with_sessions` it also asks whether the pools track sessions.
     """
 
@@ -43,7 +43,7 @@ class AccountDiscovery:
             self._quotas[pool] = ways[way]
 
     def pools(self) -> dict[str, PoolFacts]:
-        """Return the facts about each pool. The first call also asks for what DescribeUserPool does not tell."""
+        """Return the facts about each pool. The first call also asks for facts beyond DescribeUserPool."""
         if self._pools is None:
             described = {pool: answer() for pool, answer in self._described.items()}
             asked = {pool: self._ask_status(facts) for pool, facts in described.items()} if self._with_status else {}
@@ -70,8 +70,7 @@ class AccountDiscovery:
 
 
 def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:
-    late = PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", NO_ANSWER))
-    return ask_in_background(lambda: describe_pool(session), late, POOL_SECONDS)
+    return ask_in_background(lambda: describe_pool(session), undescribed(pool, NO_ANSWER), POOL_SECONDS)
 
 
 def _ask_quota(session: TargetSession, emulated: float | None) -> Callable[[], AccountQuota]:

@@ -1,11 +1,11 @@
-"""Asks a service that the run can do without, in a thread, and waits for a limited time."""
+"""Asks a service in a thread and waits for a limited time. The run can do without the answer."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-SECONDS = 4.0  # counted from the question; botocore's timeouts do not limit the DNS lookup
+SECONDS = 4.0  # counted from the call; botocore's timeouts do not limit the DNS lookup
 
 _Answer = TypeVar("_Answer")
 

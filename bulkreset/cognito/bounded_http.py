@@ -1,15 +1,18 @@
-"""Reads each answer of botocore's HTTP client up to one deadline and one size, and refuses a malformed one."""
+"""Reads each answer of botocore's HTTP client with a deadline and a size limit, and refuses malformed answers."""
 
 import contextlib
 import fcntl
 import io
+import re
+import select
 import socket
 import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterable
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Iterable, Mapping
+from functools import partial
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final, cast
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
@@ -17,27 +20,31 @@ from urllib3.util.wait import wait_for_write
 
 from bulkreset.departure import Departure, WithheldError, current_departure
 
-HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the answers 1xx before it
+HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the 1xx answers before it
 CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes
 PAGE_BYTES: Final = 2**24  # the longest page of users: 60 users of 50 attributes with 2048 characters, escaped
-_MOST_HEADERS: Final = 99  # http.client takes no more
+_MOST_HEADERS: Final = 99  # http.client accepts no more
 _MOST_HEADER_BYTES: Final = 2**16
 _NO_BODY: Final = frozenset({204, 304})
 _SIOCOUTQNSD: Final = 0x894B  # Linux: how many written bytes of a socket were not sent yet
+_PIECE: Final = 2**16
+_LEAST_SECONDS: Final = 0.001  # a time-out of 0 would mean not to wait
+_USUAL_HEAD: Final = re.compile(rb"HTTP/1\.1 ([2-5](?!04)\d\d) [ -~]*\r\n((?:[\w.-]+:[\t -~]*\r\n)+)\r\n", re.ASCII)
+_USUAL_LINE: Final = re.compile(r"(.+?):[\t ]*(.*)\r\n")
 
 
 class AnswerTooLargeError(Exception):
-    """An answer is longer than any that the service gives."""
+    """An answer is longer than any answer of the service."""
 
 
 class MalformedAnswerError(HTTPException):
-    """An answer's headers are not what HTTP allows, or do not say where the answer ends."""
+    """An answer's headers violate HTTP, or do not say where the answer ends."""
 
 
 def require_headers(status: int, headers: Iterable[tuple[str, str]]) -> None:
     """Raise MalformedAnswerError for headers that two HTTP libraries would read in different ways.
 
-    http.client takes nearly anything; AWS's runtime takes a body without a length for no body.
+    http.client accepts nearly anything. AWS's runtime treats a body without a length as empty.
     """
     pairs = [(name.lower(), value) for name, value in headers]
     lengths = [value for name, value in pairs if name == "content-length"]
@@ -53,6 +60,27 @@ def require_headers(status: int, headers: Iterable[tuple[str, str]]) -> None:
         raise MalformedAnswerError("a header of several lines, or with a NUL")
 
 
+def _usual_head(received: bytes) -> tuple[int, dict[str, str], int, int] | None:
+    """Return the status and the headers of an answer, and where its body begins and ends. None for an unusual answer.
+
+    It is unusual if http.client or `require_headers` could refuse it or read it in another way.
+    """
+    head = _USUAL_HEAD.match(received)
+    if not head:
+        return None
+    lines = _USUAL_LINE.findall(head[2].decode())
+    headers = {name.lower(): value for name, value in lines}
+    length = headers.get("content-length", "")
+    usual = (
+        len(lines) == len(headers) <= _MOST_HEADERS
+        and len(length) < len(str(CALL_BYTES))
+        and length.isdigit()
+        and headers.get("connection", "keep-alive").lower() == "keep-alive"
+        and "transfer-encoding" not in headers
+    )
+    return (int(head[1]), headers, head.end(), head.end() + int(length)) if usual else None
+
+
 class Answers:
     """The answers that one client waits for or reads; each body has at most `limit` bytes. Usable from any thread."""
 
@@ -63,14 +91,14 @@ class Answers:
         self._abandoned = False
 
     def abandon(self) -> None:
-        """End all waiting at once, and let no answer be waited for from now on. The calls end as lost ones."""
+        """End all waiting at once, and wait for no answer from now on. The calls end as lost ones."""
         with self._lock:
             self._abandoned = True
             for sock in self._open:
                 _hang_up(sock)
 
     def add(self, sock: socket.socket) -> None:
-        """Note a socket on which an answer is waited for."""
+        """Record a socket on which an answer is awaited."""
         with self._lock:
             self._open.add(sock)
             if self._abandoned:
@@ -83,26 +111,30 @@ class Answers:
 
 
 def _hang_up(sock: socket.socket) -> None:
-    """Wake up the thread that reads from a socket, which then finds the end."""
+    """Wake the thread that reads from a socket: it then reads the end."""
     plain = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
     with contextlib.suppress(OSError):
-        socket.socket.shutdown(plain, socket.SHUT_RDWR)  # not ssl's own, which would break the other thread's read
+        # not ssl's own method, which would break the other thread's read
+        socket.socket.shutdown(plain, socket.SHUT_RDWR)
 
 
 class BoundedReader(io.RawIOBase):
     """Reads one answer from a socket: its status line, headers and body.
 
     The socket's time-out when the answer begins is the time for the whole answer. Raises TimeoutError after it and
-    AnswerTooLargeError after `limit` bytes.
+    AnswerTooLargeError after `limit` bytes. `received` is what was read of the answer before, `began` when that began.
     """
 
-    def __init__(self, sock: socket.socket, limit: int, answers: Answers) -> None:
+    def __init__(
+        self, sock: socket.socket, limit: int, answers: Answers, received: bytes = b"", began: float | None = None
+    ) -> None:
         super().__init__()
+        self._received = received
         self._answers = answers
         answers.add(sock)
         self._sock = sock
         self._patience = sock.gettimeout()
-        self._until = time.monotonic() + self._patience if self._patience is not None else None
+        self._until = (began or time.monotonic()) + self._patience if self._patience is not None else None
         self.limit = limit
         self._stream = cast("io.RawIOBase", sock.makefile("rb", buffering=0))
 
@@ -112,12 +144,17 @@ class BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401  (any writable buffer)
         """Read what there is, at most as much as the buffer holds."""
-        if self._until is not None:
-            remaining = self._until - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError("the time for the answer is over")
-            self._sock.settimeout(remaining)
-        received = self._stream.readinto(buffer)
+        received: int | None
+        if self._received:
+            received = min(len(buffer), len(self._received))
+            buffer[:received], self._received = self._received[:received], self._received[received:]
+        else:
+            if self._until is not None:
+                remaining = self._until - time.monotonic()
+                if remaining <= 0:
+                    raise TimeoutError("the time for the answer is over")
+                self._sock.settimeout(remaining)
+            received = self._stream.readinto(buffer)
         self.limit -= received or 0
         if self.limit < 0:
             raise AnswerTooLargeError
@@ -148,20 +185,21 @@ def _drop(sock: socket.socket) -> bool:
 
 
 class _Departing:
-    """A mixin for connections: if it `departs`, each request asks whether it may leave, and then leaves as a whole."""
+    """A mixin for connections. If it `departs`, each request asks for permission to leave, and then leaves as a whole."""
 
     departs = False
     _opened = False
     _parts: list[bytes] | None = None  # of the request that is being prepared
+    _poll: Any = None  # of the open socket
 
     def connect(self) -> None:
-        """Connect, and note that the next request is the first one."""
+        """Connect, and record that the next request is the first one."""
         above: Any = super()
         above.connect()
-        self._opened = True
+        self._opened, self._poll = True, None
 
     def request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
-        """Send a request. Raises WithheldError if it may not leave; then nothing of it is sent."""
+        """Send a request. If it may not leave, raise WithheldError and send nothing."""
         above: Any = super()
         if not self.departs:
             return above.request(*args, **kwargs)
@@ -189,24 +227,71 @@ class _Departing:
         connection: Any = self
         sock, patience = connection.sock, connection.sock.gettimeout()
         plain: socket.socket = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
-        send = sock.send
+        send, rest = sock.send, whole
         _hold_back(plain, hold=True)
         sock.settimeout(0)
         try:
-            while whole:
+            while rest:
                 try:
                     departure.require(connected=connected)
-                    whole = whole[send(whole) :]
+                    rest = rest[send(rest) :]
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     if not wait_for_write(sock, patience):
                         raise TimeoutError("the request could not be written") from None
-            sock.settimeout(patience)
             departure.require_permit()
         except WithheldError:
-            if not whole and not _drop(plain):
+            if rest == whole:  # the connection is as it was
+                sock.settimeout(patience)
+                _hold_back(plain, hold=False)
+                raise
+            has_left = not rest and not _drop(plain)
+            connection.close()
+            if has_left:
                 raise ConnectionResetError("the request had left before it was dropped") from None
             raise
+        sock.settimeout(patience)
         _hold_back(plain, hold=False)
+
+    def is_quiet(self) -> bool:
+        """Return whether the connection is open and nothing has come on it, as it must be before a request."""
+        if self._poll is None:
+            self._poll = select.poll()
+            connection: Any = self
+            self._poll.register(connection.sock, select.POLLIN)
+        return not self._poll.poll(0)
+
+    def exchange(self, request: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a whole request on the open connection. Return the status, the headers (lower-case names) and the body.
+
+        http.client reads an unusual answer only: it takes more processor time than all else. Raises WithheldError if
+        nothing may leave, and what sockets and http.client raise.
+        """
+        connection: Any = self
+        sock = connection.sock
+        began, patience, departure = time.monotonic(), sock.gettimeout(), current_departure()
+        if departure:
+            self._leave(request, departure, connected=False)
+        else:
+            sock.sendall(request)
+        received = sock.recv(_PIECE)
+        surplus = False
+        if head := _usual_head(received):
+            status, headers, start, end = head
+            if len(received) < end and patience:  # the body often comes after the headers
+                sock.settimeout(max(_LEAST_SECONDS, began + patience - time.monotonic()))
+                received += sock.recv(_PIECE)
+                sock.settimeout(patience)
+            if len(received) == end:
+                return status, headers, received[start:]
+            surplus = len(received) > end
+        with contextlib.closing(connection.response_class(sock, 0, "POST", received=received, began=began)) as answer:
+            answer.begin()
+            body = b"".join(iter(partial(answer.read, _PIECE), b""))  # in pieces: it would allocate what is announced
+            if answer.length:
+                raise IncompleteRead(body)
+        if answer.will_close or surplus:
+            connection.close()
+        return answer.status, {name.lower(): value for name, value in answer.headers.items()}, body
 
     def send(self, data: Any) -> Any:  # noqa: ANN401  (http.client's own)
         """Send a part of a request, or keep it until the request is complete."""
@@ -220,10 +305,17 @@ def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
     class Answer(HTTPResponse):
         """Reads through a BoundedReader. A proxy's answer to CONNECT is read by the same class."""
 
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (http.client's own)
+        def __init__(
+            self,
+            sock: socket.socket,
+            *args: Any,  # noqa: ANN401  (http.client's own)
+            received: bytes = b"",
+            began: float | None = None,
+            **kwargs: Any,  # noqa: ANN401  (as above)
+        ) -> None:
             super().__init__(sock, *args, **kwargs)
             self.fp.close()
-            self._reader = BoundedReader(sock, HEAD_BYTES, answers)
+            self._reader = BoundedReader(sock, HEAD_BYTES, answers, received, began)
             self.fp = io.BufferedReader(self._reader)
 
         def begin(self) -> None:
@@ -266,14 +358,27 @@ def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
     return {"http": Pool, "https": SecurePool}
 
 
-_WHOLE: Final = {"enforce_content_length": True}  # botocore takes a short body for a whole one
+_WHOLE: Final = {"enforce_content_length": True}  # botocore accepts a truncated body as complete
 
 
 def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a boto3 client)
-    """Let a new client wait no longer than its read time-out for a whole answer, and keep each within its limit.
+    """Let a new client wait for a whole answer no longer than its read time-out, and limit the size of each answer.
 
-    Only calls of Cognito need a permit to leave: while one is prepared, its credentials may be renewed with another.
-    botocore has no public way to choose its connections; tests/cognito/test_hostile_answers.py keeps watch over this one.
+    Only calls of Cognito need a permit to leave: while one is prepared, another request may renew its credentials.
+    botocore has no public way to choose its connections; tests/cognito/test_hostile_answers.py checks this one.
     """
     ask = client.meta.service_model.service_name == "cognito-idp"
     client._endpoint.http_session._pool_classes_by_scheme.update(_bounded_pools(answers, ask=ask))  # noqa: SLF001
+
+
+def take_open_connection(session: Any, url: str) -> Any:  # noqa: ANN401  (botocore's and urllib3's own)
+    """Take an open connection to `url` out of the pool of botocore's HTTP session. Return None if there is none.
+
+    There is none for an http:// URL behind a proxy, either: its requests have another form.
+    """
+    proxy = session._proxy_config.proxy_url_for(url)  # noqa: SLF001  (as above)
+    if proxy and url.startswith("http:"):
+        return None
+    pool = session._get_connection_manager(url, proxy).connection_from_url(url)  # noqa: SLF001  (as above)
+    connection = pool._get_conn()  # noqa: SLF001  (as above)
+    return connection if connection.sock else None

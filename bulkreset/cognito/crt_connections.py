@@ -36,11 +36,11 @@ from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import not_sent_response
 from bulkreset.errors import TargetError
 
-PATIENCE: Final = 1.0  # seconds to wait for a handshake before botocore is used to find out what is wrong
+PATIENCE: Final = 1.0  # seconds to wait for a handshake; after that botocore is used to find the reason
 _LONGEST_MS: Final = 2**31 - 1
 _TIMED_OUT: Final = frozenset({"AWS_IO_SOCKET_TIMEOUT", "AWS_IO_TLS_NEGOTIATION_TIMEOUT"})
 _IN_CALLBACKS: Final = threading.local()
-_MARKS: Final = itertools.cycle(range(7200, 32767))  # seconds: Linux's usual interval, to the longest that it takes
+_MARKS: Final = itertools.cycle(range(7200, 32767))  # seconds: from Linux's usual interval to its longest one
 _RECEIVED_AT: Final = 128  # where tcpi_bytes_received is in Linux's struct tcp_info
 
 
@@ -55,8 +55,8 @@ class NoConnectionError(Exception):
 class CrtConnection:
     """A connection of the runtime, and how much was read from its socket.
 
-    The runtime shows neither its socket nor headers that have not ended, which it keeps in memory. The socket is found
-    by its keep-alive interval, which is `mark` seconds for this connection only.
+    The runtime shows neither its socket nor unfinished headers, which it keeps in memory. The socket is found by its
+    keep-alive interval, which is `mark` seconds for this connection only.
     """
 
     def __init__(self, http: HttpClientConnection, mark: int) -> None:
@@ -65,7 +65,7 @@ class CrtConnection:
         self._descriptor: int | None = None
 
     def bytes_read(self) -> int | None:
-        """Return how many bytes the runtime has read from the socket; None if the system does not say. Linux does."""
+        """Return how many bytes the runtime has read from the socket; None if the system (not Linux) cannot say."""
         if not hasattr(socket, "TCP_INFO"):
             return None
         if self._descriptor is None or (read := self._read_from(self._descriptor)) is None:
@@ -89,7 +89,7 @@ class CrtConnection:
             facts = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED_AT + 8)
             unread = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
             return int(struct.unpack_from("Q", facts, _RECEIVED_AT)[0] - struct.unpack("i", unread)[0])
-        except (OSError, struct.error):  # closed in between; a system that says less
+        except (OSError, struct.error):  # closed meanwhile, or a system that reports less
             return None
         finally:
             sock.detach()  # the descriptor is the runtime's
@@ -127,7 +127,7 @@ class ConnectionPool:
 
     def _connect(self) -> CrtConnection:
         route, mark, options = self._route, next(_MARKS), copy.copy(self._options)
-        # Both, because the runtime takes the one for the other.
+        # Both, because the runtime uses one as the default of the other.
         options.keep_alive_timeout_secs = options.keep_alive_interval_secs = mark
         connecting: Future[HttpClientConnection] = HttpClientConnection.new(
             route.host,
@@ -136,7 +136,7 @@ class ConnectionPool:
             options,
             self._tls,
             self._proxy,
-            manual_window_management=True,  # no more of a body is read than a whole answer can have
+            manual_window_management=True,  # a body is never read beyond the size of a whole answer
             initial_window_size=CALL_BYTES + 1,
         )
         timeout = min(threading.TIMEOUT_MAX, route.connect_timeout)
@@ -214,7 +214,7 @@ def _proxy_options(proxy: Proxy, context: ClientTlsContext | None, *, tunnel: bo
 
 
 def _close(connecting: "Future[HttpClientConnection]") -> None:
-    """Close a connection that was opened after its caller stopped waiting."""
+    """Close a connection that was opened after its caller had stopped waiting."""
     if not connecting.exception():
         connecting.result().close()
 

@@ -37,8 +37,8 @@ from bulkreset.models import Row
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
 
-LOOK_AT_ANSWER_SIZE_SECONDS = 0.1  # between two looks how much of an answer has come
-_MOST_READ = HEAD_BYTES + 3 * CALL_BYTES  # a whole answer, with what the runtime reads ahead and what TLS adds
+LOOK_AT_ANSWER_SIZE_SECONDS = 0.1  # between two checks of how much of an answer has arrived
+_MOST_READ = HEAD_BYTES + 3 * CALL_BYTES  # a whole answer, plus what the runtime reads ahead and what TLS adds
 
 
 class CrtTransport(RenewingTransport["Credentials | None"]):
@@ -71,7 +71,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             self._connections.release(connection)
             headers = {name.lower(): value for name, value in exchange.headers}
             return read_response(exchange.status, headers, b"".join(exchange.body), row.password.withhold)
-        connection.http.close()  # a late response must not be taken for that of another call
+        connection.http.close()  # a late response must not be used for another call
         if exchange.sent.withheld:
             return WITHHELD
         if isinstance(failure, AnswerTooLargeError):
@@ -79,10 +79,10 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         return Response(Disposition.AMBIGUOUS, _name_of(failure), "the answer was lost or could not be read")
 
     def _wait(self, exchange: "_Exchange", connection: CrtConnection) -> BaseException | None:
-        """Wait for the whole answer. Return None if there is one, or why there is none.
+        """Wait for the whole answer. Return None if it came, or the reason if it did not.
 
-        The runtime keeps headers without an end, and what precedes a chunk, in memory and says nothing. So an answer
-        that takes long is looked at on the socket.
+        The runtime keeps unfinished headers, and anything before a chunk, in memory and reports nothing. So the socket
+        of a slow answer is checked.
         """
         until = time.monotonic() + self._patience
         first: int | None = None
@@ -98,7 +98,7 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
     def _begin(
         self, connection: CrtConnection, means: "Credentials | None", row: Row, *, opened: bool
     ) -> "_Exchange | Response":
-        """Send the request for one row. Returns a Response if nothing was sent; its connection is then given back."""
+        """Send the request for one row. If nothing was sent, return a Response and release the connection."""
         try:
             request, body = self._signed(means, row)
             require_departure(connected=opened)
@@ -143,9 +143,9 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
 
 class _Body(io.BytesIO):
-    """The body of a request, which the runtime's thread reads when it writes the request.
+    """The body of a request. The runtime's thread reads it when it writes the request.
 
-    If the call may no longer leave, it ends too early, and the runtime drops the request and the connection.
+    If the call may no longer leave, the body ends too early, and the runtime drops the request and the connection.
     """
 
     departure: Departure | None = None

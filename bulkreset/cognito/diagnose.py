@@ -15,10 +15,10 @@ LONGEST: Final = 2.0  # seconds to connect, and again to wait for a response
 
 
 def diagnose_connection(route: Endpoint) -> Response | None:
-    """Return what is wrong with the connection; None if botocore gets through, or may have got through.
+    """Return what is wrong with the connection; None if botocore can connect, or may have connected.
 
     It sends an unsigned HEAD request without any data of a row. The runtime reports a bad certificate only after 10 to
-    30 seconds, and does not distinguish it from any other failed handshake.
+    30 seconds, and as the same error as any other failed handshake.
     """
     patience: Any = (min(route.connect_timeout, LONGEST), min(route.connect_timeout, LONGEST))
     trusted: Any = route.ca_file or False  # a path, as botocore itself passes it

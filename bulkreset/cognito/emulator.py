@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from bulkreset.cognito.session import EMULATED_ACCOUNT, TargetSession, emulated_session
-from bulkreset.errors import JobError
+from bulkreset.errors import missing_extra
 from bulkreset.job import Job, Target
 
 _COUNTED = "AWSCognitoIdentityProviderService.AdminSetUserPassword"
 _THROTTLED = json.dumps({"__type": "TooManyRequestsException", "message": "Too many requests"}).encode()
 _SHORTEST = 6  # the smallest minimum length that a user pool allows
-_LONGEST = 257  # moto refuses a password whose length is this maximum or more
+_LONGEST = 257  # moto refuses a password of this maximum length or longer
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 # The answers to the calls that moto does not know: each user has one device, one session and an authenticator.
@@ -86,9 +86,7 @@ def run_emulator(job: Job) -> Iterator[EmbeddedCognito]:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415  (an extra)
         from werkzeug.serving import make_server  # noqa: PLC0415  (an extra)
     except ImportError:
-        raise JobError(
-            "The emulator is not installed.", "Install bulkreset with its extra: pip install 'bulkreset[emulator]'."
-        ) from None
+        raise missing_extra("The emulator", "emulator") from None
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     application = _QuotaMiddleware(DomainDispatcherApplication(create_backend_app), job.emulator.quota, time.monotonic)
     server = make_server("127.0.0.1", 0, application, threaded=True)
@@ -121,9 +119,9 @@ def _no_aws_configuration() -> Iterator[None]:
 
 
 class _QuotaMiddleware:
-    """A token bucket for each Region in front of the application, with the tokens of 0.1 seconds, at least one.
+    """A token bucket for each Region in front of the application. It holds the tokens of 0.1 seconds, at least one.
 
-    It also answers what moto lacks.
+    It also answers calls that moto does not know.
 
     `rate` is in calls per second. Refused calls take no token.
     """

@@ -1,4 +1,4 @@
-"""Judges from pool settings and user attributes whether a pool can send a user a code to recover the account."""
+"""Judges from pool settings and user attributes whether a pool can send a user a recovery code."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -20,7 +20,7 @@ _MEDIA = {"SMS": PHONE, "EMAIL": EMAIL}
 
 
 class Mfa(StrEnum):
-    """Which users of a pool have one kind of MFA. ListUsers does not say it of each user."""
+    """Which users of a pool have one kind of MFA. ListUsers does not say it for each user."""
 
     NOBODY = "nobody"
     SOME = "some"
@@ -106,7 +106,7 @@ class RecoverySettings:
 
 
 def read_settings(pool: Mapping[str, Any]) -> RecoverySettings:
-    """Return the settings in a UserPoolType. MFA is decided as far as DescribeUserPool tells; see `with_mfa`.
+    """Return the settings in a UserPoolType. MFA is decided as far as DescribeUserPool returns it; see `with_mfa`.
 
     Raises AttributeError, KeyError, TypeError or ValueError if a field does not have the API's format.
     """

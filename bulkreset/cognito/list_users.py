@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.forgot_password import mfa_attributes
 from bulkreset.cognito.pool import PoolFacts
@@ -17,7 +18,6 @@ from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.models import Recovery
-from bulkreset.retry import retrying
 
 ATTEMPTS = 6  # attempts to read one page of a group
 PAGE = 60  # users; the maximum of ListUsers
@@ -32,8 +32,7 @@ class PoolUser:
 
     `names` has every name that identifies the user in a call, folded as the pool compares names, the most certain
     first. `created` and `modified` are Unix milliseconds, None if unknown. `recovery`: how this pool can send this user
-    a code to recover the account. `sub` is the user's identifier, in lower case, which the service makes and never
-    changes.
+    a recovery code. `sub` is the user's identifier in lower case. The service makes it and never changes it.
     """
 
     username: str
@@ -51,7 +50,8 @@ class PoolUser:
 class UserPage:
     """One page of users, and the token of the next page, None after the last.
 
-    `ahead` is how many milliseconds the service's clock is ahead of this machine's at least, None if unknown.
+    `ahead` is a lower bound, in milliseconds, of how far the service's clock is ahead of this machine's; None if
+    unknown.
     """
 
     users: tuple[PoolUser, ...]
@@ -124,7 +124,8 @@ def filters_for(name: str, facts: PoolFacts) -> Iterator[str]:
     for attribute in sorted(facts.aliases | facts.sign_in_by):
         if (attribute == "email" and "@" not in name) or (attribute == "phone_number" and not name.startswith("+")):
             continue
-        # If users sign in with this attribute, the username is an identifier that nobody knows: try this one first.
+        # If users sign in with this attribute, the username is an identifier that nobody knows, so this filter comes
+        # first.
         attributes.insert(0 if attribute in facts.sign_in_by else len(attributes), attribute)
     for attribute in attributes:
         for spelling in dict.fromkeys((name, facts.fold(name))):

@@ -9,13 +9,14 @@ from typing import Any
 
 from botocore import xform_name
 
+from bulkreset.backoff import retrying
 from bulkreset.causes import FATAL, advice_for
 from bulkreset.cognito.list_users import unix_ms
 from bulkreset.cognito.pool import arn_of
 from bulkreset.cognito.read_calls import ReadCallError, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import BulkresetError, ServiceError, TargetError
-from bulkreset.retry import retrying
+from bulkreset.models import EntityChange
 
 ATTEMPTS = 6
 MOST_PAGES = 100  # of the list of recoveries; a pool has a few recoveries
@@ -36,7 +37,7 @@ class RecoveryStatus(StrEnum):
     AWS_ABORTED = "AWS_ABORTED"
 
 
-# While a recovery has one of these, the pool takes no writes. The support-case status is temporary, so it counts too.
+# In these states the pool accepts no writes. The support-case status is temporary, so it is one of them.
 ACTIVE = frozenset(
     {
         RecoveryStatus.PREVIEW_GENERATING,
@@ -48,23 +49,13 @@ ACTIVE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class EntityCounts:
-    """How many entities of one kind a recovery creates, updates and deletes."""
-
-    entity: str
-    created: int
-    updated: int
-    deleted: int
-
-
-@dataclass(frozen=True, slots=True)
 class PoolRestore:
-    """One recovery. `point_ms` is the time that it restores, in Unix milliseconds; None if it is not given."""
+    """One recovery. `point_ms` is the time to which it restores, in Unix milliseconds; None if it is missing."""
 
     restore_id: str
     status: RecoveryStatus
     point_ms: int | None
-    preview: tuple[EntityCounts, ...] = ()
+    preview: tuple[EntityChange, ...] = ()
 
 
 class PoolRecoveries:
@@ -78,7 +69,7 @@ class PoolRecoveries:
         self._retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
 
     def active(self) -> PoolRestore | None:
-        """Return the recovery that is under way, without its preview; None if there is none."""
+        """Return the recovery in progress, without its preview; None if there is none."""
         more: dict[str, Any] = {}
         for _ in range(MOST_PAGES):
             answer = self._call("ListPointInTimeRecoveries", **more)
@@ -91,11 +82,11 @@ class PoolRecoveries:
         raise ServiceError("UnreadableResponse", "The list of recoveries does not end.", "Run undo again.")
 
     def describe(self, restore_id: str) -> PoolRestore:
-        """Return a recovery with its preview, if that is generated."""
+        """Return a recovery, with its preview if that is generated."""
         return _parse(self._call("DescribePointInTimeRecovery", RestoreId=restore_id).get("Restoration"))
 
     def initiate(self, point_ms: int) -> PoolRestore:
-        """Begin a recovery to this time. From now on the pool takes no writes. If the answer is lost, look for it."""
+        """Begin a recovery to this time. The pool then accepts no writes. If the answer is lost, search for it."""
         point = datetime.fromtimestamp(point_ms / 1000, UTC)
         return self._change(
             "InitiatePointInTimeRecovery",
@@ -112,7 +103,7 @@ class PoolRecoveries:
         )
 
     def cancel(self, restore_id: str) -> PoolRestore:
-        """Cancel a recovery that was not started. The pool takes writes again, and nothing was changed."""
+        """Cancel a recovery that was not started. The pool accepts writes again, and nothing was changed."""
         return self._change(
             "CancelPointInTimeRecovery",
             lambda: self._if_status(restore_id, RecoveryStatus.PREVIEW_CANCELLED),
@@ -124,7 +115,7 @@ class PoolRecoveries:
         return found if found.status in wanted else None
 
     def _change(self, operation: str, done: Callable[[], PoolRestore | None], **params: object) -> PoolRestore:
-        """Make a call that changes the recovery. After a failure that may have applied it, ask whether it did."""
+        """Make a call that changes the recovery. If it fails and may have been applied, check whether it was."""
 
         def attempt() -> PoolRestore:
             try:
@@ -174,7 +165,7 @@ class PoolRecoveries:
 
 _ADVICE = {
     "FeatureUnavailableInTierException": "The pool's feature plan has no point-in-time recovery: Essentials or Plus is needed.",
-    "ConcurrentModificationException": "Another recovery or change of this pool is under way. Wait for its end, then run undo again.",
+    "ConcurrentModificationException": "Another recovery or change of this pool is in progress. Wait for its end, then run undo again.",
     "InvalidParameterException": "The recovery point is too early or too late for this pool, or the recovery has another status.",
     "LimitExceededException": "The pool allows no more recoveries now. Run undo again later.",
 }
@@ -185,7 +176,7 @@ def _parse(item: object) -> PoolRestore:
     try:
         found: Any = item
         preview = tuple(
-            EntityCounts(
+            EntityChange(
                 str(one["Entity"]), *(int(one.get(key) or 0) for key in ("CreateCount", "UpdateCount", "DeleteCount"))
             )
             for one in found.get("RestorePreview") or ()

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import RecoverySettings, read_settings
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
-from bulkreset.retry import retrying
 
 ATTEMPTS = 6
 TEMPORARY_DAYS = 7  # Cognito's default, also used if the pool has 0 or no value
+_WHAT, _ACTION = "pool name, password policy and case rule", "cognito-idp:DescribeUserPool"
 _VERIFIABLE = ("email", "phone_number")
 
 
@@ -34,13 +35,14 @@ class PoolFacts:
     identify the same user. An attribute in `aliases` identifies its user if it is verified, one in `sign_in_by` even if
     it is not. `passwordless`: no user can sign in with a password. `optional`: some users may have no password.
     `unknown` says why the pool could not be described, None if it could.
-    `ahead` is how many milliseconds the service's clock is ahead of this machine's at least, None if unknown.
+    `ahead` is a lower bound, in milliseconds, of how far the service's clock is ahead of this machine's; None if
+    unknown.
 
     `tier` is the feature plan, "" if unknown. `mfa` is OFF, OPTIONAL or ON. `replicas` is empty if the pool has none.
     `remembers_devices`: devices may be remembered, which then skip MFA. `mfa_kinds` has the kinds of MFA that the pool
     offers, empty if unknown. `passkeys`: users may sign in with passkeys. `tracks_sessions`: None if it was not asked.
-    `restoring` is the status of a point-in-time recovery under way, "" if there is none. `gaps` lists the calls that
-    failed of those beside DescribeUserPool.
+    `restoring` is the status of a point-in-time recovery in progress, "" if there is none. `gaps` lists the failed
+    calls other than DescribeUserPool.
     """
 
     user_pool_id: str
@@ -69,17 +71,17 @@ class PoolFacts:
 
     @property
     def has_sessions(self) -> bool | None:
-        """Return whether the pool tracks sessions; None if that is not known."""
+        """Return whether the pool tracks sessions; None if unknown."""
         return self.tracks_sessions
 
     @property
     def has_devices(self) -> bool | None:
-        """Return whether the pool remembers devices; None if that is not known."""
+        """Return whether the pool remembers devices; None if unknown."""
         return None if self.unknown else self.remembers_devices
 
     @property
     def has_totp(self) -> bool | None:
-        """Return whether users may have an authenticator; None if that is not known."""
+        """Return whether users may have an authenticator; None if unknown."""
         if self.unknown or any(gap.action == "cognito-idp:GetUserPoolMfaConfig" for gap in self.gaps):
             return None
         return "TOTP" in self.mfa_kinds
@@ -100,14 +102,16 @@ def describe_pool(session: TargetSession) -> PoolFacts:
         answer = retry(call_read, session.side_client("cognito-idp").describe_user_pool, UserPoolId=pool)
         return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
     except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
+        return undescribed(pool, "UnreadableResponse")
     except ReadCallError as error:
-        return PoolFacts(pool, unknown=error.unknown_fact(UNKNOWN, "cognito-idp:DescribeUserPool", arn_of(session)))
+        return PoolFacts(pool, unknown=error.unknown_fact(_WHAT, _ACTION, arn_of(session)))
     except TargetError as error:
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", error.message))
+        return undescribed(pool, error.message)
 
 
-UNKNOWN = "pool name, password policy and case rule"
+def undescribed(pool: str, code: str) -> PoolFacts:
+    """Return the facts about a pool that could not be described."""
+    return PoolFacts(pool, unknown=UnknownFact(_WHAT, _ACTION, code))
 
 
 def arn_of(session: TargetSession) -> str:
@@ -122,7 +126,7 @@ def _parse_pool(pool: str, description: object) -> PoolFacts:
     Raises AttributeError, KeyError, TypeError or ValueError if a field does not have the API's format.
     """
     if not isinstance(description, Mapping):
-        return PoolFacts(pool, unknown=UnknownFact(UNKNOWN, "cognito-idp:DescribeUserPool", "UnreadableResponse"))
+        return undescribed(pool, "UnreadableResponse")
     policies: Any = description.get("Policies") or {}
     rules: Any = policies.get("PasswordPolicy")
     factors = frozenset((policies.get("SignInPolicy") or {}).get("AllowedFirstAuthFactors") or ())

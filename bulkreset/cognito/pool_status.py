@@ -4,22 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from botocore import xform_name
+
+from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import kinds_of_mfa, with_mfa
+from bulkreset.cognito.point_in_time import ACTIVE
 from bulkreset.cognito.pool import PoolFacts, Replica, arn_of
 from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
-from bulkreset.retry import retrying
 
 ATTEMPTS = 3
 SECONDS = 6.0  # longest wait for all of these calls; the run can do without them
 
 # The pool or the Region does not have the feature, so the fact is known: there is none.
 _NONE_THERE = frozenset({"UnknownOperationException", "InvalidAction", "FeatureUnavailableInTierException"})
-# Writes are paused from the preview on until the recovery is completed or cancelled.
-_UNDER_WAY = frozenset(
-    {"PREVIEW_GENERATING", "PREVIEW_GENERATED", "RESTORING", "TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE"}
-)
 _MFA = ("which MFA the pool offers, so whether MFA keeps users from recovering", "GetUserPoolMfaConfig")
 _REPLICAS = ("whether the pool has replicas in other Regions", "ListUserPoolReplicas")
 _RECOVERIES = ("whether a point-in-time recovery pauses all writes", "ListPointInTimeRecoveries")
@@ -49,7 +48,7 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
         try:
             facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))
         except ReadCallError as error:
-            if error.code in _NONE_THERE:
+            if error.code in _NONE_THERE and call != _MFA[1]:  # only a pool with MFA is asked which kinds it offers
                 facts = replace(
                     facts, tracks_sessions=facts.tracks_sessions or (False if call == _SESSIONS[1] else None)
                 )
@@ -57,7 +56,7 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
                 gaps.append(error.unknown_fact(what, f"cognito-idp:{call}", arn_of(session)))
         except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
             gaps.append(UnknownFact(what, f"cognito-idp:{call}", "UnreadableResponse"))
-    # A pool that exists does not become unusable because one of these calls fails.
+    # A failure of these calls does not make an existing pool unusable.
     return replace(facts, gaps=tuple(replace(gap, fatal=False) for gap in gaps))
 
 
@@ -68,9 +67,8 @@ def _questions(facts: PoolFacts, with_sessions: bool) -> list[tuple[str, str]]: 
 
 
 def _ask(client: Any, call: str, pool: str) -> dict[str, Any]:  # noqa: ANN401  (a boto3 client)
-    method = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in call).lstrip("_")
     retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=1)
-    answer: dict[str, Any] = retry(call_read, getattr(client, method), UserPoolId=pool)
+    answer: dict[str, Any] = retry(call_read, getattr(client, xform_name(call)), UserPoolId=pool)
     return answer
 
 
@@ -89,7 +87,7 @@ def _read_replicas(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
 
 def _read_recoveries(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
     statuses = [str(one.get("RestoreStatus", "")) for one in answer.get("Restorations") or ()]  # the newest comes first
-    return replace(facts, restoring=next((status for status in statuses if status in _UNDER_WAY), ""))
+    return replace(facts, restoring=next((status for status in statuses if status in ACTIVE), ""))
 
 
 def _read_sessions(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:

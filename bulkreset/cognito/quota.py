@@ -16,7 +16,7 @@ LISTING = 30.0  # UserList: ListUsers
 _CATEGORY = "UserAccountRecovery"
 _CODE = "L-7D6E8ED3"
 _WHAT = "the quota"
-_LEAST = 0.1  # calls per second; a smaller value is not taken as a quota
+_LEAST = 0.1  # calls per second; a smaller value does not count as a quota
 _NEITHER = frozenset({"NoSuchResourceException", "ResourceNotFoundException", "UnknownOperationException"})
 
 
@@ -55,7 +55,7 @@ def _ask_source(
 ) -> float | None:
     """Return one source's value, None if it has none.
 
-    If the call fails, the reason is added to `gaps`, unless the source only has no such quota or operation.
+    If the call fails, the reason is added to `gaps`, unless the source just lacks this quota or operation.
     """
     try:
         value = ask(session)

@@ -12,7 +12,7 @@ from bulkreset.cognito.response import Disposition, classify
 from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
 
 MAX_SKEW = 300_000  # milliseconds; AWS refuses a signature whose time differs more, so a greater difference is an error
-NO_ANSWER = "no answer"  # the code of a fact for which the time was over
+NO_ANSWER = "no answer"  # the code of a fact that was not read in time
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "NotAuthorizedException", "UnauthorizedOperation"})
 _TRANSIENT = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.AMBIGUOUS, Disposition.NOT_SENT})
 
@@ -76,7 +76,7 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
     except NoCredentialsError:
         raise ReadCallError("NoCredentialsError", Disposition.EXPIRED) from None
     except SSLError as error:
-        fatal = is_about_the_certificate(error)  # it will be refused again
+        fatal = is_about_the_certificate(error)  # a retry would be refused as well
         raise ReadCallError("SSLError", Disposition.FATAL if fatal else Disposition.AMBIGUOUS) from None
     except UNSENT as error:
         raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
@@ -93,10 +93,10 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
 
 
 def milliseconds_ahead(answer: Mapping[str, Any], now: float) -> int | None:
-    """Return how far the service's clock is ahead of this machine's at least, by the Date header of an answer.
+    """Return how far the service's clock is at least ahead of this machine's, by the Date header of an answer.
 
-    `now` is Unix seconds. The header has no fraction and is older than the answer's arrival, so the difference is never
-    too great. Returns None if it is not known.
+    `now` is Unix seconds. The header has no fraction and is older than the answer's arrival, so the result is never too
+    large. Returns None if unknown.
     """
     headers: Any = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:

@@ -6,17 +6,20 @@ The codes come from the service's own error table. A code in none of these lists
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from bulkreset.causes import FATAL, THROTTLED
+from bulkreset.causes import DOUBTFUL, FATAL, THROTTLED
+from bulkreset.causes import HISTORY_VIOLATION as HISTORY_VIOLATION  # noqa: PLC0414  (exported)
 
 
 class Disposition(Enum):
     """The result of one attempt, as it matters for the run."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
     DONE = auto()  # applied: the password is set, or the step after it is taken
     MORE = auto()  # applied, and the step needs another call for this user
     THROTTLED = auto()  # not applied: retry, and slow the lane down
-    PAUSED = auto()  # not applied: the pool takes no writes for a while. Retry; stop if it goes on
-    WITHHELD = auto()  # nothing left this machine: the run may not send now. No attempt; the row waits for a new slot
+    PAUSED = auto()  # not applied: the pool accepts no writes for a while. Retry; stop if it goes on
+    WITHHELD = auto()  # nothing was sent: the run may not send now. Not an attempt; the row waits for a new slot
     NOT_SENT = auto()  # not applied, for a temporary reason: retry
     AMBIGUOUS = auto()  # may have been applied: retry
     REFUSED = auto()  # this row failed: continue with the others
@@ -37,23 +40,18 @@ class Response:
     request_id: str = ""
 
 
-HISTORY_VIOLATION = "PasswordHistoryPolicyViolationException"
-
-# Refusals of the password itself: it will be refused again unless the pool's rules change.
+# Refusals of the password itself: a retry is refused too, unless the pool's rules change.
 PASSWORD_REFUSALS = frozenset({"InvalidPasswordException", "InvalidParameterException", HISTORY_VIOLATION})
 
-_DOUBTFUL = frozenset(
-    {"InternalErrorException", "InternalError", "InternalFailure", "ServiceUnavailable", "ServiceUnavailableException"}
-)
 _PAUSED = frozenset({"OperationNotEnabledException"})
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
 def classify(code: str, http_status: int) -> Disposition:
-    """Return the disposition for an error code, or one by HTTP status if the code is unreadable or in no list."""
+    """Return the disposition for an error code. Use the HTTP status if the code is unreadable or in no list."""
     if code in THROTTLED:
         return Disposition.THROTTLED
-    if code in _DOUBTFUL:
+    if code in DOUBTFUL:
         return Disposition.AMBIGUOUS
     if code in _PAUSED:
         return Disposition.PAUSED

@@ -34,7 +34,7 @@ BAD_CERTIFICATE = Response(Disposition.FATAL, "SSLError", "the endpoint's certif
 
 
 class UnreadableResponseError(Exception):
-    """A response is not the service's own. botocore would take any body with HTTP 200 as success."""
+    """A response is not the service's own. botocore would accept any body with HTTP 200 as a success."""
 
 
 def parse_body(body: bytes) -> dict[str, Any] | None:
@@ -42,7 +42,8 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
     if body == b"{}":  # the body of every success
         return {}
     try:
-        answer = json.loads(body.decode()) if body else None  # bytes: it would take UTF-16 and a BOM, too
+        # as text: for bytes, json would accept UTF-16 and a BOM, too
+        answer = json.loads(body.decode()) if body else None
     except (ValueError, RecursionError):
         raise UnreadableResponseError from None
     if body and not isinstance(answer, dict):
@@ -53,18 +54,18 @@ def parse_body(body: bytes) -> dict[str, Any] | None:
 
 
 def require_readable(response_dict: dict[str, Any], **_kwargs: object) -> None:
-    """Raise UnreadableResponseError if a body is neither empty nor a JSON object, as behind a captive proxy.
+    """Raise UnreadableResponseError if a body is neither empty nor a JSON object, as behind a captive portal.
 
-    botocore takes any body with HTTP 200 as success, and uses a 5xx body that it cannot parse as the error message.
+    botocore accepts any body with HTTP 200 as a success, and uses an unreadable 5xx body as the error message.
     """
     parse_body(response_dict["body"])
 
 
 def require_service_response(status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Raise UnreadableResponseError if a body is not empty and not a JSON object, or a success is not Cognito's own.
+    """Raise UnreadableResponseError for a body that is not a JSON object, or a success that is not Cognito's own.
 
-    A success of Cognito names no error, and is an empty object or has the service's request id. `headers` must ignore case, or
-    have lower-case names.
+    An empty body is allowed. A success of Cognito names no error; it is an empty object, or has the service's request
+    id. `headers` must ignore case, or have lower-case names.
     """
     answer = parse_body(body)
     if status < 300 and "x-amzn-errortype" in headers:  # noqa: PLR2004
@@ -76,7 +77,7 @@ def require_service_response(status: int, headers: Mapping[str, str], body: byte
 
 
 def success_response(request_id: str | None, withhold: Callable[[str], str]) -> Response:
-    """Return the Response for a success. `withhold` removes the password from a text, here and below."""
+    """Return the Response for a success. `withhold` removes the password from a text; the same below."""
     return Response(Disposition.DONE, request_id=scrub_message(request_id, withhold, CODE_LETTERS))
 
 
@@ -86,7 +87,7 @@ def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) ->
     metadata: Any = parsed.get("ResponseMetadata", {})
     said = details.get("Code")
     service_code = said if isinstance(said, str) else ""
-    # Classify the code as received: a password that is part of it must not change what the run does.
+    # Classify the code as received: a password inside it must not change what the run does.
     verdict = classify(service_code, int(metadata.get("HTTPStatusCode", 0)))
     known = verdict is not Disposition.REFUSED or service_code == HISTORY_VIOLATION or service_code in PASSWORD_REFUSALS
     code = service_code if known else scrub_message(service_code, withhold, CODE_LETTERS)
@@ -116,7 +117,7 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, withhold
 
 
 def not_sent_response(code: str) -> Response:
-    """Return the Response for an attempt that has not left this machine."""
+    """Return the Response for an attempt that was not sent."""
     return Response(Disposition.NOT_SENT, code, "no connection could be made")
 
 
@@ -128,9 +129,12 @@ def no_credentials_response(error: Exception) -> Response:
 def scrub_message(text: object, withhold: Callable[[str], str], letters: int = MESSAGE_LETTERS) -> str:
     """Return the service's text as valid UTF-8 without the password, "" for None.
 
-    Control characters become visible signs, and a text longer than `letters` is cut. The password is taken out first,
-    so that a cut cannot leave a part of it.
+    Control characters become visible signs, and a text longer than `letters` is cut. The password is removed first, so
+    that a cut cannot leave a part of it.
     """
-    kept = withhold(str(text or "").encode("utf-8", "backslashreplace").decode())
-    kept = show_invisible(kept[: letters + 1])
+    kept = str(text or "")
+    if not (kept.isascii() and kept.isprintable()):  # most texts are
+        kept = show_invisible(withhold(kept.encode("utf-8", "backslashreplace").decode())[: letters + 1])
+    else:
+        kept = withhold(kept)
     return kept if len(kept) <= letters else kept[: letters - 1] + "…"

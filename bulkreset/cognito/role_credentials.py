@@ -9,6 +9,7 @@ from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, CredentialProvider, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
+from bulkreset.errors import TargetError
 from bulkreset.job import Target
 
 if TYPE_CHECKING:
@@ -47,16 +48,19 @@ class RoleProvider(CredentialProvider):
         return DeferredRefreshableCredentials(self._fetch, self.METHOD)
 
     def _fetch(self) -> Any:  # noqa: ANN401
-        # Raise only this error, which stops a lane. STS's own error codes would be taken for Cognito's.
+        # Raise only this error, which stops a lane. STS's own error codes would count as Cognito's.
         try:
             return self._fetcher.fetch_credentials()
-        except ClientError as error:
-            problem = f"STS answered {error.response['Error'].get('Code', 'an error')}"
-        except (BotoCoreError, ValueError) as error:
-            problem = f"STS could not be reached ({type(error).__name__})"
-        except Exception as error:  # noqa: BLE001  (a response that is not STS's, as behind a captive portal)
-            problem = f"STS could not be understood ({type(error).__name__})"
-        raise CredentialRetrievalError(provider=self._role, error_msg=problem) from None
+        except Exception as error:  # noqa: BLE001  (also a response that is not STS's, as behind a captive portal)
+            raise CredentialRetrievalError(provider=self._role, error_msg=sts_problem(error)) from None
+
+
+def sts_problem(error: Exception) -> str:
+    """Return why STS gave no usable answer."""
+    if isinstance(error, ClientError):
+        return f"STS answered {error.response['Error'].get('Code', 'an error')}"
+    reached = not isinstance(error, BotoCoreError | TargetError | ValueError)
+    return f"STS {'gave an unreadable answer' if reached else 'could not be reached'} ({type(error).__name__})"
 
 
 def _sts_of(session: Any, service: str, **keys: str) -> "STSClient":  # noqa: ANN401  (the stubs want every key by name)

@@ -24,7 +24,7 @@ from botocore.loaders import create_loader
 from bulkreset.cognito.background import ask_in_background
 from bulkreset.cognito.bounded_http import Answers, bound_answers
 from bulkreset.cognito.response_parser import require_readable
-from bulkreset.cognito.role_credentials import RoleProvider
+from bulkreset.cognito.role_credentials import RoleProvider, sts_problem
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
 from bulkreset.version import __version__
@@ -54,7 +54,7 @@ _loader = cache(create_loader)
 
 
 def refuse_code(prompt: str) -> NoReturn:
-    """Raise CredentialRetrievalError: nobody can be asked for an MFA code. Otherwise botocore would read our input."""
+    """Raise CredentialRetrievalError: nobody can be asked for an MFA code. Otherwise botocore would read the input."""
     raise CredentialRetrievalError(provider=_MFA, error_msg=prompt)
 
 
@@ -68,7 +68,7 @@ class Caller:
 
 
 class AwsSession(boto3.Session):
-    """A boto3 session with its botocore session in `inner`. boto3 hides that one, but only it has the configuration."""
+    """A boto3 session with its botocore session in `inner`. boto3 hides it, but only it has the configuration."""
 
     def __init__(self, inner: botocore.session.Session, region: str | None, profile: str | None = None) -> None:
         super().__init__(botocore_session=inner, region_name=region, profile_name=profile)
@@ -101,7 +101,7 @@ class TargetSession:
     def cognito(self, answers: Answers | None = None) -> "CognitoIdentityProviderClient":
         """Return a new client for the target's endpoint. Raises TargetError if none can be created.
 
-        It waits for a whole answer for the read time-out. `answers` can set another limit of size, and end all waiting.
+        Its read time-out applies to the whole answer. `answers` can set another size limit, and end all waiting.
         """
         target = self.target
         config = Config(
@@ -205,12 +205,8 @@ class TargetSession:
 def _caller(session: TargetSession) -> Caller:
     try:
         answer = session.side_client("sts").get_caller_identity()
-    except ClientError as error:
-        return Caller(problem=f"STS answered {error.response['Error'].get('Code', 'an error')}")
-    except (BotoCoreError, TargetError, ValueError) as error:
-        return Caller(problem=f"STS could not be reached ({type(error).__name__})")
-    except Exception as error:  # noqa: BLE001  (a response that is not STS's: the run can do without it)
-        return Caller(problem=f"STS could not be understood ({type(error).__name__})")
+    except Exception as error:  # noqa: BLE001  (also a response that is not STS's: the run can do without it)
+        return Caller(problem=sts_problem(error))
     account, arn = answer.get("Account"), answer.get("Arn")
     return Caller(account, arn) if account and arn else Caller(problem="STS did not say who is calling")
 
@@ -261,7 +257,7 @@ def aws_session(
         inner.register_component("credential_provider", resolver)
     else:
         # botocore has no public way to replace its getpass, which reads standard input if there is no terminal, and
-        # which a signal does not end. A test keeps watch over the name.
+        # which a signal does not end. A test checks that the name exists.
         provider: Any = inner.get_component("credential_provider").get_provider("assume-role")
         provider._prompter = ask_code  # noqa: SLF001
     return AwsSession(inner, region, profile)
@@ -300,7 +296,7 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
     if target.role_arn:
         session = _with_role(target, session)
         _credential_id(session)
-    asking.ask = refuse_code  # a thread that sends must not ask: then the credentials have expired
+    asking.ask = refuse_code  # a thread that sends must not ask: the credentials have expired then
     return TargetSession(target, session)
 
 
@@ -315,7 +311,7 @@ class _OnceOpen:
 
 
 def _require_ca_bundle(target: Target, session: AwsSession) -> None:
-    """Raise TargetError if the trusted certificates cannot be read. botocore would say so at every call."""
+    """Raise TargetError if the trusted certificates cannot be read. botocore would only fail at every call."""
     places = {
         "--ca-bundle": target.ca_bundle,
         "AWS_CA_BUNDLE or ca_bundle of the profile": session.inner.get_config_variable("ca_bundle"),

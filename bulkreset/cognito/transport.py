@@ -1,4 +1,4 @@
-"""Defines a transport, which sends one attempt for one row, and how it renews expired credentials."""
+"""Defines a transport, which sends one attempt for one row and renews expired credentials."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -25,7 +25,7 @@ class StepTransport(Protocol):
     def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = ...) -> Response:
         """Send one attempt without a retry. Never raises because of a response or a lost response.
 
-        `read` is called with the answer of a success. If it raises ValueError, the answer counts as unreadable.
+        `read` is called with the answer of a success. If `read` raises ValueError, the answer counts as unreadable.
         """
 
 

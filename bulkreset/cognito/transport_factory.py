@@ -1,7 +1,6 @@
-"""Chooses the transport of a run: boto3, or AWS's C runtime if it is installed and the run is fast."""
+"""Opens the transport that the job asks for: boto3, or AWS's C runtime."""
 
-from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -10,20 +9,13 @@ from bulkreset.cognito.transport import Transport
 
 TransportKind = Literal["boto3", "crt"]
 
-BOTO3_CARRIES: Final = 400  # calls per second that leave half a processor for other work; boto3 needs 1 ms per call
-
-
 # Measured calls per second in one process. A lane without a pace gets enough threads for this rate.
-MAX_RATE: Final[Mapping[TransportKind, int]] = {"boto3": 700, "crt": 5000}
+MAX_RATE: Final[Mapping[TransportKind, int]] = {"boto3": 2500, "crt": 5000}
 
 
-def choose_transport(wanted: TransportKind | Literal["auto"], ceilings: Iterable[float | None]) -> TransportKind:
-    """Return the transport for lanes with these ceilings, in calls per second; None is a lane without a ceiling."""
-    if wanted != "auto":
-        return wanted
-    rates = list(ceilings)
-    fast = None in rates or sum(rate for rate in rates if rate) > BOTO3_CARRIES
-    return "crt" if fast and find_spec("awscrt") else "boto3"
+def choose_transport(wanted: TransportKind | Literal["auto"]) -> TransportKind:
+    """Return the transport to use: boto3 if the job does not say, which takes half of the runtime's processor time."""
+    return "boto3" if wanted == "auto" else wanted
 
 
 def open_transport(kind: TransportKind, session: TargetSession) -> Transport:

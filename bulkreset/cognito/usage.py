@@ -1,4 +1,4 @@
-"""Reads from CloudWatch how many calls of a category an account had in a Region: ours and the users' together."""
+"""Reads from CloudWatch how many calls of a category an account had in a Region: the run's and the users'."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from bulkreset.cognito.read_calls import ReadCallError, call_read
 from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import TargetSession
 
-PERIOD: Final = 300  # seconds of a point; AWS publishes one in five minutes
+PERIOD: Final = 300  # seconds of a data point; AWS publishes one every five minutes
 ACTION: Final = "cloudwatch:GetMetricData"
 _METRICS: Final = {"calls": "CallCount", "throttled": "ThrottleCount"}
 
 
 @dataclass(frozen=True, slots=True)
 class UsagePoint:
-    """The calls of PERIOD seconds from `at` (Unix seconds): all of them, and those that were throttled."""
+    """The calls of PERIOD seconds from `at` (Unix seconds): all, and the throttled ones."""
 
     at: float
     calls: float
@@ -29,7 +29,7 @@ def read_usage(session: TargetSession, category: str, start: float, end: float) 
     Raises ReadCallError, and TargetError if no client can be made.
     """
     client = session.side_client("cloudwatch")
-    # A search finds the metric whatever the name of the service in its dimensions is.
+    # A search finds the metric whatever service name its dimensions have.
     search = 'SUM(SEARCH(\'Namespace="AWS/Usage" MetricName="{}" Resource="{}" Type="API"\', \'Sum\', {}))'
     answer = call_read(
         client.get_metric_data,
@@ -48,7 +48,7 @@ def read_usage(session: TargetSession, category: str, start: float, end: float) 
 
 
 def _values(found: Iterable[Any], name: str) -> Iterable[tuple[float, float]]:
-    """Yield (time, value) of one query. What is no number or no time is left out."""
+    """Yield (time, value) of one query. Invalid numbers and times are left out."""
     for result in found:
         if isinstance(result, Mapping) and result.get("Id") == name:
             pairs = zip(result.get("Timestamps") or (), result.get("Values") or (), strict=False)

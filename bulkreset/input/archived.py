@@ -52,7 +52,7 @@ class ArchivedFile:
 def reopen_archived(
     spec: InputConfig, done: Location | None, planned: Sequence[PlannedFile], *, with_passwords: bool = True
 ) -> InputSet | None:
-    """Return the input as it was planned. Each file is at its old path or in `done`; None if one is in neither.
+    """Return the input as it was planned. Each file is at its old path or in `done`; None if one is at neither.
 
     Raises InputError if access to the archive is denied, Stopped if S3 cannot be reached.
     """

@@ -21,8 +21,8 @@ PAGE_ROWS = 2_000
 MAX_VALUE_LENGTH = 1024
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
-# What other programs call these columns, without blanks, "_" and "-". A name for passwords is shown only if the column
-# of usernames was found: otherwise the first line may be a row.
+# Other names of these columns in other programs, without blanks, "_" and "-". A name for passwords is shown only if the
+# column of usernames was found: otherwise the first line may be a row.
 _USUAL = {
     "username": {
         "user",
@@ -66,8 +66,8 @@ _USUAL = {
 }
 
 
-_EDGES = "\"'`*:#()[]<>"  # what a name like a column's may have around it
-CARRIED = "+"  # in front of the name of a column that is not one of ours
+_EDGES = "\"'`*:#()[]<>"  # characters that may surround a name similar to a column's
+CARRIED = "+"  # prefix of the name of a column that is not one of ours
 
 
 class CarryingColumns(ColumnsConfig):
@@ -80,14 +80,14 @@ ALL_COLUMNS = ("*",)
 
 
 def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
-    """Return the settings of an input of which these columns are read, too. Their field is CARRIED and the name."""
+    """Return the settings of an input with these additional columns. Their field is CARRIED and the name."""
     if not columns:
         return spec
     return spec.model_copy(update={"columns": CarryingColumns(**dict(spec.columns), carried=columns)})
 
 
 def carries(spec: InputConfig) -> bool:
-    """Return whether other columns than ours are read of this input."""
+    """Return whether additional columns of this input are read."""
     return isinstance(spec.columns, CarryingColumns)
 
 
@@ -145,8 +145,10 @@ class RowBatch:
     def frame(self) -> "pd.DataFrame":
         """Return the rows as a new frame with the columns of FIELDS, all text."""
         import pandas as pd  # noqa: PLC0415  (slow to load, and sending does not need it)
+        import pyarrow as pa  # noqa: PLC0415  (as above)
 
-        columns = {field: self.columns[field] if field in self.columns else self.cells(field) for field in FIELDS}
+        text, blank = pa.large_string(), pa.repeat("", self.last - self.first + 1)
+        columns: dict[str, Any] = {field: pa.array(self.columns.get(field, blank), text) for field in FIELDS}
         return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
 
 
@@ -178,7 +180,7 @@ def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part
 
 
 def _find_carried(names: Sequence[str], carried: Sequence[str], path: Location) -> dict[str, int]:
-    """Return the index of each column that is read beside ours. Raises InputError if one is missing or occurs twice."""
+    """Return the index of each additional column. Raises InputError if one is missing or occurs twice."""
     every = carried == ALL_COLUMNS
     wanted = [name for name in names if name] if every else carried
     for name in wanted:
@@ -195,9 +197,9 @@ def _find_carried(names: Sequence[str], carried: Sequence[str], path: Location) 
 def _missing_column_error(
     names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location, part: str
 ) -> InputError:
-    """Return the error for a column that is needed.
+    """Return the error for a missing column.
 
-    It shows a name like it, and no other: without a header the first line has a user's password.
+    It shows a similar name and no other: without a header the first line has a user's password.
     """
     name = wanted[field]
     bare = _EDGES if field == "username" or wanted["username"] in names else ""
@@ -243,14 +245,14 @@ def reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: st
 def fold_words(name: str) -> str:
     """Return the name in lower case, without blanks, "_", "-" and invisible characters.
 
-    Digits and signs stay: if the header is missing, a name like the column's may be somebody's password.
+    Digits and signs stay: without a header, a name similar to the column's may be a password.
     """
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(it for it in folded if it.isprintable() and it not in " _-")
 
 
 def _show_name(name: str) -> str:
-    """Return a name as it is shown: an invisible character before it is named."""
+    """Return a name for a message, with the name of any invisible character."""
     visible = "".join(filter(str.isprintable, name))
     return repr(name) if visible == name else f"{visible!r} with an invisible character"
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TextIO
 
@@ -11,7 +11,7 @@ from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.own_files import is_report, restore_names
-from bulkreset.input.text_lines import MARK, LineReader
+from bulkreset.input.text_lines import MARK, UNDECODED, LineReader
 from bulkreset.input.text_reader import Position, TextReader
 from bulkreset.job import InputConfig
 
@@ -28,9 +28,9 @@ class CsvReader(TextReader):
 
 
 def _line_end(head: str, spec: InputConfig) -> str:
-    r"""Return "\r" for a file in which only CR ends lines, otherwise "\n", which ends LF and CRLF.
+    r"""Return "\r" for a file with only CR as line end, otherwise "\n", which ends LF and CRLF.
 
-    A lone CR must not cut a password, so an LF outside quotes anywhere in the beginning decides.
+    A lone CR must not cut a password, so any LF outside quotes near the beginning decides.
     """
     if "\r" not in head:
         return "\n"
@@ -39,8 +39,9 @@ def _line_end(head: str, spec: InputConfig) -> str:
     return "\r" if "\r" in bare and "\n" not in bare else "\n"
 
 
-_LOOKED_AT = 20  # lines in which a header is looked for that is not the first line
+_LOOKED_AT = 20  # lines that are searched for a header after the first line
 _SET_ESCAPE = 'set [input] escape = "\\\\"'
+_MARKED = re.compile(f"{UNDECODED.pattern}|{MARK}").search
 _DELIMITERS = ",;\t|:^~\x01\x1f "
 
 
@@ -152,6 +153,26 @@ class CsvRecords:
         self._lines.seek(*mark)
         self.taken = page
 
+    def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
+        """Return the cells of our fields in the next rows, column by column, if each row is one line without a fault.
+
+        If one is not, return None, and no line is read: `__next__` finds out what it is.
+        """
+        lines = self._lines.look_ahead(rows, MAX_VALUE_LENGTH)
+        text = "".join(lines)
+        if not lines or "\\" in text or len(lines[-1]) > MAX_VALUE_LENGTH or (not text.isascii() and _MARKED(text)):
+            return None
+        try:
+            records = list(csv.reader(lines, delimiter=self._spec.delimiter, strict=True))
+        except csv.Error:
+            return None
+        if len(records) != len(lines) or {*map(len, records)} != {self._width} or not all(map(any, records)):
+            return None
+        if not self._names.isdisjoint(record[0] for record in records):  # perhaps the header again
+            return None
+        self._lines.skip_ahead()
+        return [[record[place] for record in records] for place in self._ours]
+
     def __iter__(self) -> Iterator[list[str] | str]:
         return self
 
@@ -194,7 +215,7 @@ class CsvRecords:
         return ""
 
     def _escaped(self, line: int, fields: list[str]) -> str:
-        r"""Note the backslashes in our values. Return the error text for one with \" that the file should double."""
+        r"""Record the backslashes in our values. Return the error text for an \" that should be doubled."""
         for text in (fields[place] for place in self._ours):
             if '\\"' in text and '\\""' not in self._lines.last:
                 return f"line {line}: a quote after a backslash: if the file escapes quotes so, set input.escape"
@@ -219,7 +240,7 @@ class CsvRecords:
     def _is_header(self, line: int, fields: list[str]) -> bool:
         """Return whether the record is the header again.
 
-        Raises InputError if it is the header in another order: the columns of the rows after it would be exchanged.
+        Raises InputError if it is the header in another order: the columns of the following rows would be swapped.
         """
         names = [name.strip() for name in (fields[0].lstrip(MARK), *fields[1:])]
         header = [name.strip() for name in self._header]
@@ -231,7 +252,7 @@ class CsvRecords:
         return names == header
 
     def _check_for_lines(self, text: str, line: int) -> None:
-        """Raise InputError if a line with other line breaks within is several rows: the file mixes line endings."""
+        """Raise InputError if a line with other line breaks inside is several rows: the file mixes line endings."""
         parts = [part for part in text.replace("\r", "\n").split("\n") if part]
         if len(parts) > 1 and (not self._width or all(self._count_fields(part) == self._width for part in parts)):
             raise InputError(
@@ -243,7 +264,7 @@ class CsvRecords:
     def _check_for_cut(self, line: int) -> None:
         """Raise InputError if the line before a fragment ends unlike the header: that row may be cut short.
 
-        A line break in a value that is not quoted cuts the value, and the first part could pass for a password.
+        An unquoted line break cuts a value, and the first part could look like a password.
         """
         before, here = _ending(self._lines.previous), _ending(self._lines.last)
         if self._lines.number == line > 2 and before and before != self._header_end and here in {self._header_end, ""}:  # noqa: PLR2004  (the line after the first row)

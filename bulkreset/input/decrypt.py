@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".age"
 _SKIPPED = 1 << 16  # bytes read at once on the way to a position
-HEAD_BYTES = 1 << 12  # bytes that tell file formats apart
+HEAD_BYTES = 1 << 12  # bytes that are enough to recognise a file format
 
 
 class InputContent:

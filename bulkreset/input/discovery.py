@@ -27,7 +27,7 @@ _Item = TypeVar("_Item")
 
 
 class Unread(NamedTuple):
-    """A file or folder that is at the place of an input and is not read, and why."""
+    """A file or folder beside the inputs that is not read, and the reason."""
 
     where: Location
     why: str
@@ -41,7 +41,7 @@ class Discovery(NamedTuple):
 
 
 class InputMissing(InputError):
-    """The named input does not exist, perhaps not yet. `unread` is what is in its place."""
+    """The named input does not exist, perhaps not yet. `unread` are the files in its place."""
 
     unread: Sequence[Unread] = ()
 
@@ -111,7 +111,7 @@ def unescape_pattern(given: str) -> str:
 
 
 def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], list[Unread]]:
-    """Return the files that a local path, folder or pattern stands for, and what is not read there."""
+    """Return the files for a local path, folder or pattern, and those that are not read."""
     try:
         if given.is_dir():
             with os.scandir(given) as entries:
@@ -132,7 +132,7 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
-    """Return whether a path is a program's helper, or is in the folder of one, and the pattern does not ask for it."""
+    """Return whether a path is a program's helper file, or is in its folder, and the pattern does not ask for it."""
     if not parts or not parts[-1]:
         return True
     asks = re.search(r"[*?[].*/[_.]", pattern)
@@ -168,7 +168,7 @@ def _beginning(spec: InputConfig, place: InputFile) -> bytes:
 def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence[Location], list[Unread]]:
     """Return the addresses for one object, for the objects directly below a prefix, or for those matching a pattern.
 
-    Also return what is not read there.
+    Also return the objects that are not read.
     """
     _, key = split(given)
     if not key or key.endswith("/"):
@@ -228,7 +228,7 @@ def _last(uri: str) -> str:
 
 
 def _checked(items: Iterable[_Item]) -> Iterator[_Item]:
-    """Yield the items; stop with an error if the run is to stop."""
+    """Yield the items. Raise an error if the run must stop."""
     for item in items:
         check_current()
         yield item

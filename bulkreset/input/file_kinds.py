@@ -1,4 +1,4 @@
-"""Tell inputs from other files in a folder: by their names, or else by their first bytes."""
+"""Distinguish inputs from other files in a folder: by their names, or else by their first bytes."""
 
 import codecs
 import csv
@@ -18,17 +18,17 @@ _TEXTS = (".csv", ".jsonl", ".ndjson")
 KNOWN = (*(text + packed for text in _TEXTS for packed in ("", ".gz", ".zst")), ".parquet", ".pq")
 ENCRYPTED = ".age"
 _ENDINGS = tuple(ending + encrypted for ending in KNOWN for encrypted in ("", ENCRYPTED))
-# Exports have such names, and so have other files: their first bytes decide.
+# Exports have such names, but other files, too: their first bytes decide.
 _OPEN_ENDINGS = frozenset({"", "gz", "txt", "tsv", "dat", "psv", "text", "json"})
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".inprogress", ".uploading")
 _ABOUT = (".md5", ".sha1", ".sha256", ".sha512", ".sig", ".asc", ".metadata", ".manifest")
 _COPIES = (".bak", ".old", ".orig", ".save", "~")
-NO_IDENTITY = b"\0no identity"  # in place of a beginning that cannot be decrypted
+NO_IDENTITY = b"\0no identity"  # stands for a beginning that cannot be decrypted
 _DELIMITERS = {"\t": "a tab", ";": '";"', "|": '"|"', ",": '","'}
 
 
 def has_known_name(name: str) -> bool:
-    """Return whether a file of that name is an input, whatever it begins with."""
+    """Return whether a file with that name is an input, whatever its content."""
     name = name.lower()
     return name.endswith(_ENDINGS) and not name.startswith((".", "_"))
 
@@ -36,8 +36,8 @@ def has_known_name(name: str) -> bool:
 def is_helper(name: str) -> bool:
     """Return whether a program keeps a file of that name for itself: a marker, a checksum, a hidden file.
 
-    An object whose key ends in "/", or in "_$folder$", stands for a folder. A data file that begins with "_" is no
-    helper.
+    An object whose key ends in "/", or in "_$folder$", stands for a folder. A data file whose name begins with "_" is
+    not a helper file.
     """
     name = name.lower()
     if not name or name.startswith((".", "~$")) or name.endswith((".crc", "_$folder$")):
@@ -50,7 +50,7 @@ def is_helper(name: str) -> bool:
 def why_unread(name: str, spec: InputConfig, begins: Callable[[], bytes], *, named: bool = False) -> str:
     """Return why a file is not an input, in words; "" if it is one. `begins` returns its first bytes, decrypted.
 
-    `named`: a pattern matches it, so text is an input whatever its first line has.
+    `named`: a pattern matches it, so a text is an input whatever its first line is.
     """
     if has_known_name(name):
         return ""

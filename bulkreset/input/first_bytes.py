@@ -1,24 +1,24 @@
-"""Recognises a file that is not what its name says by its first bytes, and says the next step."""
+"""Recognises by its first bytes a file that is not what its name says, and gives the next step."""
 
 import codecs
 import json
 import zlib
 from typing import NamedTuple
 
-BEGINNING = 1 << 16  # bytes that are read to see what a file is
+BEGINNING = 1 << 16  # bytes that are read to recognise a file
 PARQUET, ENCRYPTED_PARQUET, GZIP, ZSTD = b"PAR1", b"PARE", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 AGE = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
 class Kind(NamedTuple):
-    """What a file is, and the next step as a sentence."""
+    """The kind of a file, and the next step as a sentence."""
 
     name: str
     advice: str
 
     @property
     def short(self) -> str:
-        """Return both as they stand in a list of files that are not read."""
+        """Return both in the form for a list of files that are not read."""
         return f"{self.name}: {self.advice[0].lower()}{self.advice[1:].rstrip('.')}"
 
 
@@ -28,7 +28,7 @@ def _kinds(name: str, advice: str, *beginnings: bytes, at: int = 0) -> list[tupl
 
 _CONVERT, _SAVE, _PACK = "Write it as CSV or Parquet.", "Save it as CSV.", "Unpack it"
 IS_GZIP = Kind("gzip", "Name it .csv.gz or .jsonl.gz; if it is named so, it is packed twice: unpack it once.")
-# Where a file of the kind has these bytes.
+# Positions of these bytes in files of this kind.
 _BINARY = (
     *_kinds("Parquet", "Rename it so that it ends in .parquet.", PARQUET, ENCRYPTED_PARQUET),
     (0, GZIP, IS_GZIP),
@@ -63,7 +63,7 @@ _SHOW = "Open it in an editor, and download the file again."
 JSON = Kind("JSON", "Write one object in each line (jq -c '.[]' does so for an array), and name the file .jsonl.")
 _JSON_ERROR = Kind("JSON, perhaps the error of a download", _SHOW)
 JSON_LINES = Kind("JSON Lines", 'Rename it so that it ends in .jsonl, or set [input] format = "jsonl".')
-# Formats of text: what follows the white space at the beginning, in lower case.
+# Text formats: the characters after the initial white space, in lower case.
 _TEXT = (
     *_kinds("a web page", _WEB_PAGE, b"<!doctype html", b"<html", b"<head", b"<script"),
     *_kinds("a web page", _SAVE, b"<table"),
@@ -85,14 +85,14 @@ _MARKS = {
     "utf-16-le": codecs.BOM_UTF16_LE,
     "utf-16-be": codecs.BOM_UTF16_BE,
 }
-# Where the first four bytes are 0 if the text begins with ASCII characters.
+# Which of the first four bytes are 0 if the text begins with ASCII characters.
 _UNMARKED: dict[tuple[bool, ...], str] = {
     (False, True, True, True): "utf-32-le",
     (True, True, True, False): "utf-32-be",
     (False, True, False, True): "utf-16-le",
     (True, False, True, False): "utf-16-be",
 }
-# How a file begins that is packed as its name says, and what that is called.
+# The first bytes of a file that is packed as its name says, and the name of the format.
 _PACKED: dict[str, tuple[str, tuple[bytes, ...]]] = {
     ".gz": ("gzip", (GZIP,)),
     ".zst": ("Zstandard", (ZSTD, *(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16)))),
@@ -100,7 +100,7 @@ _PACKED: dict[str, tuple[str, tuple[bytes, ...]]] = {
 
 
 def binary_kind(begins: bytes) -> Kind | None:
-    """Return what a file is that is no text; None if it may be text."""
+    """Return the kind of a binary file; None if it may be text."""
     found = next((kind for at, mark, kind in _BINARY if begins.startswith(mark, at)), None)
     # A header may begin with ORCID.
     return found if found and not (found.name == "ORC" and _is_text(begins)) else None
@@ -111,7 +111,7 @@ def _is_text(begins: bytes) -> bool:
 
 
 def text_kind(begins: bytes) -> Kind | None:
-    """Return what a text is that is not CSV; None if it may be CSV."""
+    """Return the kind of a text that is not CSV; None if it may be CSV."""
     if found := first_object(begins):
         return JSON_LINES if is_json_lines(begins) else _JSON_ERROR if _ERROR & found.keys() else JSON
     text = begins.removeprefix(codecs.BOM_UTF8).lstrip().lower()
@@ -121,7 +121,7 @@ def text_kind(begins: bytes) -> Kind | None:
 def is_json_lines(begins: bytes) -> bool:
     """Return whether the first line of a text is a whole JSON object that may be a row.
 
-    A single object with a list, or with a field of an error, is the answer of an API or a download.
+    A single object with a list, or with an error field, is the answer of an API or a download.
     """
     found = first_object(begins)
     _, _, rest = begins.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
@@ -143,9 +143,9 @@ def first_object(begins: bytes) -> dict[str, object]:
 
 
 def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Kind] | None:
-    """Return what a file should be that is Parquet or compressed, and what it is, if it begins otherwise.
+    """Return the expected and the real kind of a Parquet or compressed file, if its first bytes are wrong.
 
-    What should be text is read first: it may be text that begins like another format.
+    A file that should be text is read first: text may begin like another format.
     """
     packed = next((what for ending, what in _PACKED.items() if name.endswith(ending)), None)
     said, marks = ("Parquet", (PARQUET, ENCRYPTED_PARQUET)) if is_parquet else packed or ("", (b"",))
@@ -159,13 +159,13 @@ def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Ki
     advice = (
         "Rename it so that it ends in .csv or .jsonl."
         if is_parquet
-        else f"Take {name[name.rindex('.') :]} off its name."
+        else f"Remove {name[name.rindex('.') :]} from its name."
     )
     return said, Kind(kind.name if kind else "text", advice)
 
 
 def unpack_beginning(begins: bytes) -> bytes:
-    """Return the beginning of what gzip has packed; b"" if it cannot be unpacked."""
+    """Return the beginning of gzip-compressed content; b"" if it cannot be decompressed."""
     try:
         return zlib.decompressobj(wbits=31).decompress(begins, BEGINNING)
     except zlib.error:
@@ -187,12 +187,12 @@ def marked_encoding(begins: bytes) -> str:
 
 
 def unmarked_encoding(begins: bytes) -> str:
-    """Return the encoding of two or four bytes a character in which a text of ASCII may begin so, or ""."""
+    """Return the encoding with two or four bytes per character of a text that begins with ASCII, or ""."""
     return _UNMARKED.get(tuple(byte == 0 for byte in begins[:4]), "")
 
 
 def wide_kind(begins: bytes) -> Kind | None:
-    """Return UTF-16 or UTF-32 for a text that begins as one; without a byte order mark it must begin with ASCII."""
+    """Return UTF-16 or UTF-32 for a text in that encoding; without a byte order mark it must begin with ASCII."""
     encoding = marked_encoding(begins).removesuffix("-le").removesuffix("-be") or unmarked_encoding(begins)
     if not encoding or encoding == "utf-8":
         return None

@@ -88,7 +88,7 @@ class InputSet:
     def describe(self) -> dict[str, Any]:
         """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
 
-        After it, `remarks` also name files that may not be whole.
+        After `batches`, `remarks` also name files that may be incomplete.
         """
         whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
         path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
@@ -102,7 +102,7 @@ class InputSet:
 
     @property
     def remarks(self) -> Iterator[str]:
-        """Yield sentences about the files that whoever delivered them should read, as far as they have been read."""
+        """Yield sentences about faults of the files that were read so far, for the person who delivered them."""
         yield from self.left_out
         if self._unread:
             yield describe_unread(self._unread)
@@ -122,9 +122,11 @@ class InputSet:
         """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
-            raise InputError(f"The input {gone} was planned and is not there any more.", _RESTORE)
+            raise InputError(f"The input {gone} was planned and is missing now.", _RESTORE)
         if more := next((name for name in now if name not in was), None):
-            raise InputError(f"The input {more} was not there when it was planned.", "Take it away, or plan a new run.")
+            raise InputError(
+                f"The input {more} was not there when the run was planned.", "Remove it, or plan a new run."
+            )
         if was != now:
             raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
         same = self._map_files(lambda number: self._is_unchanged(number, planned[number].fingerprint))
@@ -178,7 +180,7 @@ class InputSet:
     def _batches_of(
         self, number: int, first: int, fields: Collection[str], size: int | None, digest: Digest
     ) -> Iterator[RowBatch]:
-        """Yield the batches of one file. A file without content among others has none: a part that got no rows."""
+        """Yield the batches of one file. An empty file among others has none: a part of an export without rows."""
         if len(self.files) == 1 or self._fingerprints[number].size:
             try:
                 yield from self.rows[number].batches(first, fields, size, digest)
@@ -200,7 +202,7 @@ class InputSet:
         return self._index_of(last) - self._index_of(first) + 1
 
     def keep_open(self) -> None:
-        """Keep the file open that is being read when `batches` is called again."""
+        """Keep the current file open for the next call of `batches`."""
         for rows in self.rows:
             rows.keeps_open = True
 
@@ -209,7 +211,7 @@ class InputSet:
         self.rows[self._open].close()
 
     def _index_of(self, row: int) -> int:
-        """Return which of the files that have rows has this one."""
+        """Return the index of this file among the files that have rows."""
         return max(0, bisect_right(self._before, row - 1) - 1)
 
     def _note_rows(self, total: int) -> None:
@@ -218,7 +220,7 @@ class InputSet:
         self._before = [self.first_rows[number] - 1 for number in self._filled]
 
     def _compare(self, number: int, digest: Digest, identity: tuple[object, ...]) -> None:
-        """Take the fingerprint of a file that was read to its end, or compare it with the one that was taken."""
+        """Store the fingerprint of a completely read file, or compare it with the stored one."""
         place, known = self.files[number], self._fingerprints[number]
         try:
             if not known.sha256:
@@ -230,7 +232,7 @@ class InputSet:
             raise unreadable_input_error(place.where, error) from None
 
     def _is_unchanged(self, number: int, planned: Fingerprint) -> bool:
-        """Return whether a file is as planned. A local file that this process has read is not read again for it."""
+        """Return whether a file is as planned. A local file that this process has read is not read again for this."""
         place = self.files[number]
         if not isinstance(place.where, Path):
             return place.is_unchanged(planned)
@@ -243,7 +245,7 @@ class InputSet:
         return True
 
     def _trust(self, number: int, identity: tuple[object, ...]) -> None:
-        """Remember that a local file had its fingerprint's content while it had this identity."""
+        """Remember that a local file with this identity has the content of this fingerprint."""
         if isinstance(self.files[number].where, Path) and not is_fresh(identity):
             self._identities[number] = identity
 
@@ -257,7 +259,7 @@ class InputSet:
 
 @contextmanager
 def _naming(place: InputFile) -> Iterator[None]:
-    """Note the file in an InputError that is raised in the block, for who can do without it."""
+    """Add the file to an InputError that is raised in the block, for callers that can continue without it."""
     try:
         yield
     except InputError as error:

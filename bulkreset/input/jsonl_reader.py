@@ -24,10 +24,10 @@ from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import JSON, JSON_LINES
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED, LineReader
-from bulkreset.input.text_reader import Position, TextReader
+from bulkreset.input.text_reader import Piece, Position, TextReader
 from bulkreset.job import InputConfig
 
-LOOKED_AT = 100  # lines in which the columns are looked for: a program may leave out a field that has no value
+LOOKED_AT = 100  # lines that are searched for columns: a program may leave out a field without a value
 KEPT_SHAPES = 256  # sequences of field names whose columns are remembered
 LONGEST_SHAPE = 64  # fields
 
@@ -39,11 +39,9 @@ class JsonLinesReader(TextReader):
         spec = spec.model_copy(update={"encoding": "utf-8", "escape": ""})
         super().__init__(spec, content, JsonLinesRecords, _line_end, (JSON, JSON_LINES), require_names)
 
-    def _make_batch(
-        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Collection[str], *, is_report: bool) -> RowBatch:
         """Return the rows without the optional fields that none of them has: a later line may have them."""
-        made = super()._make_batch(first, batch, fields, is_report=is_report)
+        made = super()._make_batch(first, pieces, fields, is_report=is_report)
         optional = {*FIELDS} - {*NEEDED}
         columns = {field: cells for field, cells in made.columns.items() if field not in optional or any(cells)}
         return RowBatch(made.first, columns, made.malformed)
@@ -54,7 +52,7 @@ def _line_end(head: str) -> str:
 
 
 _CSV = ("is CSV, not JSON Lines", 'Rename it so that it ends in .csv, or set [input] format = "csv".')
-# What a file without objects in its first lines is, by its first character.
+# The kind of a file without objects in its first lines, by its first character.
 _NOT_LINES = {
     "[": ("is a JSON array", "Write one object in each line; jq -c '.[]' does so."),
     "{": ("has no whole JSON object in its first lines", "Write one object in each line; jq -c . does so."),
@@ -63,11 +61,11 @@ _NOT_LINES = {
 
 
 class _JsonObject(list[tuple[str, Any]]):
-    """The fields of a JSON object in order, also those that it has twice."""
+    """The fields of a JSON object in order, including repeated ones."""
 
 
 class _Number:
-    """A number as it is written. Its digits are not converted: there may be a million of them."""
+    """A number as it is written. Its digits are not converted, because there may be a million of them."""
 
     __slots__ = ("text",)
 
@@ -93,7 +91,7 @@ class JsonLinesRecords:
     It skips blank lines. A field that is absent or null is empty.
     """
 
-    remark = ""  # an object that was cut is not whole
+    remark = ""  # a truncated object is malformed
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
         self.taken = 0  # pages
@@ -102,14 +100,14 @@ class JsonLinesRecords:
         self._spec = spec
         self._lines = LineReader(text, spec, "JSON Lines")
         self._ours = {field: name for field in FIELDS if (name := getattr(spec.columns, field))}
-        self._wanted = self._ours  # and the columns that are carried, after `header`
+        self._wanted = self._ours  # and the additional columns, after `header`
         self._shapes: dict[tuple[str, ...], Sequence[int] | str] = {}
 
     def header(self) -> dict[str, int]:
-        """Look for the columns in the first lines and return the index of each of our fields in the records.
+        """Search the first lines for the columns and return the index of each of our fields in the records.
 
-        Looks at all lines if all columns are carried. Raises InputError if none of these lines is an object, or if they
-        do not have a column that is needed.
+        Searches all lines if all columns are read. Raises InputError if none of these lines is an object, or if a
+        needed column is missing.
         """
         names: dict[str, None] = {}
         first, objects, size = "", 0, 0
@@ -157,6 +155,9 @@ class JsonLinesRecords:
         self._lines.seek(*mark)
         self.taken = page
 
+    def plain_columns(self, _rows: int) -> None:
+        """Return None: each line is read by itself."""
+
     def __iter__(self) -> Iterator[list[str] | str]:
         return self
 
@@ -184,7 +185,7 @@ class JsonLinesRecords:
         except json.JSONDecodeError as error:
             return f"not JSON (at character {error.colno})"
         except ValueError:
-            return "not JSON (NaN and Infinity are no numbers)"
+            return "not JSON (NaN and Infinity are not numbers)"
         except RecursionError:
             return "JSON that is nested too deeply"
         return found if isinstance(found, _JsonObject) else "JSON, but not an object"
@@ -208,14 +209,14 @@ class JsonLinesRecords:
             if not isinstance(value, str):
                 return f"{name!r} holds {_kind(value)}, not text"
             if not value.isascii() and UNDECODED.search(value):
-                return f"{name!r} has one half of a surrogate pair, which is no character"
+                return f"{name!r} has one half of a surrogate pair, which is not a character"
             cells.append(value[:MAX_VALUE_LENGTH])
         return cells
 
     def _text_of(self, field: str, name: str, value: object) -> object:
-        """Return the value as text if the field may hold it: booleans and numbers of carried columns, as written.
+        """Return the value as text if the field may have it. Booleans and numbers stay as written.
 
-        Raises InputError if a carried column holds an array or an object.
+        Raises InputError if an additional column has an array or an object.
         """
         if value is None:
             return ""
@@ -231,9 +232,9 @@ class JsonLinesRecords:
         return value.text if is_carried and isinstance(value, _Number) else value
 
     def _shape(self, names: tuple[str, ...]) -> Sequence[int] | str:
-        """Return the place of each of our fields in an object with these names, -1 if absent, or what is wrong.
+        """Return the index of each of our fields in an object with these names (-1 if absent), or the error text.
 
-        Raises InputError if a field would be passed over, or if it is a password and the job makes its own.
+        Raises InputError if a field would be ignored, or if it is a password and the job generates them.
         """
         stripped = [name.strip() for name in names]
         where = f"{self._spec.file}, line {self._lines.number},"

@@ -29,14 +29,14 @@ class Fingerprint:
 
 
 class Digest:
-    """The SHA-256 of a file, computed while the file is read, so that it is not read once more for it."""
+    """The SHA-256 of a file, computed while the file is read, so that no second read is needed."""
 
     def __init__(self) -> None:
         self.hashed = 0  # bytes; the digest covers the file from its beginning to here
         self._sha256 = hashlib.sha256()
 
     def follow(self, stream: io.BufferedReader) -> io.BufferedReader:
-        """Return the stream; what is read from it is hashed. Bytes are hashed once, and none behind a gap."""
+        """Return the stream; bytes read from it are hashed. Bytes are hashed once, and none after a gap."""
         return io.BufferedReader(_HashedFile(stream, self), 1 << 17)
 
     def add(self, at: int, data: memoryview) -> None:
@@ -112,7 +112,7 @@ class InputFile(Protocol):
         """Return the size in bytes. Raises OSError."""
 
     def identity(self) -> tuple[object, ...]:
-        """Return values that change whenever the file is written or replaced. Raises InputError if it is gone."""
+        """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
 
     def fingerprint(self) -> Fingerprint:
         """Read the whole file once. Raises InputError if it cannot be read, Stopped if S3 cannot be reached."""
@@ -166,7 +166,7 @@ class LocalFile:
 
 
 class S3Object:
-    """An object in S3 as it was when it was found (`met`). An object that replaces it later is never read."""
+    """An object in S3 in the state in which it was found (`met`). An object that replaces it later is never read."""
 
     def __init__(self, bucket: Bucket, found: Object) -> None:
         self.where = found.uri
@@ -220,7 +220,7 @@ def require_text_name(name: str) -> None:
 
 
 def identity(path: Path) -> tuple[object, ...]:
-    """Return values that change whenever the file is written or replaced. Raises InputError if it is gone."""
+    """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
     try:
         found = path.stat()
     except OSError as error:

@@ -6,7 +6,7 @@ from bulkreset.errors import InputError
 from bulkreset.job import Location
 from bulkreset.text import is_redacted, parse_cell
 
-# Columns that no other file has together: those of `report` and of `verify`, without the ones that other files have, too.
+# Columns that only our files have together: those of `report` and `verify`, without columns that other files have, too.
 _REPORTS = (
     frozenset({"row", "user_pool_id", "username", "status", "code", "attempts", "throttled", "request_id"}),
     frozenset({"row", "user_pool_id", "username", "state", "user_status", "set_at", "expires_at"}),

@@ -13,8 +13,8 @@ class PageReader:
     """Pages of PAGE_ROWS consecutive rows (fewer at the end of the input); page 0 begins with row 1.
 
     A page has the columns of NEEDED. Pages that are read in order are one sequential pass. Only one thread may use a
-    reader, but any thread may call `knows`. `remembers` says whether a page that was read or skipped once is available
-    immediately from then on.
+    reader, but any thread may call `knows`. `remembers` says whether a page that was read or skipped is then available
+    immediately.
     """
 
     def __init__(self, rows: InputSet) -> None:
@@ -70,7 +70,7 @@ class PageReader:
         self._batches, self._batch, self._next = iter(()), None, 0
 
     def _start(self, row: int) -> int:
-        """Return where reading for `row` begins: at the current position, or nearer to it."""
+        """Return where reading for `row` begins: at the current position, or closer to the row."""
         nearest = self._rows.nearest(row)
         return self._next if nearest <= self._next <= row else nearest
 

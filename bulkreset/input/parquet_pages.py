@@ -22,7 +22,7 @@ STRUCTS_BETWEEN_CHECKS = 1000
 MOST_DEPTH = 32  # of nested structures in a footer
 _CODECS: dict[int, Any] = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _DICTIONARY_PAGE = 2
-_DATA_PAGES = {0: (5, 2), 3: (8, 4)}  # kind: fields of its own header, and of the encoding in it
+_DATA_PAGES = {0: (5, 2), 3: (8, 4)}  # kind: field numbers of its own header, and of the encoding in it
 _DICTIONARY_ENCODINGS = {2, 8}
 _DELTA_BYTE_ARRAY = 7
 _BYTE_ARRAY = 6  # the physical type of text
@@ -30,7 +30,7 @@ _STRUCT, _LISTS, _MAP, _BINARY, _DOUBLE, _BYTE = 12, {9, 10}, 11, 8, 7, 3
 
 
 class PageTooLargeError(Exception):
-    """A page would fill the memory. The text says which."""
+    """A page would fill the memory. The message names it."""
 
 
 class DamagedPagesError(Exception):
@@ -82,7 +82,7 @@ def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[
                     found[name] = _longest_values(stream, meta, name)
     except (KeyError, TypeError, ValueError, AttributeError, struct.error, pa.ArrowException) as error:
         raise DamagedPagesError(str(error)) from None
-    # Arrow adds the values of other pages to a dictionary that it reads, until they fill the memory.
+    # Arrow adds the values of other pages to a dictionary while reading it, until they fill the memory.
     whole = {name for name in columns if not any(group[name].pages for group in groups if name in group)}
     expanded = Counter[str]()
     steps = []
@@ -147,7 +147,7 @@ def _pages(stream: io.BufferedReader, meta: dict[int, Any]) -> Iterator[_Page]:
 
 
 def _longest_in_dictionary(packed: bytes, page: _Page, codec: int) -> int:
-    """Return the length of the longest value in a dictionary; the page's size if it cannot be unpacked here."""
+    """Return the length of the longest value in a dictionary; the page's size if it cannot be decompressed here."""
     if codec and codec not in _CODECS:
         return page.size
     raw = pa.decompress(packed, page.size, _CODECS[codec]).to_pybytes() if codec else packed

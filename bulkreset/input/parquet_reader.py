@@ -96,7 +96,7 @@ class ParquetReader:
                 self.close()
 
     def _steps_from(self, file: pq.ParquetFile, group: int, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows from a row group on, so few at a time that their values are bounded; long values are cut."""
+        """Yield the rows from a row group on, in steps with bounded values; long values are cut."""
         steps = self._steps.rows if self._steps else [1] * file.num_row_groups
         for number in range(group, file.num_row_groups):
             rows, wanted = min(BATCH_ROWS, steps[number]), list(dict.fromkeys(names.values()))
@@ -108,7 +108,7 @@ class ParquetReader:
                     )
 
     def _gathered(self, steps: Iterator[pa.RecordBatch], rows: int) -> Iterator[list[pa.RecordBatch]]:
-        """Yield steps that together have at most `rows` rows and, but for a single step, GATHERED bytes."""
+        """Yield steps with at most `rows` rows together and, except for a single step, GATHERED bytes."""
         parts: list[pa.RecordBatch] = []
         held = size = 0
         for step in steps:
@@ -273,11 +273,11 @@ def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
 
 
 def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
-    """Return a column as bytes, or as it is if it is not text. Values are cut that are too long anyway.
+    """Return a column as bytes, or unchanged if it is not text. Values that are too long anyway are cut.
 
     `binary` says what the bytes of a binary column are.
 
-    The cut is at a character: a byte that does not begin one goes with the next character.
+    The cut is between characters: a byte that does not begin a character goes with the next one.
     """
     if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
         return column

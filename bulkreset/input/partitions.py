@@ -55,7 +55,7 @@ def _directories(where: Location) -> list[str]:
 
 
 def _masked(where: Location) -> str:
-    """Return the path with the values of its directories left out."""
+    """Return the path without the values in its directory names."""
     *directories, name = str(where).split("/")
     return "/".join([*(f"{one.partition('=')[0]}=…" if "=" in one else one for one in directories), name])
 
@@ -80,7 +80,7 @@ class PartitionedReader:
 
     @property
     def keeps_open(self) -> bool:
-        """Return whether a new call of `batches` goes on with the open file."""
+        """Return whether a new call of `batches` continues with the open file."""
         return self._reader.keeps_open
 
     @keeps_open.setter

@@ -5,7 +5,6 @@ counts as a symbol if it is neither first nor last. Any other character is allow
 """
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bulkreset.job import PasswordPolicy
@@ -51,11 +50,11 @@ def combine(one: PasswordPolicy, other: PasswordPolicy | None) -> PasswordPolicy
 
 def violation_mask(policy: PasswordPolicy, passwords: "pd.Series[str]") -> "pd.Series[bool]":
     """Return for each password whether it fails any rule. The rules are those of `failed_rules`, for a whole column."""
-    import pandas as pd  # noqa: PLC0415  (as above)
-
-    broken = pd.Series(data=False, index=passwords.index)
-    for mask in _masks(policy, passwords):
-        broken |= mask
+    broken = passwords.str.len() < (policy.minimum_length or 0)
+    if broken.any():  # count again only if a password is short
+        broken &= passwords.str.len() + passwords.str.count(_BEYOND) < (policy.minimum_length or 0)
+    for pattern, _ in _required(policy):
+        broken |= ~passwords.str.contains(pattern, regex=True)
     return broken
 
 
@@ -67,13 +66,3 @@ def _required(policy: PasswordPolicy) -> list[tuple[str, str]]:
 def _max_length(password: str) -> int:
     """Return the largest length that the service may count: a character beyond the basic plane may count twice."""
     return len(password) + len(re.findall(_BEYOND, password))
-
-
-def _masks(policy: PasswordPolicy, passwords: "pd.Series[str]") -> Iterator["pd.Series[bool]"]:
-    if policy.minimum_length is not None:
-        short = passwords.str.len() < policy.minimum_length
-        if short.any():  # count again only if a password is short
-            short &= passwords.str.len() + passwords.str.count(_BEYOND) < policy.minimum_length
-        yield short
-    for pattern, _ in _required(policy):
-        yield ~passwords.str.contains(pattern, regex=True)

@@ -26,8 +26,7 @@ class BatchSource(Protocol):
 class InputReader(Protocol):
     """One input file. `batches` can be called any number of times.
 
-    If `keeps_open` is set, a new call of
-    `batches` goes on with the open file.
+    If `keeps_open` is set, a new call of `batches` continues with the open file.
     """
 
     @property
@@ -60,9 +59,9 @@ def open_rows(
 ) -> InputReader:
     """Return a reader of one file: `place`, or the file in `spec`.
 
-    The format is that of `spec`, or of the file's name, or of its first bytes if its name says none. `origin` is the
-    path whose directory names are read as columns, if the file has been moved since. Raises InputError if the file does
-    not exist or cannot be opened or decrypted.
+    The format is that of `spec`, or of the file's name, or of its first bytes if the name gives none. `origin` is the
+    path whose directory names are read as columns, if the file was moved since. Raises InputError if the file does not
+    exist or cannot be opened or decrypted.
     """
     named = spec.columns
     if not with_passwords:

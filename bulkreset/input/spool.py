@@ -1,4 +1,4 @@
-"""Keep standard input in an encrypted file, so that it can be read as often as a run needs."""
+"""Store standard input in an encrypted file, so that it can be read as often as a run needs."""
 
 import io
 from pathlib import Path
@@ -11,8 +11,7 @@ from bulkreset.files import atomic_file, require_new
 def spool(source: io.BufferedReader, path: Path, identity: Path | None) -> None:
     """Encrypt all of `source` for the keys of `identity`, into the new file `path`.
 
-    Raises InputError if there is no key, or nothing to read; RecordError if the file cannot be written. Then no file is
-    left.
+    Raises InputError if there is no key or no input, RecordError if the file cannot be written. Then no file remains.
     """
     if identity is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Recognise passwords that a program has altered or hashed: they can be sent, and nobody could sign in with them."""
+"""Recognise passwords that a program has altered or hashed: they can be sent, but nobody could sign in with them."""
 
 import re
 import unicodedata
@@ -36,7 +36,7 @@ _HASH = re.compile(
     re.IGNORECASE | re.DOTALL,
 ).fullmatch
 _ESCAPE = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE).search
-# Only characters that must be escaped are, and all of them; beyond ASCII each is two bytes or more.
+# Exactly the characters that must be escaped are escaped; each non-ASCII character has two or more bytes.
 _ESCAPE_URL = re.compile(
     r"(?=.*%)(?:[\w.~-]|%(?:2[0-9A-F]|3[A-F]|40|5[B-E]|60|7[B-E])|(?:%[89A-F][0-9A-F]){2,})+", re.ASCII | re.IGNORECASE
 ).fullmatch
@@ -71,16 +71,19 @@ _PLACEHOLDERS = frozenset(
 _MASK = re.compile(r"([*\u2022\u25cf.xX#-])\1{3,}").fullmatch
 _CURLY = re.compile("[\u2018-\u201f]").search
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u00ab": "\u00bb", "\u00bb": "\u00ab", "\u2039": "\u203a"}
-# Most passwords have none of the characters that any of the forms needs. This search decides for them.
-_MAY_BE = re.compile(
-    r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]",
-    re.IGNORECASE,
-).search
+# Most passwords have none of the characters that these forms need, so this search is enough for them.
+_ANY_FORM = r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]"
+_MAY_BE = re.compile(_ANY_FORM, re.IGNORECASE).search
+# For a whole column, as RE2 searches it: every suspect password has it, and every empty one.
+PERHAPS_SUSPECT = (
+    rf"(?i)^$|{_ANY_FORM}|^(?:{'|'.join(map(re.escape, sorted(_PLACEHOLDERS)))})$|^(?:\.{{4,}}|x{{4,}}|#{{4,}}|-{{4,}})$"
+    r"|^[+-]?[0-9]+(?:[.,][0-9]+)?E\+?[0-9]+$|^[0-9]+\.0$"
+)
 _SHORTEST_WRAPPED = 3
 
 
 def suspicion(password: str) -> str:
-    """Return what looks wrong with a password, in words that have no part of it; "" if nothing does."""
+    """Return what looks wrong with a password, in words that contain no part of it; "" if nothing does."""
     if password.casefold() in _PLACEHOLDERS or (password[:1] == password[-1:] and _MASK(password)):
         return PLACEHOLDER
     if not _MAY_BE(password):
@@ -105,7 +108,7 @@ def _has_unseen(password: str) -> bool:
 
 
 def _is_misread(password: str) -> bool:
-    """Return whether the characters are the bytes of UTF-8, each read as one character of Latin-1 or cp1252."""
+    """Return whether the characters are UTF-8 bytes, each read as one character of Latin-1 or cp1252."""
     if password.isascii():
         return False
     for encoding in ("latin-1", "cp1252"):

@@ -8,8 +8,8 @@ from bulkreset.input.batch import RowBatch
 from bulkreset.job import InputConfig
 
 SAMPLE_ROWS = 1_000
-_MOST = 0.9  # of the sample's passwords are names, and so few of its usernames: 1 - _MOST
-# What Cognito takes as an e-mail address, a phone number or a sub. A password is rarely any of them.
+_MOST = 0.9  # at least this share of the sample's passwords are names, and at most the rest of its usernames
+# The forms of an e-mail address, a phone number and a sub in Cognito. A password rarely has one of them.
 _NAME = re.compile(
     r"[\w.%+'-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
     r"|\+[0-9][0-9 ()./-]{5,18}[0-9]"
@@ -40,5 +40,5 @@ def require_not_swapped(spec: InputConfig, chunk: RowBatch) -> None:
 
 
 def _share(values: Sequence[str]) -> float:
-    """Return the share of the values that can only be the name of a user."""
+    """Return the share of the values that can only be names of users."""
     return sum(bool(_NAME.fullmatch(value.strip())) for value in values) / len(values)

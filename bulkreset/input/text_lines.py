@@ -1,17 +1,18 @@
-"""Read the lines of a text input, each of limited length, and note their faults."""
+"""Read the lines of a text input, each of limited length, and record their faults."""
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
 from bulkreset.job import InputConfig
 
-# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or one quote
-# that does not close, would be read into memory whole.
+# Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or with an
+# unclosed quote, would be read into memory whole.
 LONGEST_LINE = 1 << 20
-# Characters between two looks at signals: blank lines and lines of one record yield no row, and a page of long lines
+# Characters between two checks for signals: blank lines and lines of one record yield no row, and a page of long lines
 # takes minutes. An empty line takes as long as PER_LINE characters.
 BETWEEN_CHECKS = 1 << 22
 PER_LINE = 256
@@ -32,7 +33,8 @@ class LineReader:
         self._text = text
         self._spec = spec
         self._kind = kind
-        self._unchecked = 0  # characters since the last look at signals
+        self._unchecked = 0  # characters since the last check for signals
+        self._ahead: deque[str] = deque()  # lines that were looked at, and are still to be read
         self.number = 0
         self.record_size = 0  # characters of the record so far
         self.last = ""
@@ -46,7 +48,7 @@ class LineReader:
         return self
 
     def take_problem(self) -> str:
-        """Return the error text of the record that was read, or "", and forget it."""
+        """Return the error text of the record that was read, or "", and clear it."""
         undecoded, unclear, marked = self.undecoded, self.unclear, self.marked
         self.undecoded = self.unclear = self.marked = 0
         if undecoded:
@@ -56,15 +58,31 @@ class LineReader:
         return f"line {unclear}: a letter or a digit is escaped, and what that means is not known" if unclear else ""
 
     def seek(self, place: int, number: int) -> None:
-        """Continue reading at a position of the text, which is behind the line with this number."""
+        """Continue reading at a position of the text, after the line with this number."""
         self._text.seek(place)
+        self._ahead.clear()
         self.number = number
         self.last = self.previous = ""
+
+    def look_ahead(self, most: int, longest: int) -> Sequence[str]:
+        """Return up to `most` of the next lines, which stay to be read. The first longer line is the last one."""
+        ahead, read = self._ahead, self._text.readline
+        while len(ahead) < most and (line := read(LONGEST_LINE)):
+            ahead.append(line)
+            if len(line) > longest:
+                break
+        return ahead
+
+    def skip_ahead(self) -> None:
+        """Pass all lines that were looked at."""
+        self.number += len(self._ahead)
+        self.previous, self.last = [self.last, *self._ahead][-2:]
+        self._ahead.clear()
 
     def __next__(self) -> str:
         self.previous = self.last
         try:
-            self.last = line = self._text.readline(LONGEST_LINE)
+            self.last = line = self._ahead.popleft() if self._ahead else self._text.readline(LONGEST_LINE)
         except UnicodeError:
             raise InputError(
                 f"The input {self._spec.file} is not valid {self._spec.encoding} near line {self.number + 1}.",

@@ -5,9 +5,9 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from bulkreset.age_encryption import DecryptError
@@ -28,6 +28,7 @@ from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
 
 HEAD = 1 << 16  # characters read to detect the file's line ending
+PIECE_ROWS = 200  # rows that are read at once if none of them is odd; a page has several pieces
 _WIDE = ("utf-16", "utf-32")
 _NATIVE = "le" if sys.byteorder == "little" else "be"  # how Python reads UTF-16 without a byte order mark
 
@@ -43,12 +44,18 @@ class Position(NamedTuple):
     line: int
 
 
+class Piece(NamedTuple):
+    """Some records: the cells of our fields, column by column, and the error texts of malformed lines by offset."""
+
+    columns: Sequence[Sequence[str]]
+    malformed: Mapping[int, str]
+
+
 class Records(Protocol):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
-    `taken` counts the pages that were read or passed. `remark` is the text for the user about a file that was read to
-    its end, or "". `is_report` says whether the file is a report of this
-    program; it is known after `header`.
+    `taken` counts the pages that were read or skipped. `remark` is the text for the user about a file that was read to
+    its end, or "". `is_report` says whether the file is a report of this program; it is known after `header`.
     """
 
     taken: int
@@ -56,7 +63,7 @@ class Records(Protocol):
 
     @property
     def remark(self) -> str:
-        """Return what whoever delivered the file should read, or ""."""
+        """Return the text for the user about the file, or ""."""
 
     def header(self) -> Mapping[str, int]:
         """Return the index of each of our fields in the records. Raises InputError if the file does not have them."""
@@ -67,17 +74,20 @@ class Records(Protocol):
     def go_to(self, page: int, mark: Position) -> None:
         """Continue reading at `mark`, the start of page `page`."""
 
+    def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
+        """Return the cells of our fields in up to `rows` records, column by column, or None: then read them singly."""
+
     def __iter__(self) -> Iterator[list[str] | str]:
         """Return the records that remain."""
 
 
 class TextReader:
-    """A file of text, which may be compressed and encrypted. A format passes what makes records of an open file.
+    """A text file, which may be compressed and encrypted.
 
-    `line_end` returns the line ending of a file that begins with this text. `ours` are the
-    kinds of text that the format itself begins as. `restore` returns the usernames in the cells of a report of this
-    program, or raises InputError if they are hashes. `remark` is the text for the user about a file that was
-    read to its end, or "".
+    A format passes a function that makes records of an open file. `line_end` returns the line ending of a file that
+    begins with this text. `ours` are the kinds of text that are this format itself. `restore` returns the usernames in
+    the cells of a report of this program, or raises InputError if they are hashes. `remark` is the text for the user
+    about a file that was read to its end, or "".
     """
 
     def __init__(
@@ -98,7 +108,7 @@ class TextReader:
         self._ours = ours
         self._restore = restore
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
-        # Compressed files can seek, too, but only by unpacking everything before the position.
+        # Compressed files can seek too, but only by decompressing everything before the position.
         self.remembers = self.can_be_entered and not content.is_packed
         self._marks: list[Position] = []  # start of each page, added when the page is first read
         self._text: TextIO | None = None
@@ -117,22 +127,27 @@ class TextReader:
             with self._translate_errors():
                 records = self._records_near(first, digest)
                 start = records.taken * PAGE_ROWS + 1
-                while batch := [record for _ in range(pages) for record in self._next_page(records)]:
-                    yield self._make_batch(start, batch, fields, is_report=records.is_report)
-                    start += len(batch)
+                while some := [piece for _ in range(pages) for piece in self._next_page(records)]:
+                    batch = self._make_batch(start, some, fields, is_report=records.is_report)
+                    yield batch
+                    start = batch.last + 1
                 self.remark = records.remark
             self.close()
         finally:
             if not self.keeps_open:
                 self.close()
 
-    def _make_batch(
-        self, first: int, batch: list[list[str] | str], fields: Collection[str], *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Collection[str], *, is_report: bool) -> RowBatch:
         places = {it: at for it, at in self._places.items() if it in fields}
         if is_report:
             places.pop("permanent", None)  # of the earlier run
-        made = _make_batch(first, batch, places)
+        columns = {field: [*chain.from_iterable(it.columns[at] for it in pieces)] for field, at in places.items()}
+        malformed: dict[int, str] = {}
+        rows = 0
+        for piece in pieces:
+            malformed |= {rows + offset: what for offset, what in piece.malformed.items()}
+            rows += len(piece.columns[0])
+        made = RowBatch(first, columns, malformed)
         if not is_report or "username" not in places:
             return made
         names = self._restore(made.cells("username"), self.spec.file)
@@ -164,12 +179,22 @@ class TextReader:
             records.go_to(page, self._marks[page])
         return records
 
-    def _next_page(self, records: Records) -> list[list[str] | str]:
+    def _next_page(self, records: Records) -> list[Piece]:
         """Return the records of the next page and remember where the page begins."""
         if self.can_be_entered and records.taken == len(self._marks):
             self._marks.append(records.mark())
         records.taken += 1
-        return list(islice(records, PAGE_ROWS))
+        sizes = (min(PIECE_ROWS, PAGE_ROWS - first) for first in range(0, PAGE_ROWS, PIECE_ROWS))
+        return [piece for size in sizes if (piece := self._next_piece(records, size)).columns]
+
+    def _next_piece(self, records: Records, rows: int) -> Piece:
+        if self.can_be_entered and (plain := records.plain_columns(rows)):
+            return Piece(plain, {})
+        found = list(islice(records, rows))
+        blank = [""] * len(self._places)
+        cells = [blank if isinstance(record, str) else record for record in found]
+        malformed = {offset: record for offset, record in enumerate(found) if isinstance(record, str)}
+        return Piece(list(zip(*cells, strict=True)), malformed)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -180,9 +205,9 @@ class TextReader:
             raise unreadable_input_error(self.spec.file, error) from None
 
     def _check_mark(self, begins: bytes) -> None:
-        """Raise InputError if the file's byte order mark denies the job's encoding: it would change passwords.
+        """Raise InputError if the file's byte order mark contradicts the job's encoding, which would change passwords.
 
-        An encoding of one byte for each character cannot read the header of UTF-16, so that is found there.
+        With a one-byte encoding the header of a UTF-16 file is unreadable, so that is detected there.
         """
         marked, named = marked_encoding(begins), codecs.lookup(self.spec.encoding).name
         family = marked[:6].rstrip("-")
@@ -196,7 +221,7 @@ class TextReader:
             )
 
     def _format_error(self) -> InputError | None:
-        """Return the error for a file whose first bytes show that it is not of the format; None if they do not."""
+        """Return the error for a file whose first bytes show another format; None if they do not."""
         with closing(self._content.open_unpacked()) as stream:
             begins = stream.read(HEAD_BYTES)
         if not begins:
@@ -228,10 +253,3 @@ class TextReader:
             self._check_mark(text.buffer.peek(4)[:4])  # type: ignore[attr-defined]
             beginning = text.read(HEAD)
         return opened(self._line_end(beginning), digest)
-
-
-def _make_batch(first: int, batch: list[list[str] | str], places: Mapping[str, int]) -> RowBatch:
-    malformed = {offset: record for offset, record in enumerate(batch) if isinstance(record, str)}
-    blank = [""] * (max(places.values()) + 1)
-    records = [blank if isinstance(record, str) else record for record in batch] if malformed else batch
-    return RowBatch(first, {field: [record[at] for record in records] for field, at in places.items()}, malformed)

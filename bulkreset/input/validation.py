@@ -3,13 +3,11 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
-
-import pandas as pd
+from typing import NamedTuple, TypeVar
 
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.password_policy import combine, failed_rules, violation_mask
-from bulkreset.input.suspect_password import HASH, SUSPECT, suspicion
+from bulkreset.input.suspect_password import HASH, PERHAPS_SUSPECT, SUSPECT, suspicion
 from bulkreset.job import Job, PasswordPolicy
 from bulkreset.models import RejectCode, Status
 from bulkreset.text import character_name
@@ -19,20 +17,22 @@ LONGEST_PASSWORD = 256
 
 # The service requires a password to match ^[\S]+.*[\S]+$. In Java, \s is these six characters, and the dot matches no
 # line break.
-_EDGE_OR_BREAK = "^[ \t\n\x0b\f\r]|[ \t\n\x0b\f\r]$|[\n\r\x85\u2028\u2029]"
+_EDGE_OR_BREAK = re.compile("^[ \t\n\x0b\f\r]|[ \t\n\x0b\f\r]\\Z|[\n\r\x85\u2028\u2029]").search
 # The service requires a username to match [\p{L}\p{M}\p{S}\p{N}\p{P}]+: no character of the categories C and Z.
-_PERHAPS_REFUSED = "[\x00-\x20\x7f]|[^\x00-\x7f]"
 _NOT_ASCII_IN_A_USERNAME = re.compile("[\x00-\x20\x7f]").search
+_PERHAPS_NO_USERNAME = "^$|[\x00-\x20\x7f]|[^\x00-\x7f]"
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+# Rows of a batch from which on pandas looks for those that may have a fault: loading it takes as long as so many rows.
+ROWS_FOR_A_FRAME = 10_000
 
-
-_Message = str | Callable[[int], str]  # for a row, by its offset in the batch
+_Value = TypeVar("_Value")
 
 
 class ValidatedRow(NamedTuple):
-    """One row as the plan keeps it, without the password.
+    """One row as the plan stores it, without the password.
 
-    `pool` is "" if no target has it, and `permanent` is None if the cell could not be read: their texts are not kept.
+    `pool` is "" if it is not a pool of the job, and `permanent` is None if the cell is invalid: their texts are not
+    kept.
     """
 
     row: int
@@ -42,6 +42,13 @@ class ValidatedRow(NamedTuple):
     status: str
     code: str
     message: str
+
+
+class _Cells(NamedTuple):
+    username: str
+    password: str
+    pool: str
+    permanent: bool | None
 
 
 class RowValidator:
@@ -55,7 +62,6 @@ class RowValidator:
     ) -> None:
         # Compare case-folded names: skipping one user too many does no harm.
         self._protected = {name.casefold() for name in (*job.guards.protected.usernames, *protected)}
-        self._pools = [target.user_pool_id for target in job.targets]
         self._only_pool = job.targets[0].user_pool_id if len(job.targets) == 1 else ""
         self._permanent = job.permanent
         self._generates = job.generates
@@ -63,137 +69,99 @@ class RowValidator:
         self._on_suspect = "send" if job.generates else job.input.on_suspect_password
         self.passwords = 0  # rows that have a password
         self.hashes = 0  # passwords that look like a hash; not counted if suspect passwords are sent
-        known = policies or {}
-        self._policies = {pool: combine(job.password.policy, known.get(pool)) for pool in self._pools}
+        known, pools = policies or {}, [target.user_pool_id for target in job.targets]
+        self._policies = {pool: combine(job.password.policy, known.get(pool)) for pool in pools}
 
     def validate(self, chunk: RowBatch) -> Iterator[ValidatedRow]:
         """Return each row of the batch with its status. If several checks fail, the first one sets the code."""
-        # The columns are searched as a whole; single cells are taken from lists, which is faster than from a column.
-        frame, names, passwords = chunk.frame, chunk.cells("username"), chunk.cells("password")
-        pools = frame["user_pool_id"].where(frame["user_pool_id"] != "", self._only_pool)
-        permanents = [self._permanent_of(text) for text in chunk.cells("permanent")]
-        found: dict[int, tuple[RejectCode, str]] = {
-            offset: (RejectCode.BAD_VALUE, why) for offset, why in chunk.malformed.items()
-        }
-        for mask, code, message in self._checks(frame, pools, permanents):
-            for offset in mask.to_numpy().nonzero()[0].tolist():
-                if offset not in found:
-                    found[offset] = (
-                        code,
-                        message if isinstance(message, str) else message(offset),
-                    )
-        warnings = self._suspicions(passwords, chunk.malformed, found)
-        statuses = [Status.READY.value] * len(frame)
-        codes = [""] * len(frame)
-        messages = [""] * len(frame)
-        for offset, (code, message) in found.items():
-            statuses[offset], codes[offset], messages[offset] = Status.REJECTED.value, code.value, message
+        names, passwords = chunk.cells("username"), chunk.cells("password")
+        pools = _mapped(chunk.cells("user_pool_id"), self._pool_of)
+        permanents = _mapped(chunk.cells("permanent"), self._permanent_of)
+        statuses = [Status.READY.value] * len(names)
+        codes, messages = [""] * len(names), [""] * len(names)
+        if self._on_suspect != "send":
+            self.passwords += len(passwords) - passwords.count("")
+        for offset in self._perhaps_faulty(chunk, pools, permanents):
+            password, warning = passwords[offset], ""
+            if self._on_suspect != "send" and password and (why := suspicion(password)):
+                self.hashes += why == HASH
+                warning = SUSPECT + why
+            if offset in chunk.malformed:
+                fault: tuple[RejectCode, str] | None = RejectCode.BAD_VALUE, chunk.malformed[offset]
+            else:
+                row = _Cells(names[offset], password, pools[offset], permanents[offset])
+                fault = next(((code, message) for fails, code, message in self._checks(row) if fails), None)
+            if not fault and warning and self._on_suspect == "reject":
+                fault = RejectCode.SUSPECT_PASSWORD, warning
+            if fault:
+                statuses[offset], codes[offset], messages[offset] = Status.REJECTED.value, fault[0].value, fault[1]
+            else:
+                messages[offset] = warning
         for offset in self._protected_offsets(names):
-            if offset not in found:
+            if statuses[offset] == Status.READY:
                 statuses[offset], codes[offset] = Status.SKIPPED.value, "protected"
                 messages[offset] = "the job protects this user"
-                warnings.pop(offset, None)
-        for offset, message in warnings.items():
-            messages[offset] = message
-        # A text that is no pool of the job may be anything, such as a password of a shifted row: it is not kept.
-        kept = pools.where(pools.isin(self._pools), "")
         numbers = range(chunk.first, chunk.last + 1)
         return map(
             ValidatedRow._make,
-            zip(numbers, kept.tolist(), names, permanents, statuses, codes, messages, strict=True),
+            zip(numbers, pools, names, permanents, statuses, codes, messages, strict=True),
         )
 
-    def _checks(
-        self, frame: pd.DataFrame, pools: "pd.Series[str]", permanents: list[bool | None]
-    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, _Message]]:
+    def _perhaps_faulty(
+        self, chunk: RowBatch, pools: Sequence[str], permanents: Sequence[bool | None]
+    ) -> Iterable[int]:
+        """Return the offset of every row that may have a fault or a suspect password; it may be all of them."""
+        rows = range(len(pools))
+        if len(rows) < ROWS_FOR_A_FRAME or not all(pools) or None in permanents:
+            return rows
+        if self._generates and not self._hands_out and False in permanents:
+            return rows
+        frame = chunk.frame
         usernames, passwords = frame["username"], frame["password"]
-        yield usernames == "", RejectCode.MISSING_USERNAME, "the row has no username"
+        mask = usernames.str.contains(_PERHAPS_NO_USERNAME) | (usernames.str.len() > LONGEST_USERNAME)
         if not self._generates:
-            yield passwords == "", RejectCode.MISSING_PASSWORD, "the row has no password"
+            mask |= passwords.str.contains(PERHAPS_SUSPECT) | (passwords.str.len() > LONGEST_PASSWORD)
+            for policy in set(self._policies.values()):
+                mask |= violation_mask(policy, passwords)
+        return [int(offset) for offset in mask.to_numpy().nonzero()[0]]
+
+    def _checks(self, row: _Cells) -> Iterator[tuple[object, RejectCode, str]]:
+        """Yield the checks of a row in order: whether it fails, and then its code and its message."""
+        username, password, checks_password = row.username, row.password, not self._generates
+        yield not username, RejectCode.MISSING_USERNAME, "the row has no username"
+        yield checks_password and not password, RejectCode.MISSING_PASSWORD, "the row has no password"
         yield (
-            usernames.str.len() > LONGEST_USERNAME,
+            len(username) > LONGEST_USERNAME,
             RejectCode.TOO_LONG,
             f"the username has more than {LONGEST_USERNAME} characters",
         )
-        if not self._generates:
-            yield (
-                passwords.str.len() > LONGEST_PASSWORD,
-                RejectCode.TOO_LONG,
-                f"the password has more than {LONGEST_PASSWORD} characters",
-            )
         yield (
-            _refused_mask(usernames),
+            checks_password and len(password) > LONGEST_PASSWORD,
+            RejectCode.TOO_LONG,
+            f"the password has more than {LONGEST_PASSWORD} characters",
+        )
+        at = refused_character(username)
+        named = f"{character_name(username[at])} at position {at + 1} of {len(username)}" if at >= 0 else ""
+        yield named, RejectCode.BAD_VALUE, f"the username has {named}"
+        yield (
+            checks_password and "\x00" in password,
             RejectCode.BAD_VALUE,
-            lambda offset: _describe_character(usernames.iloc[offset]),
+            "the password has a NUL character: is the encoding right?",
         )
-        if not self._generates:
-            yield (
-                passwords.str.contains("\x00", regex=False),
-                RejectCode.BAD_VALUE,
-                "the password has a NUL character: is the encoding right?",
-            )
+        yield row.permanent is None, RejectCode.BAD_VALUE, "permanent must be true, false, 1, 0, yes or no"
+        rest = "" if self._only_pool else "; with several pools, each row must name one"
+        yield not row.pool, RejectCode.UNKNOWN_POOL, f"this user pool is not in the job{rest}"
+        if not checks_password:
+            unheard = not row.permanent and not self._hands_out
+            yield unheard, RejectCode.BAD_VALUE, "a generated temporary password needs password.recipients"
+            return
         yield (
-            pd.Series([value is None for value in permanents]),
-            RejectCode.BAD_VALUE,
-            "permanent must be true, false, 1, 0, yes or no",
-        )
-        yield (
-            ~pools.isin(self._pools),
-            RejectCode.UNKNOWN_POOL,
-            "this user pool is not in the job"
-            if self._only_pool
-            else "this user pool is not in the job; with several pools, each row must name one",
-        )
-        if self._generates:
-            unheard = pd.Series([value is False for value in permanents])
-            yield (
-                unheard & (not self._hands_out),
-                RejectCode.BAD_VALUE,
-                "a generated temporary password needs password.recipients",
-            )
-        else:
-            yield from self._checks_of_passwords(passwords, pools)
-
-    def _checks_of_passwords(
-        self, passwords: "pd.Series[str]", pools: "pd.Series[str]"
-    ) -> Iterator[tuple["pd.Series[bool]", RejectCode, _Message]]:
-        yield (
-            passwords.str.contains(_EDGE_OR_BREAK),
+            _EDGE_OR_BREAK(password),
             RejectCode.PASSWORD_WHITESPACE,
             "the password begins or ends with white space or has a line break",
         )
-        for policy in set(self._policies.values()):
-            those = [pool for pool, own in self._policies.items() if own == policy]
-            mask = violation_mask(policy, passwords)
-            yield (
-                mask if len(those) == len(self._policies) else mask & pools.isin(those),
-                RejectCode.PASSWORD_POLICY,
-                lambda offset: self._policy_message(pools.iloc[offset], passwords.iloc[offset]),
-            )
-
-    def _suspicions(
-        self, passwords: Sequence[str], malformed: Mapping[int, str], found: dict[int, tuple[RejectCode, str]]
-    ) -> dict[int, str]:
-        """Count the hashes.
-
-        Return the warning for each row that is not rejected, by offset; or reject it in `found`.
-        """
-        if self._on_suspect == "send":
-            return {}
-        warnings = {}
-        for offset, password in enumerate(passwords):
-            if not password or offset in malformed:
-                continue
-            self.passwords += 1
-            if why := suspicion(password):
-                self.hashes += why == HASH
-                if offset in found:
-                    continue
-                if self._on_suspect == "reject":
-                    found[offset] = (RejectCode.SUSPECT_PASSWORD, SUSPECT + why)
-                else:
-                    warnings[offset] = SUSPECT + why
-        return warnings
+        failed = ", ".join(failed_rules(self._policies[row.pool], password))
+        yield failed, RejectCode.PASSWORD_POLICY, f"the password needs {failed}"
 
     def _protected_offsets(self, names: Sequence[str]) -> list[int]:
         protected = self._protected
@@ -202,15 +170,18 @@ class RowValidator:
     def _permanent_of(self, text: str) -> bool | None:
         return _TRUTH.get(text.lower()) if text else self._permanent
 
-    def _policy_message(self, pool: str, password: str) -> str:
-        return "the password needs " + ", ".join(failed_rules(self._policies[pool], password))
+    def _pool_of(self, text: str) -> str:
+        """Return the row's pool; "" if the job does not have it.
+
+        A text that is not a pool of the job may be anything, such as a password in a shifted row, so it is not stored.
+        """
+        pool = text or self._only_pool
+        return pool if pool in self._policies else ""
 
 
-def _refused_mask(usernames: "pd.Series[str]") -> "pd.Series[bool]":
-    """Return for each username whether it has a character that no username may have."""
-    mask = usernames.str.contains(_PERHAPS_REFUSED).to_numpy(dtype=bool, copy=True)
-    mask[mask] = [refused_character(name) >= 0 for name in usernames[mask]]
-    return pd.Series(mask)
+def _mapped(cells: Sequence[str], value_of: Callable[[str], _Value]) -> list[_Value]:
+    """Return the value of each cell of a column that has few different ones."""
+    return list(map({cell: value_of(cell) for cell in set(cells)}.__getitem__, cells))
 
 
 def refused_character(username: str) -> int:
@@ -219,8 +190,3 @@ def refused_character(username: str) -> int:
         bad = _NOT_ASCII_IN_A_USERNAME(username)
         return bad.start() if bad else -1
     return next((at for at, it in enumerate(username) if unicodedata.category(it)[0] in "CZ"), -1)
-
-
-def _describe_character(username: str) -> str:
-    at = refused_character(username)
-    return f"the username has {character_name(username[at])} at position {at + 1} of {len(username)}"

@@ -1,6 +1,9 @@
 """The base class of all job file tables, and the number types that several tables use."""
 
+import os
 import re
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -35,6 +38,20 @@ def matches(pattern: str, what: str) -> AfterValidator:
 
 
 TimeOfDay = Annotated[str, matches(r"([01][0-9]|2[0-3]):[0-5][0-9]", 'a time like "06:30"')]
+
+
+def require_extra(module: str, extra: str) -> None:
+    """Raise ValueError if a module that this package's extra has is not installed."""
+    if not find_spec(module):
+        raise ValueError(f"needs the extra {extra}, which is not installed: pip install 'bulkreset[{extra}]'")
+
+
+def absolute(path: Path | str) -> Path:
+    """Return a path as an absolute one, with the user's home for "~"."""
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+
+
+AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(absolute)]
 
 
 class ConfigTable(BaseModel):

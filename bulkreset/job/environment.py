@@ -35,7 +35,7 @@ class ClusterConfig(ConfigTable):
     @classmethod
     def _encrypted(cls, value: str | None) -> str | None:
         if value and value.startswith("tcp://") and not is_loopback(value):
-            raise ValueError("would take passwords over the network in the open: only tls:// may leave this machine")
+            raise ValueError("would send passwords unencrypted over the network: only tls:// may leave this machine")
         return value
 
     @model_validator(mode="after")
@@ -83,7 +83,7 @@ class MirrorConfig(ConfigTable):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         if self.kms_key_id and self.sse != "aws:kms":
-            raise ValueError('has a kms_key_id, which goes with sse = "aws:kms"')
+            raise ValueError('has a kms_key_id, which needs sse = "aws:kms"')
         return self
 
     def at(self, name: str) -> str:

@@ -3,20 +3,19 @@
 import errno
 import os
 import re
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from bulkreset.errors import JobError
 from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import S3, TAG, Job, ScheduleConfig
-from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown
-from bulkreset.text import end_sentence
+from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown, keys_of
+from bulkreset.text import end_sentence, quoted
 
 _INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
 
@@ -29,7 +28,7 @@ def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, st
     """
     tables = _read(path) if path else {}
     if "input.path" in overrides and isinstance(tables.get("schedule"), dict):
-        for key in ScheduleConfig.model_fields:  # these belong to the inputs that the job file names
+        for key in ScheduleConfig.model_fields:  # these belong to the inputs in the job file
             tables["schedule"].pop(key, None)
     return build(tables, overrides, str(path or "The command line"), path, flags)
 
@@ -60,7 +59,7 @@ def build(
         raise JobError(f"{label} is not a valid job: input must be a table.")
     has_input = bool(tables.get("input", {}).keys() & {"path", "from_pool"})
     unknown = [describe_unknown([key], value) for key, value in tables.items() if key not in Job.model_fields]
-    if unknown and not (has_input and tables.get("targets")):  # perhaps it is the misspelled name of that table
+    if unknown and not (has_input and tables.get("targets")):  # it may be the misspelled name of that table
         raise JobError(end_sentence(f"{label} is not a valid job: {'; '.join(unknown)}"))
     if not has_input:
         raise JobError("No input.", "Use --input FILE, or set input.path or input.from_pool in the job file.")
@@ -109,7 +108,7 @@ def _read_error(path: Path, error: OSError | ValueError | RecursionError, text: 
     if was_read and path.name.lower().endswith(_INPUTS):
         return JobError(
             f"The job file {path} is not TOML: by its name it is an input.",
-            f"Pass it as one: --input {shlex.quote(str(path))}.",
+            f"Pass it as one: --input {quoted(path)}.",
         )
     if isinstance(error, OSError):
         return _unreadable(path, error)
@@ -126,7 +125,7 @@ def _unreadable(path: Path, error: OSError) -> JobError:
         if (path / "journal.sqlite").exists():
             return JobError(
                 f"{path} is a run directory, not a job file.",
-                f"To continue that run: bulkreset resume {shlex.quote(str(path))}.",
+                f"To continue that run: bulkreset resume {quoted(path)}.",
             )
         return JobError(f"{path} is a directory, not a job file.", "Name the job file.")
     return JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights.")
@@ -141,7 +140,7 @@ def _not_toml(path: Path, error: ValueError, text: str) -> JobError:
 
 
 def _other_format(path: Path, text: str) -> str:
-    """Return "YAML" or "JSON" if a file that is not TOML is that by its name or by its first line, else ""."""
+    """Return "YAML" or "JSON" if the name or the first line of a file that is not TOML shows it, else ""."""
     first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
     if path.suffix.lower() in {".yaml", ".yml"} or re.match(r"---|[\w-]+:(\s|$)", first):
         return "YAML"
@@ -150,7 +149,7 @@ def _other_format(path: Path, text: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     tables = _parsed(path)
-    for table, key in _PATHS:
+    for table, key in ((table, key) for table, key, annotation in keys_of(Job) if _holds_path(annotation)):
         found: Any = tables
         for part in table.split("."):
             found = found.get(part) if isinstance(found, dict) else None
@@ -174,7 +173,7 @@ def _absolute_path(text: str, path: Path) -> str:
 
 
 def _make_absolute(tables: dict[str, Any], path: Path) -> None:
-    """Make values absolute for keys that hold a path only in some forms, such as "file:PATH"."""
+    """Make values absolute for keys that have a path only in some forms, such as "file:PATH"."""
     notify, metrics = tables.get("notify"), tables.get("metrics")
     if isinstance(notify, dict) and str(notify.get("urls_from")).startswith("file:"):
         notify["urls_from"] = "file:" + _absolute_path(notify["urls_from"].removeprefix("file:"), path)
@@ -182,19 +181,8 @@ def _make_absolute(tables: dict[str, Any], path: Path) -> None:
         metrics["emf"] = _absolute_path(metrics["emf"], path)
 
 
-_PATHS = (
-    ("input", "path"),
-    ("input", "identity"),
-    ("schedule", "state"),
-    ("schedule", "done"),
-    ("input.select", "not_in"),
-    ("password", "folder"),
-    ("metrics", "textfile"),
-    ("targets", "ca_bundle"),
-    ("cluster", "tls_ca_file"),
-    ("cluster", "tls_cert"),
-    ("cluster", "tls_key"),
-)
+def _holds_path(annotation: object) -> bool:
+    return annotation is Path or any(map(_holds_path, get_args(annotation)))
 
 
 def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> None:
@@ -220,7 +208,7 @@ def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> Non
 
 
 def _first_input(given: object) -> Path:
-    """Return the path that a job without a job file is named after: the first input."""
+    """Return the path after which a job without a job file is named: the first input."""
     return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
 

@@ -17,9 +17,9 @@ class ProtectedConfig(ConfigTable):
 class GuardsConfig(ConfigTable):
     """The limits that stop a run.
 
-    `limit` is the number of rows that one execution sends at most. `scope`: whether a guard of one lane stops that lane
-    or the run. `count_pauses`: whether pauses count for `max_duration`. `max_refused_in_a_row` = 0 means no limit.
-    Failures are counted per execution. Durations are seconds, or text such as "90m" or "8h".
+    `limit` is the maximum number of rows per execution. `scope`: whether a guard of one lane stops that lane or the
+    run. `count_pauses`: whether pauses count for `max_duration`. `max_refused_in_a_row` = 0 means no limit. Failures
+    are counted per execution. Durations are seconds, or text such as "90m" or "8h".
     """
 
     max_rows: int | None = Field(default=None, ge=0)

@@ -1,6 +1,5 @@
 """Settings for the source of the rows: local files, S3 objects or the user pools themselves."""
 
-import os
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -9,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable
+from bulkreset.job.base import AbsolutePath, ConfigTable, absolute
 
 S3 = "s3://"
 Location = Path | str  # a local path, or an address that begins with S3
@@ -25,7 +24,7 @@ def parse_location(text: Location) -> Location:
     """
     if isinstance(text, str) and text.startswith(S3):
         return text
-    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+    return absolute(text)
 
 
 class ColumnsConfig(ConfigTable):
@@ -65,7 +64,7 @@ class SelectConfig(ConfigTable):
     ] = Field(default=(), strict=False)
     groups: tuple[str, ...] = Field(default=(), strict=False)
     created_before: datetime | None = Field(default=None, strict=False)
-    not_in: Path | None = Field(default=None, strict=False)
+    not_in: AbsolutePath | None = None
 
     @field_validator("created_before", mode="before")
     @classmethod
@@ -78,11 +77,6 @@ class SelectConfig(ConfigTable):
         if value is not None and not isinstance(value, datetime):
             raise ValueError("must be a date, or a date and a time, as in 2026-01-31")
         return value.replace(tzinfo=UTC) if value and not value.tzinfo else value
-
-    @field_validator("not_in")
-    @classmethod
-    def _anywhere(cls, value: Path | None) -> Path | None:
-        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as in parse_location)
 
 
 class InputConfig(ConfigTable):
@@ -99,7 +93,7 @@ class InputConfig(ConfigTable):
     region: str | None = None
     from_pool: bool = False
     select: SelectConfig = SelectConfig()
-    identity: Path | None = Field(default=None, strict=False)
+    identity: AbsolutePath | None = None
     format: Literal["csv", "jsonl", "parquet"] | None = None
     delimiter: str = ","
     binary: Literal["utf8", "uuid"] | None = None
@@ -127,11 +121,6 @@ class InputConfig(ConfigTable):
         kept = tuple(map(parse_location, given)) if value is not None else None
         return kept if kept is None or isinstance(value, list | tuple) else kept[0]
 
-    @field_validator("identity")
-    @classmethod
-    def _anywhere(cls, value: Path | None) -> Path | None:
-        return value and Path(os.path.expanduser(value)).absolute()  # noqa: PTH111  (as in parse_location)
-
     @field_validator("delimiter")
     @classmethod
     def _one_character(cls, value: str) -> str:
@@ -156,7 +145,7 @@ class InputConfig(ConfigTable):
         elif not self.from_pool and not self.path:
             msg = "names neither a path nor from_pool"
         elif not self.from_pool and self.select != SelectConfig():
-            msg = "has a select, which is of use with from_pool only"
+            msg = "has a select, which needs from_pool"
         if msg:
             raise ValueError(msg)
         return self

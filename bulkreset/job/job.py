@@ -18,7 +18,7 @@ from bulkreset.steps import STEPS, Step
 
 
 class PlanConfig(ConfigTable):
-    """What the plan checks in the pools. `skip` lists the kinds of users that are skipped.
+    """The plan's checks in the pools. `skip` lists the kinds of users that are skipped.
 
     `count_passkeys` makes one more call for each user; whether that bills the user is not documented.
     """
@@ -31,7 +31,7 @@ class PlanConfig(ConfigTable):
 
 
 class AfterConfig(ConfigTable):
-    """The steps that are taken for a user after the password was set; in a job file also a list of their names.
+    """The steps for a user after the password was set. In a job file they may also be a list of names.
 
     If `sign_out` is not set, users are signed out only if nobody keeps the password.
     """
@@ -45,7 +45,7 @@ class AfterConfig(ConfigTable):
 class CampaignConfig(ConfigTable):
     """What a campaign may do to its users.
 
-    `accept_lockout`: it may lock out users who cannot come back by themselves.
+    `accept_lockout`: it may lock out users who cannot recover by themselves.
     """
 
     accept_lockout: bool = False
@@ -84,7 +84,7 @@ class Job(ConfigTable):
         if len(set(pools)) < len(pools):
             raise ValueError("targets: two of them name the same user pool")
         if any(target.external_id and not target.role_arn for target in self.targets):
-            raise ValueError("targets: an external_id goes with a role_arn")
+            raise ValueError("targets: an external_id needs a role_arn")
         return self
 
     @model_validator(mode="after")
@@ -109,13 +109,11 @@ class Job(ConfigTable):
     @model_validator(mode="after")
     def _generated_passwords_arrive(self) -> Self:
         if not self.generates and self.input.from_pool:
-            raise ValueError(
-                'input.from_pool is of use with password.source = "generate" only: a pool tells no passwords'
-            )
+            raise ValueError('input.from_pool needs password.source = "generate": a pool does not return passwords')
         if not self.generates and self.password.recipients:
-            raise ValueError('password.recipients is of use with password.source = "generate" only')
+            raise ValueError('password.recipients needs password.source = "generate"')
         if self.generates and self.input.columns.password != ColumnsConfig().password:
-            raise ValueError('input.columns.password is of use with password.source = "input" only')
+            raise ValueError('input.columns.password needs password.source = "input"')
         if self.generates and not self.permanent and not self.password.recipients:
             raise ValueError("password.recipients is missing: a generated temporary password must reach its user")
         return self
@@ -127,7 +125,7 @@ class Job(ConfigTable):
             raise ValueError("waves.rows is missing: it says how many rows a wave has")
         if waves.rows and share_of(waves.recovered) and self.permanent and not self.scrambles:
             raise ValueError(
-                "waves.recovered cannot be seen: users who know their permanent password need not change it. Use waves.after"
+                "waves.recovered cannot be determined: users who know their permanent password need not change it. Use waves.after"
             )
         return self
 
@@ -145,7 +143,7 @@ class Job(ConfigTable):
     def skips(self) -> frozenset[str]:
         """Return the kinds of users to skip.
 
-        A scramble skips users who could not come back, unless the job accepts it.
+        A scramble skips users who could not recover, unless the job accepts that.
         """
         strands = self.scrambles and not self.campaign.accept_lockout
         return frozenset(self.plan.skip) | ({"unrecoverable"} if strands else frozenset())

@@ -1,21 +1,20 @@
 """Settings for the output of a run: its report, notifications and metrics."""
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable, Duration, matches
+from bulkreset.job.base import ConfigTable, Duration, matches, require_extra
 from bulkreset.models import REPORT_COLUMNS
 
 
 class ReportConfig(ConfigTable):
     """The report that a run writes: its format, whether hashes replace usernames, and whether to write an HTML page.
 
-    `live`: how often the page is written while the run works; unset: only at its end. `columns` are columns of the
-    input that the report has, too.
+    `live`: how often the page is written during the run; unset: only at its end. `columns` are additional columns of
+    the input in the report.
     """
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
@@ -68,8 +67,8 @@ class NotifyConfig(ConfigTable):
 
     @model_validator(mode="after")
     def _installed(self) -> Self:
-        if (self.urls or self.urls_from) and not find_spec("apprise"):
-            raise ValueError("needs the extra notify, which is not installed: pip install 'bulkreset[notify]'")
+        if self.urls or self.urls_from:
+            require_extra("apprise", "notify")
         return self
 
 
@@ -89,8 +88,8 @@ class MetricsConfig(ConfigTable):
     @field_validator("otlp")
     @classmethod
     def _otel_is_installed(cls, value: str | None) -> str | None:
-        if value and not find_spec("opentelemetry"):
-            raise ValueError("needs the extra otel, which is not installed: pip install 'bulkreset[otel]'")
+        if value:
+            require_extra("opentelemetry", "otel")
         return value
 
     @field_validator("textfile")
@@ -98,6 +97,6 @@ class MetricsConfig(ConfigTable):
     def _read_by_the_exporter(cls, value: Path | None) -> Path | None:
         if value and value.suffix != ".prom":
             raise ValueError("must end with .prom: the node exporter reads no other file")
-        if value and not find_spec("prometheus_client"):
-            raise ValueError("needs the extra metrics, which is not installed: pip install 'bulkreset[metrics]'")
+        if value:
+            require_extra("prometheus_client", "metrics")
         return value

@@ -1,12 +1,11 @@
 """Settings for how fast a job runs and how often it retries."""
 
-from importlib.util import find_spec
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, field_validator
 
-from bulkreset.job.base import ConfigTable, Positive, TimeOfDay
+from bulkreset.job.base import ConfigTable, Positive, TimeOfDay, require_extra
 
 SLOWEST = 0.001  # calls per second: about one call in 17 minutes
 MOST_ENTRIES = 96  # of a timetable: one for each quarter of an hour
@@ -25,8 +24,8 @@ class TimetableEntry(ConfigTable):
 class PaceConfig(ConfigTable):
     """How fast to send and how often to retry. Rates are calls per second, waits are seconds.
 
-    `shared`: what to do if another run sends in the same lane. `yield_to_users`: keep what the users need of the quota
-    free, and `reserve` on top. `timezone` is that of the timetable's times of day; unset: this machine's.
+    `shared`: what to do if another run sends in the same lane. `yield_to_users`: leave the part of the quota that users
+    need free, plus `reserve`. `timezone` is that of the timetable's times of day; unset: this machine's.
     """
 
     rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | Literal["auto", "none"] = "auto"
@@ -44,8 +43,8 @@ class PaceConfig(ConfigTable):
     @field_validator("transport")
     @classmethod
     def _installed(cls, value: str) -> str:
-        if value == "crt" and not find_spec("awscrt"):
-            raise ValueError("needs the extra crt, which is not installed: pip install 'bulkreset[crt]'")
+        if value == "crt":
+            require_extra("awscrt", "crt")
         return value
 
     @field_validator("timetable")

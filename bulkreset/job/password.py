@@ -22,7 +22,7 @@ class PasswordPolicy(ConfigTable):
     def from_cognito(cls, rules: Mapping[str, Any]) -> "PasswordPolicy":
         """Return the policy in a PasswordPolicyType.
 
-        It is not validated: a pool's minimum length is a fact, even if a job would not allow it.
+        It is not validated: a pool may have a minimum length that a job would not allow.
         """
         least = rules.get("MinimumLength")
         values: dict[str, Any] = {switch: bool(rules.get(name)) for name, switch in _SWITCHES.items()}

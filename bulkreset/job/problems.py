@@ -1,4 +1,4 @@
-"""Says what is wrong with a job, key by key, and with a file that is not TOML. Values are never shown."""
+"""Explains the errors of a job, key by key, and of a file that is not TOML. Values are never shown."""
 
 import difflib
 import re
@@ -35,7 +35,7 @@ _KINDS = {
 
 
 def describe_errors(errors: Sequence[ErrorDetails], flags: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return what is wrong with the values of flags, and what is wrong with other keys, each problem once.
+    """Return the errors in the values of flags, and those in other keys, each problem once.
 
     `flags` are the flags by the keys that they set.
     """
@@ -45,7 +45,7 @@ def describe_errors(errors: Sequence[ErrorDetails], flags: Mapping[str, str]) ->
         key = next((key for key in flags if path == key or path.startswith(f"{key}.")), "")
         if key:
             what = _fault(detail, key)
-            # What is typed after a flag has no quotes.
+            # On the command line, values have no quotes.
             of_flags[f"{flags[key]} {what.removesuffix(', without quotes').removesuffix(' in quotes')}"] = None
         else:
             of_keys[_describe(detail)] = None
@@ -85,7 +85,7 @@ def _nearest_word(detail: ErrorDetails) -> str:
 
 
 def describe_unknown(location: Sequence[int | str], value: object) -> str:
-    """Return that a key or table is unknown, and where it belongs or what it may be a misspelling of."""
+    """Return the error for an unknown key or table: where it belongs, or a similar key."""
     *tables, leaf = location
     model: Any = Job
     for part in tables:
@@ -97,7 +97,7 @@ def describe_unknown(location: Sequence[int | str], value: object) -> str:
     if not tables and all(isinstance(entry, dict) for entry in entries):
         meant = f"; did you mean {_as_header(close[0])}?" if close else ""
         return f"[{where}] is not a known table{meant}"
-    if homes := [table for table, key in _keys(Job) if key == leaf]:
+    if homes := [table for table, key, _ in keys_of(Job) if key == leaf]:
         homes = [f"in {_as_header(home)}" if home else "at the top of the file, above all tables" for home in homes]
         return f"{where} is not a known key; {printable(leaf)} belongs {' or '.join(homes)}"
     return f"{where} is not a known key" + (f" (did you mean {close[0]}?)" if close else "")
@@ -107,13 +107,13 @@ def _as_header(table: str) -> str:
     return f"[[{table}]]" if table == "targets" else f"[{table}]"
 
 
-def _keys(model: Any, table: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (any table's class)
-    """Yield each key of the job as (table, key). Tables in tables come with dots."""
+def keys_of(model: Any, table: str = "") -> Iterator[tuple[str, str, object]]:  # noqa: ANN401  (any table's class)
+    """Yield each key of the job as (table, key, annotation). Tables in tables come with dots."""
     for name, field in model.model_fields.items():
         if inner := table_of(field.annotation):
-            yield from _keys(inner, f"{table}.{name}" if table else name)
+            yield from keys_of(inner, f"{table}.{name}" if table else name)
         else:
-            yield table, name
+            yield table, name, field.annotation
 
 
 def table_of(annotation: object) -> type[BaseModel] | None:
@@ -130,7 +130,7 @@ def printable(part: int | str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-# What tomllib says, and what it means to somebody who wrote the line.
+# The messages of tomllib, and what they mean to the author of the line.
 _REASONS = (
     (r"Illegal character '\\[nr]", "the closing quote is missing"),
     (r"Illegal character", "a control character"),
@@ -142,13 +142,13 @@ _REASONS = (
     (r"Unclosed inline table", 'the closing "}" is missing'),
     (r"Expected newline or end of document", "there is something after the value; text needs quotes around all of it"),
     (r"Invalid statement", "this is neither a key, nor a [table], nor a # comment"),
-    (r"Cannot declare|Cannot overwrite|Cannot mutate|Duplicate", "this key or table is there twice"),
+    (r"Cannot declare|Cannot overwrite|Cannot mutate|Duplicate", "this key or table occurs twice"),
     (r"Unescaped '\\'|hex", r'a "\" in text must be doubled, or the text put in single quotes'),
 )
 
 
 def describe_syntax(error: ValueError, text: str) -> str:
-    """Return the line and the reason of a TOML syntax error, without anything that the line holds."""
+    """Return the line and the reason of a TOML syntax error, without any content of the line."""
     said = str(error)
     found = re.search(r"\(at line (\d+), column \d+\)$", said)
     line = int(found[1]) if found else max(1, len(text.splitlines()))

@@ -15,9 +15,9 @@ class ScheduleConfig(ConfigTable):
     """A job that runs again and again, and processes each input once. Without a `state` a job is not scheduled.
 
     `state` is the file or S3 object that records finished inputs. `expected`: a scheduled run without a new input is an
-    error. `done` is the folder that finished inputs are moved to. `on_bad_input`: whether a file that cannot be read
-    keeps the others from being run. `settle` (seconds): a file is read when it has not changed for so long. `marker` is
-    the name of a file: the files of a folder are read when it is there.
+    error. `done` is the folder to which finished inputs are moved. `on_bad_input`: whether an unreadable file stops the
+    run of the others. `settle` (seconds): a file is read after it has not changed for this time. `marker` is a file
+    name: the files of a folder are read when the folder has it.
     """
 
     state: Location | None = None

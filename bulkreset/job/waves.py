@@ -12,9 +12,9 @@ Share = Annotated[str, matches(r"(100|[0-9]{1,2}(\.[0-9]+)?)%", 'a share like "6
 class WavesConfig(ConfigTable):
     """A campaign in waves; without `rows` all rows are sent at once.
 
-    The next wave may be sent when `recovered` of the last one have a password of their own again, and `after` (seconds,
-    or text such as "24h") has passed since its end. If more than `max_expired` of the last wave have a temporary
-    password that has expired, the campaign stops.
+    The next wave may be sent when the share `recovered` of the last wave has a password of its own again, and `after`
+    (seconds, or text such as "24h") has passed since its end. If more than `max_expired` of the last wave have an
+    expired temporary password, the campaign stops.
     """
 
     rows: int | None = Field(default=None, ge=1)

@@ -12,8 +12,8 @@ from bulkreset.files import atomic_file, sync_directory
 from bulkreset.journal.run_state import RunState
 
 NAME = "journal.mark"
-_SIZE = 512  # bytes, one sector: a write of it is whole or not at all
-_SYNC_SECONDS = 1.0  # a mark that is too old misses a loss, but never refuses a journal that is complete
+_SIZE = 512  # bytes, one sector: it is written completely or not at all
+_SYNC_SECONDS = 1.0  # an old mark may miss a loss, but never refuses a complete journal
 _ADVICE = (
     "Restore the run directory with all its files, journal.sqlite-wal included, or resume from its mirror."
     " Without them, start a new run of the rows that are not set."
@@ -38,7 +38,7 @@ class CommitMark:
         self._path = path
         self._mark = mark
         self._opened = opened
-        self._synced_at: float | None = None  # None: the first claims of this execution are still to come
+        self._synced_at: float | None = None  # None: this execution has not claimed yet
 
     @classmethod
     def create(cls, journal: Path, state: RunState) -> Self:

@@ -11,7 +11,7 @@ from bulkreset.cancellation import check_current, stop_requested
 from bulkreset.errors import RecordError
 
 RESTORE = "Restore it from a backup. Without one, plan a new run of the rows that are not set."
-_STEPS_BETWEEN_CHECKS = 1_000_000  # of SQLite's machine: some hundredths of a second
+_STEPS_BETWEEN_CHECKS = 1_000_000  # virtual machine steps of SQLite: some hundredths of a second
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message can contain damaged bytes
 
@@ -24,6 +24,7 @@ class Database:
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.create_function = connection.create_function
+        self.state_changes = 0  # rows of the table `meta` that this connection has written
         self._connection = connection
         self._files: dict[Path, tuple[int, int]] = {}  # device and inode by path, while the run sends
 
@@ -48,11 +49,16 @@ class Database:
         try:
             self.require_in_place()
         except RecordError:
-            # SQLite deletes the log by its path, where another run's may be now. One reference that is never given
-            # back keeps the connection open until the process ends.
+            # SQLite deletes the log by its path, where another run's may be now. A reference that is never released
+            # keeps the connection open until the process ends.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
         else:
             self._connection.close()
+
+    def version(self) -> tuple[int, int]:
+        """Return a value that is another one after a change of anything but the run state by this connection."""
+        (others,) = self.execute("PRAGMA data_version").fetchone()
+        return self._connection.total_changes - self.state_changes, others
 
     def damaged_error(self) -> RecordError:
         """Return the RecordError for a file with content that no run writes."""
@@ -132,7 +138,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _gone_error(path: Path) -> RecordError:
     return RecordError(
         f"The journal {path} was moved, deleted or replaced while the run was sending. Nothing more is sent.",
-        "Put the run directory back as it was, then resume; or resume from its mirror."
+        "Restore the run directory, then resume; or resume from its mirror."
         " Without its journal, start a new run of the rows that are not set.",
     )
 

@@ -13,7 +13,7 @@ from bulkreset.models import Outcome, RateChange, StepOutcome
 class Claimed:
     """A row that will be sent; its commit comes before its first call. `at_ms` is the time in Unix milliseconds."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # an outcome, which has more than a row, is not taken for a claim
+    __pydantic_config__ = ConfigDict(extra="forbid")  # an outcome has more fields, so it is never read as a claim
 
     row: int
     at_ms: int | None = None

@@ -3,9 +3,9 @@
 import os
 import platform
 import pwd
-import time
 from datetime import datetime
 
+from bulkreset.clock import now_ms
 from bulkreset.journal.run_state import Execution
 from bulkreset.text import format_iso
 from bulkreset.version import __version__
@@ -18,7 +18,7 @@ def new_execution() -> Execution:
 
 def utc_now() -> str:
     """Return the current time as the journal and the summary write it (ISO 8601, UTC, milliseconds, "Z")."""
-    return format_iso(time.time_ns() // 1_000_000)
+    return format_iso(now_ms())
 
 
 def unix_ms(iso: str) -> int:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +16,7 @@ from bulkreset.journal.journal_writer import JournalWriter
 from bulkreset.journal.plan_writer import PlanWriter
 from bulkreset.journal.reader import JournalReader
 from bulkreset.journal.records import JournalFile
+from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
 from bulkreset.journal.state_table import StateTable
 from bulkreset.models import Status
@@ -107,7 +108,8 @@ class Journal:
         try:
             require_complete(self.path, self.state, mark)
         except RecordError:
-            # A run may have written its first mark after that look, or its next one during it: look again, in this order.
+            # The run may have written its first mark after the first read, or its next one during it: read again, in
+            # this order.
             mark = read_mark(self.path)
             require_complete(self.path, self._state.read(), mark)
 
@@ -149,12 +151,27 @@ class Journal:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Make all reads in the block, and `state`, show one moment, even if the run continues to write."""
+        """Make all reads in the block, and `state`, show one point in time, even if the run continues to write."""
         with self._db.reading():
             self._db.execute("BEGIN")
         try:
-            self._state.read()  # the first read fixes the moment that SQLite shows
+            self._state.read()  # the first read fixes the point in time that SQLite shows
             yield
         finally:
             with self._db.reading():
                 self._db.execute("ROLLBACK")
+
+
+@contextmanager
+def locked_run(path: Path, *, moved: bool = False, read_only: bool = False) -> Iterator[tuple[RunDir, Journal]]:
+    """Yield the directory and the journal of a run, which no other process works on during the block.
+
+    Raises Busy if one does (see `RunDir.lock`, with `moved`), and the errors of `RunDir.open` and `Journal.open`.
+    """
+    home = RunDir.open(path)
+    home.lock(moved=moved)
+    try:
+        with closing(Journal.open(home.journal, read_only=read_only)) as journal:
+            yield home, journal
+    finally:
+        home.release()

@@ -1,4 +1,4 @@
-"""Where an input came from, if it is an extract of another run's input: facts in the directory of that run."""
+"""The source of an input that is an extract of another run's input: facts in the directory of that run."""
 
 import json
 import os
@@ -14,7 +14,7 @@ _PRIVATE = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """A file that `extract` wrote: its SHA-256 and path, the statuses and the number of its rows, and when.
+    """A file that `extract` wrote: its SHA-256 and path, the statuses and the number of its rows, and the time.
 
     `used_by` is the directory of a run that has read it, "" in the line of the extract itself.
     """
@@ -37,7 +37,7 @@ def record_extract(run_dir: Path, made: Extract) -> None:
 
 
 def extracts_of(run_dir: Path) -> list[Extract]:
-    """Return the extracts of a run and their uses. Lines that cannot be read are passed over."""
+    """Return the extracts of a run and their uses. Unreadable lines are skipped."""
     found = []
     with suppress(OSError):
         for line in read_small_file(run_dir / FILE, MOST).splitlines():
@@ -50,7 +50,7 @@ def extracts_of(run_dir: Path) -> list[Extract]:
 def find_origin(path: str, sha256: str, folders: list[Path]) -> tuple[Path, list[Extract]] | None:
     """Return the run of which this input is an extract, with the lines about the extract; None if there is none.
 
-    The extract is known by its content, and by its path if it was edited. `folders` have the run directories. If
+    The extract is recognised by its content, or by its path if it was edited. `folders` have the run directories. If
     several runs have written it, the last one counts.
     """
     best: tuple[str, Path, list[Extract]] | None = None

@@ -52,7 +52,7 @@ class PlanWriter:
             self._db.execute(schema.BEGIN_FILE, (row, number))
 
     def store_fingerprints(self, files: Iterable[JournalFile], **facts: object) -> None:
-        """Store what the files were when their rows were read, and these facts of the run state, in one commit."""
+        """Store the fingerprints of the files that were read, and these facts of the run state, in one commit."""
         with self._state.writing(facts):
             self._db.executemany(
                 schema.FINGERPRINT, [(it.size, it.sha256, it.version, number) for number, it in enumerate(files)]

@@ -1,25 +1,38 @@
 """Reads the rows, counts and rates of a journal."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database, read_uri
-from bulkreset.journal.records import AttemptTotals, JournalFile, PlanMessage, SetRow, StepCounts
+from bulkreset.journal.records import Alike, AttemptTotals, JournalFile, PlanMessage, SetRow, StepCounts
 from bulkreset.models import RateChange, ReportRow, Row, Secret, Status, StepTask
+from bulkreset.statuses import PLAN_REMARKS, SENDABLE, UNCERTAIN
 
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
 PasswordOf = Callable[[int, str, str, bool], Secret]
 
+_facts_of: Callable[[str], list[Any]] = lru_cache(maxsize=256)(json.loads)
+
+
+def report_row(row: int, username: str, facts: str) -> ReportRow:
+    """Return a row of `JournalReader.report_facts` with its columns."""
+    pool, *others, canonical = _facts_of(facts)
+    return ReportRow(row, pool, username, *others, username if canonical is None else canonical)
+
 
 class JournalReader:
-    """Reads rows, and counts them. While a run writes, each answer is that of one moment."""
+    """Reads rows, and counts them. While a run writes, each answer shows one point in time."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._counted: tuple[object, list[Alike]] | None = None
 
     def files(self) -> list[JournalFile]:
         """Return the files of the input, in order."""
@@ -130,10 +143,16 @@ class JournalReader:
 
         `unsent` is the report status of a row that was not sent.
         """
+        return starmap(report_row, self.report_facts(unsent, only))
+
+    def report_facts(self, unsent: str, only: Collection[str] = ()) -> Iterator[tuple[int, str, str]]:
+        """Yield the rows of `report_rows` in three values: row, username, and JSON that many rows have in common."""
         dry_run = unsent == Status.READY
         wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
+        files = [it.name for it in self.files() if it.first_row is not None]
+        statement = schema.REPORT.format(file=":file" if len(files) <= 1 else schema.FILE_OF_ROW)
         with self._db.reading():
-            yield from map(ReportRow._make, self._db.execute(schema.REPORT, {"unsent": unsent, "wanted": wanted}))
+            yield from self._db.execute(statement, {"unsent": unsent, "wanted": wanted, "file": "".join(files[:1])})
 
     def step_counts(self, column: str) -> dict[str, StepCounts]:
         """Return the counts of the step with this column by user pool."""
@@ -143,25 +162,25 @@ class JournalReader:
     def counts(self, *, dead: bool = False) -> dict[str, int]:
         """Return the number of rows by journal status.
 
-        If the process that sends is `dead`, failed rows that it was to send again but did not have failed: a resume
-        treats them so.
+        If the process that sends is `dead`, failed rows that it was to retry but did not send count as failed, as in a
+        resume.
         """
-        return dict(self._all(schema.COUNTS, {"dead": dead}))
+        return self._sums(lambda it: _status_found(it, dead=dead))
 
     def perhaps_set(self) -> int:
-        """Return the number of rows whose users are set, or may be: a call for them has no known answer."""
+        """Return the number of rows whose users are set, or may be because a call has no known answer."""
         (rows,) = self._one(schema.PERHAPS_SET)
         return int(rows)
 
     def pool_counts(self, *, dead: bool = False) -> list[tuple[str, str, int]]:
         """Return the number of rows by user pool and journal status, as `counts` does: (user pool, status, rows)."""
-        return self._all(schema.POOL_COUNTS, {"dead": dead})
+        return self._by_pool(lambda it: (_status_found(it, dead=dead),))
 
     def sent_since(self, moment: int) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, of the calls answered since `moment`.
 
-        All times are Unix milliseconds; a begin before `moment` is set to `moment`.
-        Returns None if there were no such calls.
+        All times are Unix milliseconds; a begin before `moment` is set to `moment`. Returns None if there were no such
+        calls.
         """
         first, last = self._one(schema.SENT_SINCE, (moment,))
         return None if last is None else (max(moment, first), last)
@@ -176,22 +195,27 @@ class JournalReader:
 
     def sendable_counts(self) -> list[tuple[str, int, int]]:
         """Return the number of rows still to be sent: (user pool, permanent, rows)."""
-        return self._all(schema.SENDABLE_COUNTS)
+        return self._by_pool(lambda it: (it.permanent,) if it.status in SENDABLE else None)
 
     def status_before_counts(self) -> dict[str, int]:
-        """Return the number of rows still to be sent by user status; users of unknown status are left out."""
-        return dict(self._all(schema.STATUS_BEFORE))
+        """Return the number of rows still to be sent by user status; users with an unknown status are left out."""
+        return self._sums(lambda it: it.status_before if it.status in SENDABLE else None)
 
     def recovery_counts(self) -> list[tuple[str, int, str, int]]:
         """Return the number of rows still to be sent by the user's recovery: (user pool, permanent, recovery, rows)."""
-        return self._all(schema.RECOVERY_COUNTS)
+        return self._by_pool(
+            lambda it: (it.permanent, it.recovery) if it.status in SENDABLE and it.recovery is not None else None
+        )
 
     def recovery_by_status(self) -> list[tuple[str, str, int]]:
         """Return the number of all rows by the user's recovery and journal status: (recovery, status, rows)."""
-        return self._all(schema.RECOVERY_BY_STATUS)
+        found = self._sums(lambda it: None if it.recovery is None else (it.recovery, it.status))
+        return [(*of, rows) for of, rows in found.items()]
 
     def plan_messages(self, beginning: str, most: int) -> list[PlanMessage]:
         """Return the messages with this beginning on ready and rejected rows, with up to `most` of their rows."""
+        if not any(it.has_message and it.status in PLAN_REMARKS for it in self._alike()):
+            return []
         return [
             PlanMessage(message, number, tuple(row for (row,) in self._all(schema.ROWS_WITH_MESSAGE, (message, most))))
             for message, number in self._all(schema.PLAN_MESSAGES, (beginning,))
@@ -199,7 +223,7 @@ class JournalReader:
 
     def codes(self) -> dict[str, int]:
         """Return the number of rows by code, the most frequent first."""
-        return dict(self._all(schema.CODES))
+        return dict(_most_frequent(self._sums(lambda it: it.code or None)))
 
     def totals(self) -> AttemptTotals:
         """Return the sums of attempts and throttled attempts over all rows."""
@@ -242,7 +266,8 @@ class JournalReader:
 
     def codes_by_status(self, most: int) -> list[tuple[str, str, int]]:
         """Return the `most` most frequent pairs of status and code, the most frequent first: (status, code, rows)."""
-        return self._all(schema.CODES_BY_STATUS, (most,))
+        found = self._sums(lambda it: (it.status, it.code) if it.code or it.status in UNCERTAIN else None)
+        return [(*of, rows) for of, rows in _most_frequent(found)[:most]]
 
     def slowest_rows(self, most: int) -> list[ReportRow]:
         """Return the `most` rows with the slowest last calls, with the journal's status and without `file`."""
@@ -251,9 +276,38 @@ class JournalReader:
     def rows_needing_attention(self, most: int) -> list[ReportRow]:
         """Return up to `most` rows that are neither set nor ready, or with a failed step; most serious first.
 
-        They are as those of `slowest_rows`.
+        They have the form of those of `slowest_rows`.
         """
         return [*map(ReportRow._make, self._all(schema.ROWS_NEEDING_ATTENTION, (most,)))]
+
+    def _alike(self) -> list[Alike]:
+        """Return how many rows are alike, for all rows. They are counted again only if a row has changed."""
+        with self._db.reading():
+            version = self._db.version()
+            if self._counted is None or self._counted[0] != version:
+                common = Counter(self._db.execute(schema.COMMON)).most_common(1)
+                found = [*map(Alike._make, self._db.execute(schema.UNCOMMON, common[0][0]))] if common else []
+                (rows,) = self._db.execute(schema.NUMBER_OF_ROWS).fetchone()
+                found += [Alike(*values, rows - sum(it.rows for it in found)) for values, _ in common]
+                self._counted = version, found
+            return self._counted[1]
+
+    def _sums(self, key: Callable[[Alike], Any]) -> dict[Any, int]:
+        """Return the number of rows by their `key`, in its order; rows whose key is None are left out."""
+        found: Counter[Any] = Counter()
+        for one in self._alike():
+            if (of := key(one)) is not None:
+                found[of] += one.rows
+        return dict(sorted(found.items(), key=_in_order))
+
+    def _by_pool(self, key: Callable[[Alike], tuple[Any, ...] | None]) -> list[Any]:
+        """Return the number of rows by user pool and `key`, a tuple: (user pool, *key, rows)."""
+        with self._db.reading():
+            names = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
+        found = self._sums(
+            lambda it: (names[it.pool], *of) if it.pool in names and (of := key(it)) is not None else None
+        )
+        return [(*of, rows) for of, rows in found.items()]
 
     def _all(self, statement: str, values: Any = ()) -> list[Any]:  # noqa: ANN401  (any values SQLite accepts)
         with self._db.reading():
@@ -262,3 +316,17 @@ class JournalReader:
     def _one(self, statement: str, values: Any = ()) -> Any:  # noqa: ANN401  (as above)
         with self._db.reading():
             return self._db.execute(statement, values).fetchone()
+
+
+def _status_found(alike: Alike, *, dead: bool) -> str:
+    """Return the status of rows. A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED."""
+    return Status.FAILED.value if dead and alike.status == Status.READY and alike.code else alike.status
+
+
+def _in_order(counted: tuple[Any, int]) -> tuple[str, ...]:
+    of, _ = counted
+    return tuple(map(str, of)) if isinstance(of, tuple) else (str(of),)
+
+
+def _most_frequent(found: dict[Any, int]) -> list[tuple[Any, int]]:
+    return sorted(found.items(), key=lambda counted: -counted[1])

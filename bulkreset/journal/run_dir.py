@@ -5,7 +5,6 @@ import glob
 import json
 import os
 import secrets
-import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,21 +15,15 @@ from typing import IO, Self
 
 from bulkreset.errors import BulkresetError, Busy, RecordError, RunDirError
 from bulkreset.files import sync_directory
-from bulkreset.journal.wrong_path import not_a_run_error
+from bulkreset.text import quoted
 
 RUNS = Path("runs")  # where a run directory is created if none is named
+JOURNAL = "journal.sqlite"
 LOOKS = 5
 _reserved: set[Path] = set()  # empty directories that this process made for its next run
 _TOKEN = "[0-9a-f]" * 8  # random, because process IDs repeat in containers
-_HOLDER = ".holder.json"  # where the process runs that holds the lock; a copy of the directory has a copy of it
-_STAGES = {
-    "journal.sqlite",
-    "journal.sqlite-wal",
-    "journal.sqlite-shm",
-    "journal.sqlite-journal",
-    "journal.mark",
-    ".base.gz",
-}
+_HOLDER = ".holder.json"  # where the process runs that holds the lock; a copied directory has a copy of it
+_STAGES = {JOURNAL, *(f"{JOURNAL}-{part}" for part in ("wal", "shm", "journal")), "journal.mark", ".base.gz"}
 
 
 class RunMissing(RunDirError):
@@ -42,7 +35,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.journal = path / "journal.sqlite"
+        self.journal = path / JOURNAL
         self.page = path / "report.html"
         self.summary = path / "summary.json"
         self.log = path / "log.jsonl"
@@ -96,6 +89,8 @@ class RunDir:
         home = cls(path)
         try:
             if not home.journal.is_file():
+                from bulkreset.journal.wrong_path import not_a_run_error  # noqa: PLC0415  (it imports this module)
+
                 raise not_a_run_error(path)
         except OSError as error:
             raise home._unusable(error) from None
@@ -151,33 +146,33 @@ class RunDir:
         self._lock = None
         raise Busy(
             f"Another process is working on the run {self.path}.",
-            f"Wait for it, or see: bulkreset status {shlex.quote(str(self.path))}.",
+            f"Wait for it, or see: bulkreset status {quoted(self.path)}.",
         )
 
     def _require_no_other_place(self) -> None:
         """Raise Busy if this is a copy of a directory whose process may be alive.
 
-        The lock is of the directory itself, so a copy has another one. The note of the last process is deleted when it
-        ends in order, and copied if it was alive then. It is from this directory if the inode is the same.
+        The lock belongs to the directory itself, so a copy has another one. The note of the last process is deleted at
+        its normal end, and copied if it was alive then. The note is from this directory if the inode is the same.
         """
         held = self._read_holder()
         here = _place(self)
         if not held or held["inode"] == here["inode"]:
             return
-        if held["boot"] == here["boot"]:  # the same machine, which has not been started again since
+        if held["boot"] == here["boot"]:  # the same machine, without a restart since then
             with suppress(RunDirError):
                 if not RunDir.open(Path(held["path"])).is_held():
                     return
         elif (held["machine"], held["host"]) == (here["machine"], here["host"]) and held["machine"]:
-            return  # the machine was started again, so no process of then is alive
+            return  # the machine was restarted, so no process from then is alive
         raise Busy(
             f"{self.path} is a copy of a run that may still be sending on {held['host']}, in {held['path']}.",
-            "Resume it there. If that process has ended and only this copy is to go on:"
-            f" bulkreset resume {shlex.quote(str(self.path))} --moved.",
+            "Resume it there. If that process has ended and only this copy will continue:"
+            f" bulkreset resume {quoted(self.path)} --moved.",
         )
 
     def _read_holder(self) -> dict[str, str]:
-        """Return the note of the last process, {} if there is none or it cannot be read."""
+        """Return the note of the last process, {} if there is none or it is unreadable."""
         try:
             found = json.loads((self.path / _HOLDER).read_text(encoding="utf-8"))
             places = {name: str(found[name]) for name in ("boot", "machine", "host", "path", "inode")}
@@ -186,7 +181,7 @@ class RunDir:
             return {}
 
     def _note_holder(self, execution: str = "") -> None:
-        """Write where this process runs. Without room on the disk there is no note: the run itself will say so."""
+        """Write where this process runs. If the disk is full there is no note: the run itself will report that."""
         with suppress(OSError):
             flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW
             with os.fdopen(os.open(self.path / _HOLDER, flags, 0o600), "w", encoding="utf-8") as file:
@@ -264,7 +259,7 @@ def require_free(path: Path) -> None:
     if _is_finished_dry_run(path):
         raise RunDirError(
             f"The run directory {path} already exists: it is a complete dry run.",
-            f"Choose a new path for --run-dir. To run what was planned there, add --approved {shlex.quote(str(path))}.",
+            f"Choose a new path for --run-dir. To run what was planned there, add --approved {quoted(path)}.",
         )
     if RunDir(path).is_held():
         raise RunDirError(
@@ -272,7 +267,7 @@ def require_free(path: Path) -> None:
         )
     raise RunDirError(
         f"The run directory {path} already exists.",
-        f"To continue that run: bulkreset resume {shlex.quote(str(path))}. For a new run choose a new --run-dir.",
+        f"To continue that run: bulkreset resume {quoted(path)}. For a new run choose a new --run-dir.",
     )
 
 
@@ -297,9 +292,9 @@ def new_path(job: str) -> Path:
 
 
 def reserve_path(job: str) -> Path:
-    """Return a new run directory for a job, as `new_path` does, that no other process gets.
+    """Return a new run directory for a job, like `new_path`, that no other process gets.
 
-    The directory is made, and is empty until the run is created. `give_back` deletes it if no run is.
+    The directory is empty until the run is created. `give_back` deletes it if no run is created.
     """
     while True:
         path = new_path(job)
@@ -309,7 +304,7 @@ def reserve_path(job: str) -> Path:
         except FileExistsError:
             if path.parent.is_dir():
                 continue
-            return path  # creating the run says what is wrong
+            return path  # creating the run reports the error
         except OSError:
             return path  # as above
         _reserved.add(path)
@@ -317,7 +312,7 @@ def reserve_path(job: str) -> Path:
 
 
 def give_back(path: Path) -> None:
-    """Delete a directory that was reserved and not used."""
+    """Delete a reserved directory that was not used."""
     if path in _reserved:
         _reserved.discard(path)
         with suppress(OSError):  # something else is in it by now
@@ -339,13 +334,18 @@ def _remove_leftovers(path: Path) -> None:
 def _place(home: RunDir) -> dict[str, str]:
     """Return where this process works on a run directory."""
     return {
-        "boot": _first_line("/proc/sys/kernel/random/boot_id"),
+        "boot": boot_id(),
         "machine": _first_line("/etc/machine-id"),
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
         "path": str(home.path.absolute()),
         "inode": str(home.path.stat().st_ino),
     }
+
+
+def boot_id() -> str:
+    """Return what identifies this machine since it was started; "" if the system does not say it."""
+    return _first_line("/proc/sys/kernel/random/boot_id")
 
 
 def _first_line(path: str) -> str:

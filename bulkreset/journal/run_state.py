@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bulkreset.errors import StoppedBy
-from bulkreset.models import EndState
+from bulkreset.models import EndState, EntityChange
 
 
 class Phase(StrEnum):
@@ -54,7 +54,7 @@ class InputFacts(_Facts):
 
 
 class TargetFacts(_Facts):
-    """A resolved target. `account` is "" while it is not known."""
+    """A resolved target. `account` is "" while it is unknown."""
 
     user_pool_id: str
     region: str
@@ -90,7 +90,7 @@ class ApprovalFacts(_Facts):
 
 
 class OriginFacts(_Facts):
-    """The run whose input this input was extracted from.
+    """The run from whose input this input was extracted.
 
     `only` are the statuses that were extracted. `already_set` counts the ready rows whose users were set, or may have
     been set, by that run or by another run of the extract. `first` is the first of these rows; 0 if there are none.
@@ -141,7 +141,7 @@ class End(_Facts):
 class Execution(_Facts):
     """One process that ran the run. `end` is None while it works, and if it was killed. `callers` are ARNs by pool.
 
-    `claimed_before` is the number of rows that a process which died had claimed: they may have been sent.
+    `claimed_before` is the number of rows that a dead process had claimed: they may have been sent.
     """
 
     started_at: Time
@@ -156,9 +156,9 @@ class Execution(_Facts):
 class WaveFacts(_Facts):
     """One wave of a campaign: the rows whose last call ended between `begun_ms` and the next wave.
 
-    `begun_ms` is Unix milliseconds. `ended_at` is None while the wave is sent. `users` to `expired` are as the last
-    look at `checked_at` found them: users set by the wave, those with a password of their own, and those whose
-    temporary password has expired.
+    `begun_ms` is Unix milliseconds. `ended_at` is None while the wave is sent. `users` to `expired` are the result of
+    the last check at `checked_at`: users set by the wave, those with a password of their own, and those whose temporary
+    password has expired.
     """
 
     begun_ms: Count
@@ -167,15 +167,6 @@ class WaveFacts(_Facts):
     users: Count = 0
     recovered: Count = 0
     expired: Count = 0
-
-
-class EntityChange(_Facts):
-    """How many entities of one kind a recovery creates, updates and deletes."""
-
-    entity: str
-    created: Count
-    updated: Count
-    deleted: Count
 
 
 class UndoFacts(_Facts):
@@ -193,7 +184,7 @@ class UndoFacts(_Facts):
 
     @property
     def is_open(self) -> bool:
-        """Return whether the recovery may be under way."""
+        """Return whether the recovery may be in progress."""
         return self.ended_at is None
 
     @property
@@ -216,7 +207,7 @@ class RunState(_Facts):
     job: Annotated[dict[str, Any], AfterValidator(_require_name)]
     mode: Literal["run", "dry_run"]
     emulated: Flag = False
-    steps: Mapping[str, tuple[str, ...]] = {}  # the steps after a password was set, each with the pools that have it
+    steps: Mapping[str, tuple[str, ...]] = {}  # the steps after a password was set, each with the pools that need it
     confirmed: Flag = False
     again: Flag = False  # it is confirmed that an earlier run has set passwords of this input
     confirmation: ConfirmationFacts | None = None
@@ -239,7 +230,8 @@ class RunState(_Facts):
     waves: tuple[WaveFacts, ...] = ()
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool
-    passkeys: Mapping[str, Count] | None = None  # users to be set who have one, by pool; None: they were not counted
+    # users to be set who have a passkey, by pool; None: they were not counted
+    passkeys: Mapping[str, Count] | None = None
     temporary_days: Mapping[str, Count | None] = {}  # how long a temporary password is valid, by pool
     lanes: tuple[LaneFacts, ...] = ()
     control: tuple[ControlFacts, ...] = ()
@@ -248,7 +240,7 @@ class RunState(_Facts):
     commits: Count = 0  # the commits made while rows were sent: journal.mark has this number, too
     reports_stale: Flag = False  # the report or the page could not be written
     mirror_stale: Flag = False  # the final files could not be uploaded
-    mirror_pending: Flag = False  # the final files are being uploaded; a process that died then has not finished that
+    mirror_pending: Flag = False  # the final files are being uploaded; if the process dies, the upload is unfinished
 
     def changed(self, changes: Mapping[str, object]) -> Self:
         """Return the state with these fields replaced. Raises ValueError for an unknown field or a wrong value."""
@@ -310,7 +302,7 @@ class RunState(_Facts):
 
     @property
     def stopped_by(self) -> StoppedBy | None:
-        """Return what stopped the last execution."""
+        """Return the error that stopped the last execution."""
         return self.end.stopped_by if self.end else None
 
     @property
@@ -320,7 +312,7 @@ class RunState(_Facts):
 
     @property
     def undos_forbid_sending(self) -> bool:
-        """Return whether the run was undone, or an undo is under way."""
+        """Return whether the run was undone, or an undo is in progress."""
         return any(it.is_open or it.is_completed for it in self.undos.values())
 
     @property

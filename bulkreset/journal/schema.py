@@ -65,7 +65,7 @@ _AT_END = "CASE status {} WHEN 'ready' THEN :unsent ELSE status END".format(
     " ".join(
         f"WHEN '{one}' THEN '{one.at_end(dry_run=False)}'"
         for one in Status
-        if one.facts.journal and one.facts.dry_ended_as
+        if one.facts.journal and one.facts.ended_as and one is not Status.READY
     )
 )
 # A set row is listed only if a step failed: after the failed rows, and before the rejected ones.
@@ -130,11 +130,6 @@ SELECT user_pool_id, count(*) FROM rows JOIN pools ON pools.id = rows.pool
 WHERE row BETWEEN ? AND ? AND status IN {_SENDABLE} GROUP BY pool
 """  # noqa: S608  (our own text)
 
-SENDABLE_COUNTS = f"""
-SELECT user_pool_id, permanent, count(*)
-FROM rows JOIN pools ON pools.id = rows.pool WHERE status IN {_SENDABLE} GROUP BY 1, 2
-"""  # noqa: S608  (our own text)
-
 SET_ROWS = """
 SELECT row, user_pool_id, username, coalesce(canonical, username), permanent, started_at, finished_at
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
@@ -142,26 +137,12 @@ FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 
 SET_ROW = SET_ROWS.replace("ORDER BY row", "AND row = ?")
 
-# Count the users who will be set by their status before the run.
-STATUS_BEFORE = (
-    f"SELECT status_before, count(*) FROM rows WHERE status IN {_SENDABLE} AND status_before IS NOT NULL GROUP BY 1"  # noqa: S608  (our own text)
-)
-
-# Count the users who will be set by their pool, the kind of password and how they can recover.
-RECOVERY_COUNTS = f"""
-SELECT user_pool_id, permanent, recovery, count(*) FROM rows JOIN pools ON pools.id = rows.pool
-WHERE status IN {_SENDABLE} AND recovery IS NOT NULL GROUP BY 1, 2, 3
-"""  # noqa: S608  (our own text)
-RECOVERY_BY_STATUS = (
-    "SELECT recovery, status, count(*) FROM rows WHERE recovery IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
-)
-
 SENDABLE_RANGE = f"SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN {_SENDABLE}"  # noqa: S608  (our own text)
 
 # The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
 CLAIM = "UPDATE rows SET status = 'claimed', started_at = coalesce(started_at, ?) WHERE row = ?"
 
-# A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag; a row that is given
+# A retried row keeps its count of earlier attempts, its first start time and its in_doubt flag. A row that is given
 # back keeps its code, message and request ID. A row in doubt is decided by what happened since started_at. So if a
 # retried row's answer is lost, its start time is no longer that of an earlier call, which was refused.
 SETTLE = f"""
@@ -191,7 +172,7 @@ SELECT row, username FROM rows INDEXED BY to_step
 WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT ?
 """
 STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = ?"
-# A row has the code of its first step that failed, and the messages of all.
+# A row has the code of its first failed step, and the messages of all failed steps.
 STEP_FAILED = """
 UPDATE rows SET {column} = 0, code = coalesce(nullif(code, ''), ?1), message = iif(code = '', ?2, message || '; ' || ?2)
 WHERE row = ?3
@@ -216,13 +197,17 @@ def step_order(steps: Iterable[tuple[str, Iterable[int]]]) -> str:
     return f"CASE{cases} END"
 
 
-# A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED.
-_FOUND = "iif(:dead AND status = 'ready' AND code <> '', 'failed', status)"
-COUNTS = f"SELECT {_FOUND}, count(*) FROM rows GROUP BY 1"  # noqa: S608  (our own text)
-POOL_COUNTS = f"""
-SELECT user_pool_id, found_status, number
-FROM (SELECT pool, {_FOUND} AS found_status, count(*) AS number FROM rows GROUP BY 1, 2) AS found
-JOIN pools ON typeof(found.pool) = 'integer' AND pools.id = found.pool
+# Count the rows by what they have in common. To group all rows takes much longer than to look at them, and nearly all are
+# alike: COMMON tells what most of a few rows have, and rows that have the same are only counted together.
+_IN_COMMON = ("pool", "permanent", "status", "code", "message <> ''", "status_before", "recovery")
+COMMON = f"""
+SELECT {", ".join(_IN_COMMON)} FROM rows
+WHERE row IN (SELECT max(1, last * value / 8) FROM json_each('[0, 1, 2, 3, 4, 5, 6, 7, 8]'), (SELECT max(row) AS last FROM rows))
+"""  # noqa: S608  (our own text)
+NUMBER_OF_ROWS = "SELECT count(*) FROM rows"
+UNCOMMON = f"""
+SELECT {", ".join(_IN_COMMON)}, count(*) FROM rows WHERE NOT ({" AND ".join(f"({it}) IS ?" for it in _IN_COMMON)})
+GROUP BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608  (as above)
 
 # Find any cell of a type or value that no run writes, or a row that is not rejected and has an unknown pool. One
@@ -247,7 +232,7 @@ UPDATE rows SET status = 'in_doubt', in_doubt = 1, code = iif(in_doubt, code, ''
 WHERE status = 'claimed'
 """
 
-# Count the rows of a wave: those that finished since a moment.
+# Count the rows of a wave: those that finished since a point in time.
 FINISHED_SINCE = f"SELECT count(*) FROM rows WHERE finished_at >= ? AND status IN {sql_list(statuses.FINISHED)}"  # noqa: S608  (our own text)
 
 # Count the rows that finished in the last milliseconds before the newest outcome.
@@ -294,7 +279,6 @@ ROWS_WITH_MESSAGE = f"""
 SELECT row FROM rows WHERE status IN {sql_list(statuses.PLAN_REMARKS)} AND message = ? ORDER BY row LIMIT ?
 """  # noqa: S608  (our own text)
 
-CODES = "SELECT code, count(*) FROM rows WHERE code <> '' GROUP BY code ORDER BY 2 DESC, 1"
 TOTALS = "SELECT coalesce(sum(attempts), 0), coalesce(sum(throttled), 0) FROM rows"
 HELD = "SELECT count(*), min(row), max(row) FROM rows"
 FAILED_CODES = "SELECT code, count(*) FROM rows WHERE status = 'failed' GROUP BY code"
@@ -307,19 +291,19 @@ WHERE status = 'set' AND {_HAS_FAILED_STEP}
 RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
-# `wanted` is a JSON array of the wanted journal statuses; NULL means all of them.
-_REPORT_ROWS = f"""
-SELECT row, coalesce(user_pool_id, pool, ''), username, {{status}}, code, message, attempts, throttled,
+_SHOWN_FACTS = f"""{{status}}, code, message, attempts, throttled,
   in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
-  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}, coalesce(canonical, username)
-FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool
-"""  # noqa: S608  (our own text)
-_FILE = "coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), '')"
+  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}"""
+_WITH_POOL = "FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool"
+# `wanted` is a JSON array of the wanted journal statuses; NULL means all of them. {file} is FILE_OF_ROW or :file. What many rows
+# have in common is one value, as JSON: to fetch a value takes longer than to make it.
 REPORT = f"""
-{_REPORT_ROWS.format(status=_AT_END, file=_FILE)}
+SELECT row, username, json_array(coalesce(user_pool_id, pool, ''), {_SHOWN_FACTS.format(status=_AT_END, file="{file}")}, canonical)
+{_WITH_POOL}
 WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
 ORDER BY row
 """  # noqa: S608  (our own text)
+FILE_OF_ROW = "coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), '')"
 
 # For the page: results are counted in buckets of time and latency, so that their size does not grow with the run.
 # SENT_SINCE: the first begin and the last end of the calls answered since a moment.
@@ -342,11 +326,10 @@ LATENCIES = """
 SELECT CASE WHEN latency_ms < 10000 THEN latency_ms ELSE latency_ms / 100 * 100 END, count(*)
 FROM rows WHERE latency_ms >= 0 GROUP BY 1 ORDER BY 1
 """
-CODES_BY_STATUS = f"""
-SELECT status, code, count(*) FROM rows WHERE code <> '' OR status IN {sql_list(statuses.UNCERTAIN)}
-GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT ?
-"""  # noqa: S608  (our own text)
-_SHOWN = _REPORT_ROWS.format(status="status", file="''")
+_SHOWN = f"""
+SELECT row, coalesce(user_pool_id, pool, ''), username, {_SHOWN_FACTS.format(status="status", file="''")}, coalesce(canonical, username)
+{_WITH_POOL}
+"""
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"
 # Select the rows that need attention, the most serious first.
 ROWS_NEEDING_ATTENTION = f"""

@@ -47,7 +47,7 @@ class StateTable:
         if not fields:
             return
         values = state.model_dump(mode="json", include=set(fields))
-        self._db.executemany(
+        self._db.state_changes += self._db.executemany(
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
             [(key, json.dumps(value)) for key, value in values.items()],
-        )
+        ).rowcount

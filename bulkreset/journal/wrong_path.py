@@ -1,18 +1,17 @@
 """Explains why a path is not a run directory, and names the run that may be meant."""
 
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from bulkreset.errors import RunDirError
 from bulkreset.journal import commit_mark
 from bulkreset.journal.commit_mark import read_mark
+from bulkreset.journal.run_dir import JOURNAL, RUNS
+from bulkreset.text import quoted
 
-JOURNAL = "journal.sqlite"
-RUNS = Path("runs")  # where the command line puts runs
 _LIST = "To list the runs: bulkreset status."
-_LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # what only a run writes
+_LEFT = (commit_mark.NAME, f"{JOURNAL}-wal", "log.jsonl", "summary.json")  # files that only a run writes
 _LOST = (
     "Restore the run directory from a backup, or resume from its mirror."
     " Without them, start a new run of the rows that are not set."
@@ -27,10 +26,10 @@ def not_a_run_error(path: Path) -> RunDirError:
         if path.suffix.lower() != ".toml":
             return RunDirError(f"{path} is a file, not a run directory.", f"Name a run directory. {_LIST}")
         last = max(_runs_in(RUNS, _job_name(path)), key=lambda run: run.stat().st_mtime, default=None)
-        advice = f"Its last run is {shlex.quote(str(last))}." if last else _LIST
+        advice = f"Its last run is {quoted(last)}." if last else _LIST
         return RunDirError(f"{path} is a job file, not a run directory.", advice)
     if runs := sorted(_runs_in(path)):
-        few = ", ".join(shlex.quote(str(run)) for run in runs[-3:])
+        few = ", ".join(quoted(run) for run in runs[-3:])
         return RunDirError(f"{path} contains runs; it is not a run directory itself.", f"Choose one, such as {few}.")
     if is_without_journal(path):
         mark = read_mark(path / JOURNAL)
@@ -44,7 +43,7 @@ def not_a_run_error(path: Path) -> RunDirError:
 
 
 def is_without_journal(path: Path) -> bool:
-    """Return whether a directory is what is left of a run whose journal is missing."""
+    """Return whether a directory is a run's remains without its journal."""
     return not os.path.lexists(path / JOURNAL) and any(os.path.isfile(path / name) for name in _LEFT)  # noqa: PTH113  (Path.is_file may raise)
 
 
@@ -57,7 +56,7 @@ def _runs_in(folder: Path, job: str | None = None) -> Iterator[Path]:
 
 
 def _job_name(path: Path) -> str:
-    """Return the name of the job in a file, or the file's own name if the file does not say it."""
+    """Return the name of the job in a file, or the file's own name if the file does not give one."""
     import tomllib  # noqa: PLC0415  (only this error needs it)
 
     from bulkreset.files import decode_text, read_small_file  # noqa: PLC0415  (as above)

@@ -1,4 +1,4 @@
-"""Checks that S3 obeys the conditions of a write: a lease needs them."""
+"""Checks that S3 obeys conditional writes, which a lease needs."""
 
 import json
 import secrets
@@ -13,7 +13,7 @@ _OTHER_ETAG = f'"{"0" * 32}"'
 
 
 def require_conditions(bucket: Bucket, uri: str) -> None:
-    """Write an object beside `uri`, under conditions that hold and that do not, and delete it.
+    """Write an object beside `uri`, under conditions that are true and that are false, and delete it.
 
     Raises JobError if S3 ignores or refuses If-None-Match or If-Match, BucketError for any other failure.
     """
@@ -21,12 +21,12 @@ def require_conditions(bucket: Bucket, uri: str) -> None:
     try:
         probe.run()
     finally:
-        with suppress(BucketError):  # an object that is left behind does no harm
+        with suppress(BucketError):  # a remaining object does no harm
             bucket.delete([probe.uri])
 
 
 class _Probe:
-    """One check. The answer to any of its writes may be lost, and the write be repeated: that decides nothing."""
+    """One check. If the answer to a write is lost and the write is repeated, the result is the same."""
 
     def __init__(self, bucket: Bucket, uri: str) -> None:
         self.uri = uri
@@ -39,7 +39,7 @@ class _Probe:
         self._require_refusal("If-Match", _OTHER_ETAG)
 
     def _require_write(self, condition: str, match: Callable[[], str], written: Callable[[], bool]) -> None:
-        """Write under a condition that holds. A second try tells a lost answer from a condition that is never met."""
+        """Write under a true condition. A second try distinguishes a lost answer from a condition never met."""
         for _ in range(2):
             try:
                 self._put(match())
@@ -55,7 +55,7 @@ class _Probe:
         raise self._unusable(f"refuses every write with {condition}")
 
     def _require_refusal(self, condition: str, match: str) -> None:
-        """Write under a condition that does not hold."""
+        """Write under a condition that is false."""
         try:
             self._put(match)
         except BucketError as error:

@@ -1,7 +1,7 @@
 """Opens a run's mirror and fetches a run from one. Mirror modules are imported only if the run has a mirror."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,23 +31,19 @@ def mirror_facts(job: Job, path: Path, *, emulated: bool, dry_run: bool) -> Mirr
 
 
 @contextmanager
-def open_mirror(job: Job, home: RunDir, journal: Journal, log: Log) -> Iterator["JournalMirror | None"]:
-    """Yield the run's mirror, held by this process in the block; None if it has none.
+def open_mirror(
+    job: Job, home: RunDir, journal: Journal, tell: Callable[[str], None]
+) -> Iterator["JournalMirror | None"]:
+    """Yield the run's mirror, held by this process in the block; None if it has none. `tell` gets later problems.
 
-    Raises Busy if another machine is running the run, RunDirError if another one has continued it since.
+    Raises RecordError or JobError if the mirror cannot be used, Busy if another machine is running the run, RunDirError if another one has continued it since.
     """
     if not journal.state.mirror:
         yield None
         return
     from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
 
-    mirror = JournalMirror(
-        job.mirror,
-        journal.state.mirror.at,
-        home,
-        journal,
-        lambda problem: log.warning("mirror_behind", problem=problem),
-    )
+    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, tell)
     try:
         mirror.acquire()
         yield mirror
@@ -56,7 +52,7 @@ def open_mirror(job: Job, home: RunDir, journal: Journal, log: Log) -> Iterator[
 
 
 def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None:
-    """Make an upload of an ended run. Returns the error if that failed, which is logged, else None."""
+    """Make an upload of an ended run. If it fails, log the error and return it; else return None."""
     try:
         upload()
     except BulkresetError as error:
@@ -66,21 +62,14 @@ def upload_at_end(upload: Callable[[], None], log: Log) -> BulkresetError | None
 
 
 def leave_mirror(job: Job, home: RunDir, journal: Journal) -> None:
-    """Let a run have no mirror from now on, because that is gone for good.
+    """Let a run have no mirror from now on, because its mirror is permanently gone.
 
-    If the mirror is there after all, raises Busy if another process holds it, RunDirError if one has continued the run.
+    If the mirror exists after all, raises Busy if another process holds it, RunDirError if one has continued the run.
     """
     if not journal.state.mirror:
         return
-    from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
-
-    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, lambda _problem: None)
-    try:
-        mirror.acquire()
-    except (RecordError, JobError):  # it is gone, or of no use
-        pass
-    finally:
-        mirror.release()
+    with suppress(RecordError, JobError), open_mirror(job, home, journal, lambda _problem: None):
+        pass  # nobody else holds it
     journal.write.change(mirror=None, mirror_stale=False, mirror_pending=False)
 
 
@@ -91,7 +80,7 @@ def fetch_run_dir(run: str, path: Path | None) -> Path:
     """
     if not run.startswith(S3):
         if path:
-            raise RunDirError("--run-dir goes with the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
+            raise RunDirError("--run-dir needs the address of a mirror.", f"Leave it out: bulkreset resume {run}.")
         return Path(run)
     from bulkreset.mirror.restore import restore  # noqa: PLC0415  (as above)
 

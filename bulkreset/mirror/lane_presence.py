@@ -11,18 +11,18 @@ from typing import Any, Final
 from bulkreset.s3 import Bucket, BucketError
 from bulkreset.send.sharing import Neighbours, lane_folder, new_name
 
-SECONDS: Final = 60.0  # how long a run counts that has not renewed its object
-SOON: Final = 2.0  # seconds between two renewals while this run waits until another one splits with it
+SECONDS: Final = 60.0  # how long a run counts after its last renewal
+SOON: Final = 2.0  # seconds between two renewals while this run waits until another one splits the quota with it
 FORGOTTEN: Final = 3600.0  # seconds after which the object of a dead run is deleted
 _MAX_BYTES: Final = 4096
 
 
 class S3Presence:
-    """An object that this process renews. What it knows of other runs is as old as the last renewal.
+    """An object that this process renews. Its knowledge of other runs is as old as the last renewal.
 
-    `mirror` is the address of the run's mirror, which no other run has: an object with it is left from a dead process
-    of this run. A renewal that fails changes nothing: the run counts for others until SECONDS have passed. `tell` gets
-    the first problem.
+    `mirror` is the address of the run's mirror, which no other run has: an object with it is from a dead process of
+    this run. A failed renewal changes nothing: the run counts for others until SECONDS have passed. `tell` gets the
+    first problem.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class S3Presence:
         self._thread = threading.Thread(target=self._keep_renewing, name="lane", daemon=True)
 
     def start(self) -> "S3Presence":
-        """Enter the lane, look once, and renew from now on."""
+        """Enter the lane, read once, and renew from now on."""
         self.renew()
         self._thread.start()
         return self
@@ -60,13 +60,13 @@ class S3Presence:
         return self._found
 
     def publish(self, split_by: int) -> None:
-        """Tell the others soon by how many runs this one splits the quota."""
+        """Announce soon by how many runs this one splits the quota."""
         if split_by != self._split_by:
             self._split_by = split_by
             self._wake.set()
 
     def renew(self) -> None:
-        """Write the object again, and read those of others."""
+        """Write the object again, and read those of other runs."""
         try:
             run = {"mirror": self._mirror, "run_dir": self._run_dir, "host": socket.gethostname()}
             body = {"until": self._now() + SECONDS, **run, "split_by": self._split_by}
@@ -102,7 +102,7 @@ class S3Presence:
     def _read(self, uri: str) -> tuple[float, str, int]:
         """Return until when a run counts, its name, and by how many it splits.
 
-        An object that is not ours, is gone, or is of a dead process of this run counts for nobody.
+        An object that is not ours, is missing, or is of a dead process of this run does not count.
         """
         try:
             content: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])

@@ -5,17 +5,17 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from bulkreset.clock import SINCE_BOOT, SYSTEM_CLOCK, Clock
+from bulkreset.backoff import retrying
+from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, RecordError
+from bulkreset.journal.run_dir import boot_id
 from bulkreset.mirror.conditions import require_conditions
-from bulkreset.retry import retrying
 from bulkreset.s3 import Bucket, BucketError
 
 T = TypeVar("T")
@@ -38,17 +38,15 @@ class S3Lease:
         mine: str,
         seconds: float = SECONDS,
         clock: Clock = SINCE_BOOT,
-        unix: Callable[[], float] = time.time,
     ) -> None:
         self._bucket = bucket
         self._uri = uri
         self._mine = mine
         self._seconds = seconds
         self._clock = clock
-        self._unix = unix
         self._etag = ""
         self._token = secrets.token_hex(8)
-        self._deadline = Deadline(clock, unix)
+        self._deadline = Deadline(clock)
         self._lost = ""
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,7 +71,7 @@ class S3Lease:
     def check(self) -> None:
         """Raise Busy if the lease is lost or could not be renewed in time."""
         if self._lost:
-            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process goes on with what it covers.")
+            raise Busy(f"The lease {self._uri} is lost: {self._lost}.", "Another process continues that work.")
         if self._deadline.has_passed_since_boot():
             raise Busy(
                 f"The lease {self._uri} could not be renewed for {self._seconds:g} seconds.",
@@ -83,7 +81,7 @@ class S3Lease:
     def seconds_left(self) -> float:
         """Return for how many more seconds calls may leave under the lease, also after a sleep of this process.
 
-        A wall clock that is put forward ends it, too, until it is renewed.
+        If the wall clock is set forward, the lease also ends, until it is renewed.
         """
         return float("-inf") if self._lost else self._deadline.seconds_left()
 
@@ -126,7 +124,7 @@ class S3Lease:
                 f"{self._uri} is not a lease.", "Look at it, and delete it if nothing holds it."
             ) from None
         until += min(SKEW, seconds / 4)
-        if holder != self._mine and (left := until - self._unix()) > 0:
+        if holder != self._mine and (left := until - self._deadline.now().unix) > 0:
             ends = datetime.fromtimestamp(until, UTC)
             raise Busy(
                 f"{self._uri} is held by another process, on {host}.",
@@ -173,14 +171,10 @@ class S3Lease:
 def holder_id(path: Path) -> str:
     """Return a globally unique ID for a file or folder of this machine. Only the process that locks it uses the ID."""
     found = path.stat()
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = socket.gethostname()
-    return f"{boot}:{found.st_dev}:{found.st_ino}"
+    return f"{boot_id() or socket.gethostname()}:{found.st_dev}:{found.st_ino}"
 
 
-def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None], clock: Clock = SYSTEM_CLOCK) -> T:
+def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None]) -> T:
     """Call `ask` and retry transient errors for up to `patience` seconds. Returns its result, raises BucketError.
 
     `stop` is called before each try and may raise.
@@ -190,13 +184,10 @@ def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None], cl
         stop()
         return ask()
 
-    retry = retrying(
-        lambda outcome: isinstance(outcome, BucketError) and outcome.is_passing,
-        longest_wait=4,
-        patience=patience,
-        clock=clock,
-    )
-    return retry(attempt)
+    def is_passing(outcome: object) -> bool:
+        return isinstance(outcome, BucketError) and outcome.is_passing
+
+    return retrying(is_passing, longest_wait=4, patience=patience)(attempt)
 
 
 def _unusable(uri: str, error: BucketError) -> RecordError:

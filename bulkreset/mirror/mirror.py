@@ -16,7 +16,7 @@ records each generation's token before uploading its first object, so a stale ru
 
 import gzip
 import os
-import shlex
+import secrets
 import shutil
 import threading
 import time
@@ -42,16 +42,16 @@ from bulkreset.mirror.objects import (
     STARTED,
     MirrorObject,
     list_objects,
-    new_token,
     put_once,
     read_token,
     start_generation,
 )
 from bulkreset.s3 import Bucket, BucketError, split
+from bulkreset.text import quoted
 
 CLAIM_PUT_SECONDS = 0.2  # seconds between two uploads of claims: five per second
 OUTCOME_PUT_SECONDS = 0.4  # outcomes alone wait longer, because the next claims include them
-SLOW_SECONDS = 0.5  # a lane whose claims are farther apart is slow: its outcomes do not wait for the next ones
+SLOW_SECONDS = 0.5  # if a lane's claims are farther apart, its outcomes do not wait for the next ones
 PATIENCE = 60.0  # seconds for which an upload is retried
 LOG_PATIENCE = 10.0  # the same for the log, which no other machine needs
 RARELY = 20  # minimum time between two bases, in multiples of the last base's duration
@@ -73,7 +73,7 @@ class JournalMirror:
         self._generation = 0  # of this execution
         self._waiting: list[Commit] = []  # commits that are not in S3 yet
         self._put_at = float("-inf")
-        self._claimed_at = float("-inf")  # when the last claims were put
+        self._claimed_at = float("-inf")  # when the last claims were uploaded
         self._claims_apart = float("inf")  # seconds between the last two
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
@@ -104,7 +104,7 @@ class JournalMirror:
                 f"Name another --run-dir for a new run. To continue the run in the mirror: bulkreset resume {self.at}",
             )
         raise RunDirError(
-            f"The run {self._home.path} is behind its mirror: another process has gone on with it since.",
+            f"The run {self._home.path} is behind its mirror: another process has continued it since.",
             f"Resume that one, in a new directory: bulkreset resume {self.at}",
         )
 
@@ -127,7 +127,7 @@ class JournalMirror:
 
         The token is stored first, so that after a crash the journal recognizes its own objects in S3.
         """
-        known, token = self._progress, new_token()
+        known, token = self._progress, secrets.token_hex(8)
         number = max([known.generation, *(it.generation for it in self._pieces)]) + 1
         self._store_progress(tokens=(*known.tokens, token))
         self._pieces.append(self._retry(lambda: start_generation(self._bucket, self.at, number, token), patience))
@@ -161,7 +161,7 @@ class JournalMirror:
     def check(self) -> None:
         """Check the lease, upload waiting commits and start a base if one is due. Raises the errors of `flush`.
 
-        Outcomes wait OUTCOME_PUT_SECONDS at most; after a loss of this machine, those that waited are not known.
+        Outcomes wait at most OUTCOME_PUT_SECONDS. If this machine is lost, the waiting ones are lost, too.
         """
         self._lease.check()
         now = time.monotonic()
@@ -182,12 +182,12 @@ class JournalMirror:
             self._retry(lambda: put_once(self._bucket, f"{self.at}passwords/{chunk.name}", body), PATIENCE)
 
     def enter_lane(self, lane: str, run_dir: str) -> S3Presence:
-        """Make the run known to others in a lane that have mirrors with the same prefix."""
+        """Announce the run in a lane to others that have mirrors with the same prefix."""
         prefix = self.at.rstrip("/").rpartition("/")[0] + "/"
         return S3Presence(self._bucket, prefix, lane, self.at, run_dir, self._tell).start()
 
     def upload_page(self) -> None:
-        """Upload the page of the run as it is now, without a retry. Raises RecordError. Any thread may call it."""
+        """Upload the current page of the run, without a retry. Raises RecordError. Any thread may call it."""
         self._retry(partial(self._bucket.upload, f"{self.at}{self._home.page.name}", str(self._home.page)), 0.0)
 
     def finish(self) -> None:
@@ -202,7 +202,7 @@ class JournalMirror:
             self._upload_base(patience)
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
             self._retry(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
-        if self._journal.state.reports_stale:  # those of an earlier execution would say that it is the run's end
+        if self._journal.state.reports_stale:  # reports of an earlier execution would look like the run's end
             names = (self._journal.state.report_name, self._home.page.name)
             gone = [self.at + name for name in names if not (self._home.path / name).exists()]
             self._retry(partial(self._bucket.delete, gone), patience)
@@ -218,8 +218,8 @@ class JournalMirror:
 
     @property
     def _advice_if_gone(self) -> str:
-        path = shlex.quote(str(self._home.path))
-        return f"If the mirror is gone for good: bulkreset resume {path} --mirror none."
+        path = quoted(self._home.path)
+        return f"If the mirror is permanently gone: bulkreset resume {path} --mirror none."
 
     @property
     def _progress(self) -> MirrorProgress:
@@ -252,7 +252,7 @@ class JournalMirror:
         copy = self._home.path / ".mirror.sqlite"
         packed = self._home.path / ".mirror.sqlite.gz"
         try:
-            # This may be another thread than the run's.
+            # Another thread than the run's may execute this.
             with closing(Journal.open(self._home.journal, read_only=True)) as journal:
                 mirrored = journal.copy(copy).mirror
             commit = mirrored.commit if mirrored else 0
@@ -266,7 +266,9 @@ class JournalMirror:
             uri = f"{self.at}g{self._generation:06d}-base-{commit:012d}.sqlite.gz"
             self._retry(lambda: self._bucket.upload(uri, str(packed)), patience)
         except OSError as error:
-            raise RecordError(f"The journal cannot be copied: {error.strerror}.", "Make room, then resume.") from None
+            raise RecordError(
+                f"The journal cannot be copied: {error.strerror}.", "Free disk space, then resume."
+            ) from None
         finally:
             copy.unlink(missing_ok=True)
             packed.unlink(missing_ok=True)
@@ -275,7 +277,7 @@ class JournalMirror:
         self._delete_old(MirrorObject(self._generation, BASE, commit, commit, uri), patience)
 
     def _delete_old(self, base: MirrorObject, patience: float) -> None:
-        """Delete the objects that a base replaces. If that fails, it is tried again after the next base."""
+        """Delete the objects that a base replaces. If that fails, it is retried after the next base."""
         with self._lock:
             own = [it for it in self._pieces if it.generation == base.generation]
             kept = [it for it in own if it.kind == STARTED or it.last > base.last]
@@ -302,7 +304,7 @@ class JournalMirror:
         except BucketError as error:
             if error.is_changed:
                 raise Busy(
-                    f"Another process has gone on with the run: {error.uri} is there, and not as it was to be put.",
+                    f"Another process has continued the run: {error.uri} already exists, with other content.",
                     f"Resume that one, in a new directory: bulkreset resume {self.at}",
                 ) from None
             raise RecordError(
@@ -312,7 +314,7 @@ class JournalMirror:
 
 
 def open_bucket(asked: Asked) -> Bucket:
-    """Return the S3 client for a job's mirror. It has few tries of its own, because this module retries."""
+    """Return the S3 client for a job's mirror. It makes few retries itself, because this module retries."""
     return Bucket(asked.profile, asked.region, tries=2, sse=asked.sse, kms_key_id=asked.kms_key_id)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import secrets
 from typing import NamedTuple
 
 from bulkreset.errors import RunDirError
@@ -39,11 +38,6 @@ def _parse_name(one: Object, named: re.Match[str]) -> MirrorObject:
     return MirrorObject(int(generation), kind or STARTED, int(first or 0), int(last or first or 0), one.uri)
 
 
-def new_token() -> str:
-    """Return a token that distinguishes a generation from one with the same number that another process began."""
-    return secrets.token_hex(8)
-
-
 def start_generation(bucket: Bucket, at: str, generation: int, token: str) -> MirrorObject:
     """Reserve a generation number for this process. Raises BucketError, with `is_changed` if another process has it."""
     uri = f"{at}g{generation:06d}.json"
@@ -57,7 +51,7 @@ def read_token(bucket: Bucket, begun: MirrorObject) -> str:
         return str(json.loads(bucket.get(begun.uri)[0])["token"])
     except (ValueError, KeyError, TypeError):
         raise RunDirError(
-            f"{begun.uri} is damaged: it does not say who goes on with the run.", "Look for an older version."
+            f"{begun.uri} is damaged: it does not say which process continues the run.", "Look for an older version."
         ) from None
 
 

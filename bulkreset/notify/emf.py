@@ -2,10 +2,10 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import IO, Any
 
+from bulkreset.clock import now_ms
 from bulkreset.notify.metrics import RunMetrics
 
 NAMESPACE = "bulkreset"
@@ -31,7 +31,7 @@ def line(figures: RunMetrics, run_dir: Path | None) -> str:
     metrics = [{"Name": name, "Unit": units.get(name, "Count")} for name in values]
     whole: dict[str, Any] = {
         "_aws": {
-            "Timestamp": time.time_ns() // 1_000_000,
+            "Timestamp": now_ms(),
             "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["Job"]], "Metrics": metrics}],
         },
         "Job": figures.job,

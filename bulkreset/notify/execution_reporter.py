@@ -20,7 +20,8 @@ from bulkreset.notify.notifier import check, notify
 from bulkreset.report.run_status import read_status
 
 EVERY = 15.0  # seconds between two updates of the textfile
-_PART = 20  # the pause is at least this many times one update: counting millions of rows must not slow the run
+# the pause is at least this many times as long as one update: counting millions of rows must not slow the run
+_PART = 20
 
 Warn = Callable[[str], None]
 
@@ -89,7 +90,7 @@ class ExecutionReporter:
             figures = metrics_finished(summary, self._seconds)
             self._tell(ExecutionResult.from_summary(summary, state, self._path, self._seconds), figures, warn)
         elif problems := check(self._job.notify):
-            warn(f"Nobody would be told of a run's end: {'; '.join(problems)}.")
+            warn(f"Notifications at the end of a run would fail: {'; '.join(problems)}.")
 
     @property
     def _seconds(self) -> float:
@@ -109,7 +110,7 @@ class ExecutionReporter:
         """Write metrics, then send notifications. Metrics come first because they take almost no time."""
         self._measure(figures, ending.run_dir, warn)
         if ending.end in self._job.notify.on and (untold := notify(self._job.notify, ending)):
-            warn(f"Not everybody was told of the end: {'; '.join(untold)}.")
+            warn(f"Not all notifications were sent: {'; '.join(untold)}.")
 
     def _measure(self, figures: RunMetrics, run_dir: Path | None, warn: Warn) -> None:
         problems = [self._write_textfile(lambda: figures, last=True), self._write_emf(figures, run_dir)]

@@ -1,4 +1,4 @@
-"""How one execution of a job ended. Anybody may read it: it holds no username and no secret."""
+"""How one execution of a job ended. It may be public: it has no username and no secret."""
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +31,8 @@ class ExecutionResult:
     """One ended execution.
 
     `seconds` is its duration. `code` is the error that stopped it; `reason` is the message, only if it names no user.
-    `run_dir` is None if the execution left nothing worth keeping. `commands` continue the run.
-    `report` is "" if there is none: a stopped run does not wait for a long one.
+    `run_dir` is None if the execution left no files. `commands` continue the run. `report` is "" if there is none: a
+    stopped run does not wait for a long one.
     """
 
     job: str
@@ -110,4 +110,4 @@ class ExecutionResult:
         for command in self.commands:
             yield "Next", command
         if not self.run_dir:
-            yield "Next", "look at the standard error of the command: it says what to fix"
+            yield "Next", "see the standard error of the command: it says what to fix"

@@ -15,11 +15,11 @@ STATUSES = statuses.REPORTED
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """One execution of a job, under way or ended.
+    """One running or ended execution of a job.
 
     `rows`, `attempts` and `throttled` count the whole run. `seconds` is the duration of this execution. `rate` is rows
-    per second, recent or over the whole run. `exit_code` is None while the execution is under way. The lanes have the
-    ceiling in force.
+    per second, recent or over the whole run. `exit_code` is None while the execution is running. The lanes have their
+    current ceiling.
     """
 
     job: str
@@ -43,13 +43,13 @@ class RunMetrics:
 
     @property
     def ceiling(self) -> float | None:
-        """Return the calls per second that all lanes together may send. None if not known or if a lane is not paced."""
+        """Return the calls per second that all lanes together may send. None if unknown, or if a lane is not paced."""
         known = [lane.ceiling for lane in self.lanes if lane.ceiling is not None]
         return sum(known) if known and len(known) == len(self.lanes) else None
 
 
 def metrics_running(status: RunStatus, seconds: float, exit_code: int | None = None) -> RunMetrics:
-    """Return the metrics of an execution that is under way, or was refused with this exit code."""
+    """Return the metrics of an execution that is running, or was refused with this exit code."""
     ended = exit_code is not None
     return RunMetrics(
         status.job,
@@ -93,7 +93,7 @@ def _rows(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _lanes(lanes: Sequence[LaneSummary]) -> tuple[LaneSummary, ...]:
-    """Return the lanes with every status, and the ceiling in force."""
+    """Return the lanes with every status and the current ceiling."""
     return tuple(
         replace(lane, counts=_rows(lane.counts), ceiling=lane.limit if lane.limited_by else lane.ceiling)
         for lane in lanes

@@ -70,7 +70,7 @@ def _urls(wanted: NotifyConfig, problems: list[str]) -> Sequence[str]:
     urls = [url.get_secret_value() for url in wanted.urls]
     if any(url.startswith(_WITHHELD) for url in urls):
         problems.append(
-            "notify.urls is not kept by a run, for it may hold secrets; a resumed run needs notify.urls_from"
+            "a run does not store notify.urls, which may contain secrets; a resumed run needs notify.urls_from"
         )
         urls = []
     kind, _, place = (wanted.urls_from or "").partition(":")
@@ -102,7 +102,7 @@ def _apprise_channel(url: str) -> Channel:
 
     def tell(ending: ExecutionResult) -> None:
         if not plugin.notify(body=ending.text, title=ending.title, body_format="text"):
-            raise NotifyError("it was not taken")
+            raise NotifyError("it was not accepted")
 
     return tell
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:  # optional dependency
     from opentelemetry.sdk.trace import SpanProcessor
 
 EVERY_MS: Final = 15_000  # between two exports of the metrics
-TIMEOUT: Final = 5  # seconds of an export; a collector that does not answer must not hold the end of a run
-KEPT_SECONDS: Final = 5.0  # all metrics of one export are of one moment
+TIMEOUT: Final = 5  # seconds of an export; a collector that does not answer must not delay the end of a run
+KEPT_SECONDS: Final = 5.0  # all metrics of one export show one point in time
 CLAIM_SECONDS: Final = 1.0  # between two claims that get a span
 
 Value = str | int | float | bool
 
 
 class Telemetry:
-    """Spans of what an execution does. This class sends nothing."""
+    """Makes spans of the parts of an execution. This class sends nothing."""
 
     def span(self, _name: str, /, **_attributes: Value) -> AbstractContextManager[None]:
         """Return a context manager that makes the block a span below the current one."""
@@ -37,7 +37,7 @@ class Telemetry:
 
 
 class OtelTelemetry(Telemetry):
-    """Spans and metrics by the SDK of OpenTelemetry. `figures` returns the metrics of this moment."""
+    """Spans and metrics by the SDK of OpenTelemetry. `figures` returns the current metrics."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class OtelTelemetry(Telemetry):
 
     @contextmanager
     def span(self, name: str, /, **attributes: Value) -> Iterator[None]:
-        """Make the block a span below the current one. An error is told by its class alone."""
+        """Make the block a span below the current one. For an error, record only its class."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
         with self._tracer.start_as_current_span(
@@ -80,7 +80,7 @@ class OtelTelemetry(Telemetry):
                 raise
 
     def claim(self, rows: int, /) -> AbstractContextManager[None]:
-        """Make the block a span, unless another claim was one shortly before."""
+        """Make the block a span, unless another claim became one shortly before."""
         now = time.monotonic()
         if now < self._claimed_at + CLAIM_SECONDS:
             return nullcontext()
@@ -88,7 +88,7 @@ class OtelTelemetry(Telemetry):
         return self.span("claim", rows=rows)
 
     def close(self) -> None:
-        """Send what is left. A failure changes nothing."""
+        """Send the rest. A failure changes nothing."""
         self._known_at = float("-inf")
         for provider in (self._tracers, self._meters):
             with suppress(Exception):
@@ -106,7 +106,7 @@ class OtelTelemetry(Telemetry):
     def _current(self) -> Mapping[str, Iterable[tuple[Mapping[str, str], float]]]:
         if time.monotonic() >= self._known_at + KEPT_SECONDS:
             self._known_at = time.monotonic()
-            with suppress(BulkresetError, OSError):  # the figures stay those of before
+            with suppress(BulkresetError, OSError):  # the previous figures stay
                 self._known = samples(self._figures())
         return self._known
 
@@ -131,7 +131,7 @@ def _names() -> dict[str, str]:
 
 @contextmanager
 def open_telemetry(job: Job, run_id: str, figures: Callable[[], RunMetrics], *, counts: bool) -> Iterator[Telemetry]:
-    """Yield the telemetry of an execution, and send what is left after the block. It sends nothing if not `counts`."""
+    """Yield the telemetry of an execution, and send the rest after the block. It sends nothing if not `counts`."""
     if job.metrics.otlp is None or not counts:
         yield Telemetry()
         return

@@ -54,8 +54,8 @@ def _render(figures: RunMetrics, kept: dict[str, float]) -> CollectorRegistry:
     put("rows_per_second", "Rows finished per second, lately or over the run.", figures.rate)
     put("ceiling", "Calls per second that the lanes may send together.", figures.ceiling)
     put("duration_seconds", "Of this execution so far.", figures.seconds)
-    put("running", "1 while an execution is under way.", figures.exit_code is None)
-    put("updated_timestamp_seconds", "When these figures were made.", now)
+    put("running", "1 while an execution is running.", figures.exit_code is None)
+    put("updated_timestamp_seconds", "Time of these figures.", now)
     put("exit_code", "Of the execution that ended last.", figures.exit_code)
     put(
         FINISHED.removeprefix("bulkreset_"),
@@ -83,7 +83,7 @@ def _render_lanes(figures: RunMetrics, registry: CollectorRegistry) -> None:
     for lane in figures.lanes:
         labels = (figures.job, lane.account, lane.region)
         for status, number in lane.counts.items():
-            rows.labels(*labels, status).inc(number)  # lanes whose account is not known may share the same labels
+            rows.labels(*labels, status).inc(number)  # lanes with unknown accounts may share the same labels
         for name, gauge in gauges.items():
             if (value := getattr(lane, name)) is not None:
                 gauge.labels(*labels).set(value)

@@ -51,7 +51,11 @@ class Approval:
         number, example = journal.differences(self._journal)
         if number and example:
             was, now = (f"{status} ({code})" if code else status for status, code in (example[1:3], example[3:5]))
-            how = f"was {was} and is {now} now" if was != now else "is another user's now, or would be set otherwise"
+            how = (
+                f"was {was} and is {now} now"
+                if was != now
+                else "belongs to another user now, or would be set differently"
+            )
             raise ApprovalError(
                 f"{number:,} {'row is' if number == 1 else 'rows are'} not what was approved in {self.path}: row {example[0]} {how}.",
                 _AGAIN,
@@ -88,7 +92,7 @@ class Approval:
             return True
         if not isinstance(now, int | float):
             return False
-        if was == "auto":  # what it was is in the plan
+        if was == "auto":  # the plan has the rate that it stood for
             ceilings = [lane.ceiling for lane in self._reviewed.lanes]
             return bool(ceilings) and all(ceiling is not None and now <= ceiling for ceiling in ceilings)
         if was is None:  # as many workers as the rate needs: fewer or more send no faster than the rate
@@ -97,7 +101,7 @@ class Approval:
 
 
 def _limit_of_the_run(reviewed: RunState) -> int | None:
-    """Return how many rows were approved, if --limit said it. The job's own guards.limit is for each execution."""
+    """Return how many rows were approved, if --limit set that. The job's own guards.limit is for each execution."""
     own = reviewed.job.get("guards", {}).get("limit")
     return None if reviewed.limit == own else reviewed.limit
 
@@ -130,7 +134,7 @@ def _show_value(value: object) -> str:
 
 
 def _sha256(report: Path) -> str:
-    """Return the hash of the report that was reviewed; "" if it is not there."""
+    """Return the hash of the reviewed report; "" if it is missing."""
     try:
         with report.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,12 +1,13 @@
-"""Finds runs that have set passwords of the same input in the same pools: running it again would set them again."""
+"""Finds other runs that have set passwords: of the same input, which would be set again, or since a run began."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bulkreset.errors import BulkresetError
+from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import Phase, RunState
@@ -14,12 +15,12 @@ from bulkreset.models import Status
 from bulkreset.statuses import UNCERTAIN, count_of
 from bulkreset.text import format_time
 
-MOST = 500  # runs of a folder that are looked at, the newest first
+MOST = 500  # runs of a folder that are read, the newest first
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierRun:
-    """A run of the same input that has set passwords, or may have."""
+class OtherRun:
+    """Another run that has set passwords, or may have."""
 
     run_dir: str
     started_at: str
@@ -31,22 +32,45 @@ class EarlierRun:
         return f"run on {format_time(self.started_at)} in {self.run_dir}: {self.set_rows:,} set{doubt}"
 
 
-def find_earlier_runs(state: RunState, path: Path) -> tuple[EarlierRun, ...]:
+def find_earlier_runs(state: RunState, path: Path) -> tuple[OtherRun, ...]:
     """Return the earlier runs of a run's input, newest first: those in RUNS, and in its own folder if it has that name.
 
-    A run whose journal cannot be read is passed over. Nothing is found for the users of the pools, which are no input.
+    A run with an unreadable journal is skipped. If the rows are the pools' users, there is no input and no earlier run.
     """
     pools = {target.user_pool_id for target in state.targets}
     if not state.input.sha256:
         return ()
-    found = [run for place in _run_dirs(path) if (run := _read(place, state, pools))]
+    found = [
+        run
+        for place in _run_dirs(path, beside=path.absolute().parent.name == RUNS.name)
+        if (run := _read(place, state, pools))
+    ]
     return tuple(sorted(found, key=lambda run: run.started_at, reverse=True))
 
 
-def _run_dirs(path: Path) -> Iterator[Path]:
+def find_later_runs(state: RunState, path: Path, pool: str) -> tuple[OtherRun, ...]:
+    """Return the runs that have set passwords in a pool since a run's recovery point, newest first.
+
+    They are looked for in RUNS and beside `path`. A run whose journal cannot be read is passed over.
+    """
+    since = unix_ms(state.recovery_point) if state.recovery_point else 0
+    found = []
+    for place in _run_dirs(path, beside=True):
+        with suppress(BulkresetError, OSError), _opened(place) as journal:
+            other = journal.state
+            if other.run_id == state.run_id or other.emulated or not other.recovery_point or pool in other.undone:
+                continue
+            counts = {status: rows for at, status, rows in journal.read.pool_counts() if at == pool}
+            if unix_ms(other.recovery_point) >= since or journal.read.sent_since(since):
+                found.append(_described(place, other, counts))
+    return tuple(sorted((run for run in found if run), key=lambda run: run.started_at, reverse=True))
+
+
+def _run_dirs(path: Path, *, beside: bool) -> Iterator[Path]:
+    """Yield the directories in RUNS, and with `beside` those in the folder of `path`."""
     folders = {os.path.realpath(RUNS): RUNS}
-    if path.absolute().parent.name == RUNS.name:
-        folders.setdefault(os.path.realpath(path.parent), path.parent)
+    if beside:
+        folders.setdefault(os.path.realpath(path.absolute().parent), path.parent)
     for folder in folders.values():
         entries: Sequence[os.DirEntry[str]] = []
         try:
@@ -58,18 +82,24 @@ def _run_dirs(path: Path) -> Iterator[Path]:
         yield from (Path(entry.path) for entry in entries)
 
 
-def _read(place: Path, state: RunState, pools: Collection[str]) -> EarlierRun | None:
-    journal_path = RunDir(place).journal
+def _read(place: Path, state: RunState, pools: Collection[str]) -> OtherRun | None:
     try:
-        if not journal_path.is_file():
-            return None
-        with closing(Journal.open(journal_path, read_only=True)) as journal:
+        with _opened(place) as journal:
             other = journal.state
             same = other.input.sha256 == state.input.sha256 and any(it.user_pool_id in pools for it in other.targets)
             if not same or other.run_id == state.run_id or other.emulated or other.phase is not Phase.APPLYING:
                 return None
-            counts = journal.read.counts()
+            return _described(place, other, journal.read.counts())
     except (BulkresetError, OSError):
         return None
-    run = EarlierRun(str(place), other.started_at, counts.get(Status.SET, 0), count_of(counts, UNCERTAIN))
+
+
+def _opened(place: Path) -> closing[Journal]:
+    """Open the journal in a directory to read it. Raises RunDirError if there is none."""
+    return closing(Journal.open(RunDir.open(place).journal, read_only=True))
+
+
+def _described(place: Path, other: RunState, counts: Mapping[str, int]) -> OtherRun | None:
+    """Return a run with these rows by status, None if it has set no password."""
+    run = OtherRun(str(place), other.started_at, counts.get(Status.SET, 0), count_of(counts, UNCERTAIN))
     return run if run.set_rows or run.in_doubt else None

@@ -73,8 +73,8 @@ def input_files(rows: InputSet | None) -> list[JournalFile]:
 def needs_input(job: Job, journal: Journal, *, again: bool) -> bool:
     """Return whether the run must read its input, to finish the plan or to send rows with passwords from it.
 
-    For steps after the password and generated passwords the journal is enough (except in an emulated run). So users can
-    still be signed out after the password file was deleted.
+    For steps after the password and for generated passwords the journal is enough, except in an emulated run. So users
+    can still be signed out after the password file was deleted.
     """
     if not journal.state.is_planned or journal.state.emulated:
         return True
@@ -88,7 +88,7 @@ def may_send(journal: Journal, *, again: bool) -> bool:
 
 
 def _has_rows_left(journal: Journal, *, again: bool) -> bool:
-    """Return whether a row must still be sent. If `again`, failed rows count too."""
+    """Return whether a row must still be sent. If `again`, failed rows count, too."""
     counts = journal.read.counts()
     return bool(count_of(counts, (*REMAINING, *((Status.FAILED,) if again else ()))))
 

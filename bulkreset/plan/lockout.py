@@ -1,4 +1,4 @@
-"""How users come back after a campaign: refuses a lockout, and says who can recover and how long it takes."""
+"""How users recover after a campaign: refuses a lockout, and reports who can recover and how long it takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bulkreset.job import Job
     from bulkreset.plan.preflight import PlannedLane, Preflight
 
-# Calls of the UserAccountRecovery quota that a user needs to come back.
+# Calls of the UserAccountRecovery quota that a user needs to recover.
 SCRAMBLE_CALLS = 2  # ForgotPassword and ConfirmForgotPassword
 TEMPORARY_CALLS = 1  # the answer to the challenge NEW_PASSWORD_REQUIRED
 
@@ -33,10 +33,10 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class PlannedRecovery:
-    """What the plan found about the users' way back.
+    """What the plan found about the recovery of users.
 
     `by_pool` counts the rows to be sent with a permanent password, by pool and recovery. `skipped` counts users who are
-    skipped because they could not come back. `absent` counts rows whose user is not in the pool.
+    skipped because they could not recover. `absent` counts rows whose user is not in the pool.
     """
 
     by_pool: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -70,7 +70,7 @@ def require_recoverable(job: Job, pools: Mapping[str, PoolFacts]) -> None:
 
 
 def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield (label, text) of what keeps users from coming back, who can, and how long it takes."""
+    """Yield (label, text): what prevents users from recovering, who can recover, and how long it takes."""
     yield from _pool_state(preflight.pools)
     if preflight.job.scrambles and preflight.ready:
         yield from _ways_back(preflight)
@@ -81,21 +81,20 @@ def recovery_lines(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def returning_seconds(lane: PlannedLane, preflight: Preflight) -> float:
-    """Return the seconds until the last user of a lane can be back, if users have its whole quota."""
+    """Return the seconds until the last user of a lane can have recovered, if users have its whole quota."""
     calls = SCRAMBLE_CALLS if preflight.job.scrambles else 0
-    permanent = sum(preflight.ready_by_pool.get((pool, 1), 0) for pool in lane.pools)
-    temporary = sum(preflight.ready_by_pool.get((pool, 0), 0) for pool in lane.pools)
-    return (permanent * calls + temporary * TEMPORARY_CALLS) / lane.quota
+    of_lane = [(permanent, rows) for pool, permanent, rows in preflight.sendable if pool in lane.pools]
+    return sum(rows * (calls if permanent else TEMPORARY_CALLS) for permanent, rows in of_lane) / lane.quota
 
 
 def _pool_state(pools: Mapping[str, PoolFacts]) -> Iterator[tuple[str, str]]:
-    """Yield what the pool's replicas and a recovery under way mean for the run."""
+    """Yield the effect of the pool's replicas and of a recovery in progress on the run."""
     for pool, facts in pools.items():
         name = "" if len(pools) == 1 else f" {facts.name or pool}:"
         if facts.restoring:
             yield (
                 "WARNING",
-                f"{name} a point-in-time recovery is under way ({facts.restoring}): the pool takes no writes until it ends".strip(),
+                f"{name} a point-in-time recovery is in progress ({facts.restoring}): the pool accepts no writes until it ends".strip(),
             )
         if facts.replicas:
             regions = ", ".join(f"{one.region} ({one.role.lower()}, {one.status.lower()})" for one in facts.replicas)
@@ -112,15 +111,15 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield "", f"{users} skipped: the pool cannot send them a code (code unrecoverable in the report)"
     if stranded := found.total(Recovery.NONE):
         users = format_count(stranded, "user cannot", "users cannot")
-        yield "WARNING", f"{users} come back without an administrator: accepted by {_ACCEPT}"
+        yield "WARNING", f"{users} recover without an administrator: accepted by {_ACCEPT}"
     if unknown := found.total(Recovery.UNKNOWN):
         users = format_count(unknown, "user", "users")
         yield (
             "WARNING",
-            f"whether {users} can come back is unknown: it depends on their MFA, which ListUsers does not show",
+            f"whether {users} can recover is unknown: it depends on their MFA, which ListUsers does not show",
         )
     for pool in preflight.unchecked if not preflight.emulated else ():
-        yield "WARNING", f"whether the users of {pool} can come back is unknown: they were not looked up"
+        yield "WARNING", f"whether the users of {pool} can recover is unknown: they were not looked up"
     for pool, facts in preflight.pools.items():
         if facts.unknown is None and pool not in preflight.unchecked:
             yield from _messages(pool, facts, found.by_pool.get(pool, {}), several=len(preflight.pools) > 1)
@@ -129,13 +128,16 @@ def _ways_back(preflight: Preflight) -> Iterator[tuple[str, str]]:
 def _remains(pools: Mapping[str, PoolFacts], steps: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what an attacker may have left in a pool that neither a new password nor a sign-out removes."""
     for pool, facts in pools.items():
-        left = {
-            "remembered devices, which skip MFA (after.forget_devices)": facts.has_devices,
-            "authenticators (after.delete_totp; the user must then register a new one)": facts.has_totp,
-            "tracked sessions (after.revoke_sessions)": facts.has_sessions,
-            "passkeys (no administrator can delete them, only the user: say so in your message)": facts.passkeys,
+        left = {  # by the step that removes it
+            "forget_devices": (facts.has_devices, "remembered devices, which skip MFA (after.forget_devices)"),
+            "delete_totp": (
+                facts.has_totp,
+                "authenticators (after.delete_totp; the user must then register a new one)",
+            ),
+            "revoke_sessions": (facts.has_sessions, "tracked sessions (after.revoke_sessions)"),
+            "": (facts.passkeys, "passkeys (no administrator can delete them, only the user: say so in your message)"),
         }
-        if found := [what for what, there_is in left.items() if there_is and not any(step in what for step in steps)]:
+        if found := [what for step, (there_is, what) in left.items() if there_is and step not in steps]:
             name = f"{facts.name or pool}: " if len(pools) > 1 else ""
             yield "Remains", f"{name}this run does not remove {', '.join(found)}"
 
@@ -150,7 +152,7 @@ def _passkeys(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _messages(pool: str, facts: PoolFacts, users: Mapping[str, int], *, several: bool) -> Iterator[tuple[str, str]]:
-    """Yield what limits the messages that a pool can send."""
+    """Yield the limits on the messages that a pool can send."""
     name = f"{facts.name or pool}: " if several else ""
     mails = users.get(Recovery.EMAIL, 0)
     if days := _mail_days(facts, users):
@@ -172,7 +174,7 @@ def _mail_days(facts: PoolFacts, users: Mapping[str, int]) -> int:
 
 
 def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield how long it takes until the last user is back, for the slowest lane."""
+    """Yield how long it takes until the last user has recovered, for the slowest lane."""
     lane = max(preflight.lanes, key=lambda lane: returning_seconds(lane, preflight), default=None)
     seconds = returning_seconds(lane, preflight) if lane else 0.0
     if lane is None or not seconds:
@@ -182,7 +184,7 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
     yield (
         "Coming back",
         (
-            f"{format_count(each, 'call')} of the same quota for each user: the last user can be back after about "
+            f"{format_count(each, 'call')} of the same quota for each user: the last user can recover after about "
             f"{format_duration(max(1, round(seconds)))} if users need all of the quota ({lane.quota:g}/s)"
         ),
     )
@@ -190,7 +192,7 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
         "",
         f"while the run sends, users have {left:g} calls/s"
         if lane.ceiling is not None
-        else "an unpaced run leaves users nothing",
+        else "an unpaced run leaves nothing for users",
     )
     found = preflight.recovery.by_pool if preflight.job.scrambles else {}
     if days := max((_mail_days(facts, found.get(pool, {})) for pool, facts in preflight.pools.items()), default=0):
@@ -203,7 +205,7 @@ def _imports(preflight: Preflight) -> Iterator[tuple[str, str]]:
         yield (
             "New users",
             (
-                f"{preflight.recovery.absent:,} of {format_count(rows, 'row')} name nobody in the pool. For new users, a user "
+                f"{preflight.recovery.absent:,} of {format_count(rows, 'row')} name no user of the pool. For new users, a user "
                 "import with password hashes (CreateUserImportJob) is better: they keep their passwords"
             ),
         )

@@ -1,4 +1,4 @@
-"""Explains why a name that no user has nearly names one: an export changed it, or letter case counts."""
+"""Explains why a name is close to a user's name but not equal: an export changed it, or case matters."""
 
 import html
 import re
@@ -16,10 +16,10 @@ EXTRA_PLUS = "the pool has it without the plus"
 SIMILAR = "the pool has nearly the same name"
 AND_FOUND = ", and the pool has it without"  # after a cause of _WRITTEN
 
-# What a name alone shows, by the words for it.
+# Causes that the name alone shows, with their text.
 _WRITTEN: Mapping[str, re.Pattern[str]] = {
     "it looks like a number that a spreadsheet has rounded": re.compile(r"[+-]?\d+(?:[.,]\d+)?[Ee]\+?\d+"),
-    "it looks like a number with .0 behind": re.compile(r"\+?\d+[.,]0+"),
+    "it looks like a number with .0 at the end": re.compile(r"\+?\d+[.,]0+"),
     "it has a person's name beside the address, as in Ann <ann@example.com>": re.compile(
         r".*[^<\s].*<[^<>]+@[^<>]+>", re.DOTALL
     ),
@@ -43,12 +43,12 @@ _BESIDE = re.compile(r".*<([^<>]+@[^<>]+)>", re.DOTALL).fullmatch
 _WRITTEN_PHONE = re.compile(r"(?:\+|\(|00)[\d\s()./-]{7,}").fullmatch
 _PHONE = re.compile(r"[1-9]\d{6,14}").fullmatch
 _DECIMALS = re.compile(r"(\+?\d+)[.,]0+").fullmatch
-# Most names are their own key: this decides it fast.
+# Most names are their own key, so this is the fast path.
 _IS_KEY = re.compile(r"[a-z0-9._+-]*[a-z_@][a-z0-9._@+-]*|\+\d+").fullmatch
 
 
 def near_key(name: str) -> str:
-    """Return what a name has in common with those that nearly equal it."""
+    """Return a key that a name shares with names that are nearly equal."""
     if _IS_KEY(name):
         return name
     key = unquote(html.unescape(name))
@@ -65,7 +65,7 @@ def near_key(name: str) -> str:
 
 
 def written_cause(name: str) -> str:
-    """Return what the name alone shows of the cause; "" if it shows nothing."""
+    """Return the cause that the name alone shows; "" if it shows none."""
     return next((words for words, pattern in _WRITTEN.items() if pattern.fullmatch(name)), "")
 
 
@@ -75,7 +75,7 @@ def cause_in(message: str) -> str:
 
 
 def found_cause(name: str, users: str) -> str:
-    """Return the cause if the pool has a name of a user with the same key."""
+    """Return the cause if a user in the pool has a name with the same key."""
     if written := written_cause(name):
         return written + AND_FOUND
     name, users = (unicodedata.normalize("NFC", one) for one in (name, users))

@@ -18,7 +18,7 @@ ParamsT = ParamSpec("ParamsT")
 class ParallelCalls(Generic[ResultT]):
     """Makes the calls of several pools in parallel. Leaving the context sets `halt` and waits for the running calls.
 
-    After an error nobody needs their answers, because a page changes nothing: they are abandoned.
+    After an error nobody needs their answers, and reading a page changes nothing, so they are abandoned.
     """
 
     def __init__(self, threads: int, listers: Iterable[UserLister], halt: threading.Event) -> None:

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.cognito.pool import arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.journal.reader import JournalReader
 from bulkreset.models import Secret
-from bulkreset.retry import retrying
 from bulkreset.send.pacer import Pacer
 
 CALL = "AdminGetUserAuthFactors"
@@ -28,8 +28,8 @@ def count_passkeys(
 ) -> tuple[dict[str, int], list[UnknownFact]]:
     """Return the users to be set who have a passkey by pool, and the gaps of pools where a call failed.
 
-    Whether the call makes a user a billed one is not documented. `seen` is called with (calls made, calls in all) and
-    may raise to stop. A user who is not found has none.
+    The AWS documentation does not say whether the call bills the user. `seen` is called with (calls made, calls in all)
+    and may raise to stop. A user who is not found has no passkey.
     """
     expected = dict.fromkeys(sessions, 0)
     for pool, _, rows in journal.sendable_counts():
@@ -50,7 +50,8 @@ def count_passkeys(
                         "ConfiguredUserAuthFactors", ()
                     )
                 except ReadCallError as error:
-                    if error.code != "UserNotFoundException":  # the rest would be counted as users without a passkey
+                    # the remaining users would count as users without a passkey
+                    if error.code != "UserNotFoundException":
                         gaps.append(error.unknown_fact(_UNKNOWN, f"cognito-idp:{CALL}", arn_of(session)))
                         del counts[pool]
                         break

@@ -1,4 +1,4 @@
-"""Runs pass 1: compares rows with the job, the directory, each other and the approved dry run."""
+"""The writer of the plan: compares rows with the job, the user pools, each other and the approved dry run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -102,7 +102,7 @@ class Planner:
                 raise ServiceError(
                     gap.code,
                     f"The user pool {pool} could not be described ({gap.code}), so its users cannot be looked up.",
-                    "Resume later, when it answers. To set users unseen: a new run with --no-check-users.",
+                    "Resume later, when it answers. To send without this check: a new run with --no-check-users.",
                 )
 
     @contextmanager
@@ -135,7 +135,8 @@ class Planner:
 
         plan = self._journal.plan
         read = write_plan(self._job, rows, self._enquiry.pools(), protected, plan, seen)
-        if isinstance(rows, InputSet):  # its content is known only now, and a plan of it must never be without
+        # its content is known only now, and the plan must never be stored without its fingerprint
+        if isinstance(rows, InputSet):
             facts = InputFacts(**rows.describe())
             plan.store_fingerprints(input_files(rows), phase=Phase.CHECKING, rows=read, input=facts)
         else:

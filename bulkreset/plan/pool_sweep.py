@@ -1,4 +1,4 @@
-"""Lists all users of one pool: disjoint shards side by side, or one sweep if the pool does not allow that."""
+"""Lists all users of one pool: disjoint shards in parallel, or one sweep if the pool does not allow that."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from bulkreset.cognito.response import Disposition
 from bulkreset.plan.user_store import LookupProgress, UserStore
 from bulkreset.send.paged_reader import REFUSED, RESTARTS, PagedReader
 
-AT_ONCE: Final = 32  # shards read side by side: enough for a pace of 30 pages/s if a page takes one second
+AT_ONCE: Final = 32  # shards read in parallel: enough for a pace of 30 pages/s if a page takes one second
 FEW, MANY = 16, 256  # shards: prefixes of one or two hexadecimal digits
 SHARDED_FROM: Final = 64  # pages; a smaller pool is read in one sweep
 MANY_FROM: Final = 4096  # pages
-# DescribeUserPool's number of users is an old estimate. The shards' sum may differ from it by as much.
+# DescribeUserPool's number of users is an old estimate. The shards' sum may differ from it by this share.
 TOLERANCE: Final = 0.1
 TOLERATED_USERS: Final = 600
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
@@ -36,14 +36,14 @@ class SweptPage(NamedTuple):
 
 
 class PoolSweep:
-    """The listing of one pool, or of some of its groups. The store keeps how far each part is.
+    """The listing of one pool, or of some of its groups. The store records how far each part is.
 
     A page's token makes one sweep serial: it takes the answer time of every page. So a large pool is read in shards,
-    each the users whose `sub` has one prefix. One sweep replaces the shards if the service refuses the filter, if a
-    user does not belong to its shard, or if the sum of all shards does not fit the estimated number of users.
+    each with the users whose `sub` has one prefix. One sweep replaces the shards if the service refuses the filter, if
+    a user does not belong to its shard, or if the sum of all shards does not fit the estimated number of users.
 
-    `expression` is the filter of a whole sweep; shards have no other filter than their own. If the whole sweep ends
-    within `first_pages`, no shard is read.
+    `expression` is the filter of a whole sweep; a shard's only filter is its prefix. If the whole sweep ends within
+    `first_pages`, no shard is read.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class PoolSweep:
         return not self._waiting and not self._under_way
 
     def next_call(self) -> Callable[[], SweptPage] | None:
-        """Return the next call to make, None if none can be made before another one is answered."""
+        """Return the next call to make; None if it depends on an answer that is still missing."""
         if not self._waiting or len(self._under_way) >= AT_ONCE:
             return None
         part = self._waiting.popleft()
@@ -94,7 +94,7 @@ class PoolSweep:
         return partial(self._read, self._generation, part, self._parts[part].token)
 
     def take(self, swept: SweptPage, store: Callable[[str, UserPage], object]) -> None:
-        """Take an answer. `write` stores the users of a part's page, and the part's progress.
+        """Handle an answer. `write` stores the users of a part's page, and the part's progress.
 
         Raises ReadCallError if the pool, or the group, cannot be listed.
         """
@@ -115,7 +115,8 @@ class PoolSweep:
         )
         self._under_way.discard(part)
         if page.token is not None:
-            self._waiting.appendleft(part)  # a shard is read to its end before another one begins: its token expires
+            # a shard is read to its end before another one begins, because its token expires
+            self._waiting.appendleft(part)
         self._settle()
 
     def _read(self, generation: int, part: str, token: str | None) -> SweptPage:
@@ -131,7 +132,7 @@ class PoolSweep:
         return self._directory.page(token, self._expression if part in {FIRST, WHOLE} else f'sub ^= "{part}"')
 
     def _failed(self, part: str, token: str | None, error: ReadCallError) -> None:
-        """Start the part again if its token has expired, or the whole pool if a shard's filter is refused."""
+        """Start the part again if its token has expired, or the whole pool if a shard's filter was refused."""
         self._under_way.discard(part)
         self._waiting.appendleft(part)
         refused = error.verdict is Disposition.REFUSED and not error.denied
@@ -170,7 +171,7 @@ class PoolSweep:
         return _HEXADECIMAL.issuperset(part)
 
     def _covers(self, part: str, page: UserPage) -> bool:
-        """Return whether the part's shard (for the first pages: any shard) has all users of the page."""
+        """Return whether all users of the page belong to the part's shard (for the first pages: to any shard)."""
         if part == FIRST:
             return page.token is None or all(_HEXADECIMAL.issuperset(user.sub[:2]) and user.sub for user in page.users)
         return not self._is_shard(part) or all(user.sub.startswith(part) for user in page.users)

@@ -119,11 +119,12 @@ class PoolUserSource:
     def _sweep_of(self, name: str) -> PoolSweep:
         """Return the listing of a pool.
 
-        A status is a filter of its own, so it cannot be given with a shard. A few users of it are listed with one
-        filter; if they are many, all users are listed in shards and their status is compared here.
+        A filter has one condition, so it cannot have both a status and a shard. A few users with a status are listed
+        with one filter. If they are many, all users are listed in shards and their status is compared here.
         """
         statuses = self._select.statuses
-        expression = f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""  # it takes one condition
+        # a filter has one condition
+        expression = f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
         return PoolSweep(
             self._directories[name],
             self._pages[name],
@@ -185,6 +186,6 @@ class PoolUserSource:
 def _require_usernames(chunk: RowBatch, path: Path) -> None:
     """Return the rows of a batch. Raises InputError if a row has a hash as its username or is malformed."""
     if any(map(is_redacted, chunk.cells("username"))):
-        raise InputError(f"{path} has hashes in place of usernames: draw that report with --redact none.")
+        raise InputError(f"{path} has hashes in place of usernames: write that report with --redact none.")
     for what in chunk.malformed.values():
-        raise InputError(f"A row of {path} cannot be read ({what}): whom it names is not known.")
+        raise InputError(f"A row of {path} cannot be read ({what}): the user that it names is unknown.")

@@ -1,19 +1,21 @@
 """Collects the facts shown before a run starts: caller, lanes, number of rows and expected duration."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
+from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.quota import LISTING, AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
-from bulkreset.cognito.session import Caller, TargetSession
+from bulkreset.cognito.session import Caller, TargetSession, open_session
 from bulkreset.errors import JobError, RunDirError
 from bulkreset.job import GuardsConfig, Job
+from bulkreset.job.file import job_from_journal
 from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
-from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, TargetFacts
-from bulkreset.plan.earlier_runs import EarlierRun
+from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, RunState, TargetFacts
+from bulkreset.plan.earlier_runs import OtherRun
 from bulkreset.plan.lockout import PlannedRecovery
 from bulkreset.send.guards import seconds_until
 from bulkreset.send.timetable import Timetable, rows_until, seconds_to_send, timetable_of
@@ -37,7 +39,7 @@ class PlannedLane:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step after the password. It is taken in `pools`; in those of them in `unknown` it may have nothing to remove.
+    """A step after the password. It is taken in `pools`. For its pools in `unknown`, it may have nothing to remove.
 
     `users` are all users for whom it is to be taken; `pending` counts those of them whose password is already set.
     """
@@ -50,17 +52,50 @@ class PlannedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Preflight:
-    """Everything that the confirmation shows.
+class AwsFacts:
+    """The facts that AWS returned, by user pool id."""
 
-    `permanent` and `temporary` count the rows to be sent with each kind of password. `status_before` counts them by
-    their users' current status, if known. `unchecked` maps pools whose users were not looked up to the reason;
-    `unknown` lists other missing facts. `seconds` is the expected duration, None if it is not known. `steps` are those
-    that the job asks for. `ready_by_pool` counts the rows to be sent by (pool, permanent). `remarks` are about input
-    files that may not be whole. `earlier` are runs that have set passwords of this input. `in_time` is about how many
-    rows are sent until a time limit stops the run; None if none does. `suspects` are the passwords that look altered,
-    by what is wrong with them. `near_misses` are the rows without a user, by the cause. `origin` is the run that the
-    input was extracted from. `passkeys` counts the users who have one, by pool; None if the job does not ask for it.
+    callers: Mapping[str, Caller]
+    pools: Mapping[str, PoolFacts]
+    quotas: Mapping[str, AccountQuota]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """The facts from the plan.
+
+    `sendable` counts the rows to be sent, as (pool, permanent, rows). `status_before` counts them by their users'
+    current status, if known. `unchecked` maps pools whose users were not looked up to the reason; `unknown` lists other
+    missing facts. `pending_steps` counts the users whose password is set and for whom a step must still be taken, by
+    step and pool. `remarks` are about input files that may be incomplete. `earlier` are runs that have set passwords of
+    this input. `suspects` are the passwords that look altered, by the kind of damage. `near_misses` are the rows
+    without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users who
+    have one, by pool; None if the job does not ask for it. `recovery_point` is the time to which `undo` restores, None
+    before the first call.
+    """
+
+    counts: Mapping[str, int]
+    sendable: Sequence[tuple[str, int, int]]
+    status_before: Mapping[str, int]
+    unchecked: Mapping[str, str]
+    unknown: Sequence[UnknownFact] = ()
+    pending_steps: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
+    remarks: Sequence[str] = ()
+    earlier: tuple[OtherRun, ...] = ()
+    suspects: Sequence[PlanMessage] = ()
+    near_misses: Sequence[PlanMessage] = ()
+    origin: OriginFacts | None = None
+    passkeys: Mapping[str, int] | None = None
+    recovery_point: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight(PlanFacts):
+    """Everything that the confirmation shows: the facts from the plan, and what follows from them and those of AWS.
+
+    `seconds` is the expected duration, None if unknown. `steps` are those that the job asks for. `in_time` is
+    about how many rows are sent until a time limit stops the run; None if none does.
     """
 
     job: Job
@@ -69,24 +104,20 @@ class Preflight:
     callers: Mapping[str, Caller]
     pools: Mapping[str, PoolFacts]
     endpoints: Mapping[str, str]
-    counts: Mapping[str, int]
-    permanent: int
-    temporary: int
-    status_before: Mapping[str, int]
-    unchecked: Mapping[str, str]
-    unknown: tuple[UnknownFact, ...]
     seconds: float | None
     approved: ApprovalFacts | None = None
     steps: tuple[PlannedStep, ...] = ()
-    remarks: tuple[str, ...] = ()
-    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
-    ready_by_pool: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    earlier: tuple[EarlierRun, ...] = ()
     in_time: int | None = None
-    suspects: tuple[PlanMessage, ...] = ()
-    near_misses: tuple[PlanMessage, ...] = ()
-    origin: OriginFacts | None = None
-    passkeys: Mapping[str, int] | None = None
+
+    @property
+    def permanent(self) -> int:
+        """Return how many rows will be sent with a permanent password."""
+        return sum(rows for _, permanent, rows in self.sendable if permanent)
+
+    @property
+    def temporary(self) -> int:
+        """Return how many rows will be sent with a temporary password."""
+        return sum(rows for _, permanent, rows in self.sendable if not permanent)
 
     @property
     def ready(self) -> int:
@@ -104,40 +135,8 @@ class Preflight:
         return bool(self.ready or self.pending)
 
     def name_of(self, pool: str) -> str:
-        """Return the pool's name, or its id if the name is not known."""
+        """Return the pool's name, or its id if the name is unknown."""
         return self.pools[pool].name or pool
-
-
-@dataclass(frozen=True, slots=True)
-class AwsFacts:
-    """The facts that AWS returned, by user pool id."""
-
-    callers: Mapping[str, Caller]
-    pools: Mapping[str, PoolFacts]
-    quotas: Mapping[str, AccountQuota]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanFacts:
-    """The facts from the plan.
-
-    `ready` counts the rows to be sent, as (pool, permanent, rows). `pending` counts the users whose password is
-    set and for whom a step must still be taken, by step and pool.
-    """
-
-    counts: Mapping[str, int]
-    ready: Sequence[tuple[str, int, int]]
-    status_before: Mapping[str, int]
-    unchecked: Mapping[str, str]
-    unknown: Sequence[UnknownFact] = ()
-    pending: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    recovery: PlannedRecovery = field(default_factory=PlannedRecovery)
-    remarks: Sequence[str] = ()
-    earlier: tuple[EarlierRun, ...] = ()
-    suspects: Sequence[PlanMessage] = ()
-    near_misses: Sequence[PlanMessage] = ()
-    origin: OriginFacts | None = None
-    passkeys: Mapping[str, int] | None = None
 
 
 def build_preflight(
@@ -149,8 +148,8 @@ def build_preflight(
 ) -> Preflight:
     """Return the preflight, built from the facts of AWS, the plan and the approval."""
     lanes = plan_lanes(job, sessions, asked.callers, asked.quotas)
-    by_pool = {pool: sum(rows for named, _, rows in planned.ready if named == pool) for pool in sessions}
-    gaps = [gap for facts in asked.pools.values() for gap in (facts.unknown, *facts.gaps)] + [
+    by_pool = {pool: sum(rows for named, _, rows in planned.sendable if named == pool) for pool in sessions}
+    gaps = [gap for pool in asked.pools.values() for gap in (pool.unknown, *pool.gaps)] + [
         gap for quota in asked.quotas.values() for gap in quota.unknown
     ]
     timetable, now = timetable_of(job.pace), datetime.now()  # noqa: DTZ005  (stop_at is a local time)
@@ -160,44 +159,28 @@ def build_preflight(
     for step in job.steps:
         known = {pool: True if at.emulated else step.is_there(asked.pools[pool]) for pool, at in sessions.items()}
         pools = tuple(pool for pool, there in known.items() if there is not False)
-        pending = {pool: planned.pending.get(step.name, {}).get(pool, 0) for pool in pools}
+        pending = {pool: planned.pending_steps.get(step.name, {}).get(pool, 0) for pool in pools}
         users = {pool: by_pool[pool] + pending[pool] for pool in pools}
         unknown = tuple(pool for pool in pools if known[pool] is None)
         steps.append(PlannedStep(step, pools, unknown, sum(users.values()), sum(pending.values())))
         if seconds is not None:  # passwords and steps run in parallel
             following = [replace(lane, quota=step.quota, ceiling=step_ceiling(job, step)) for lane in lanes]
             seconds = max(seconds, expected_seconds(following, users, timetable, start) or 0.0)
+    facts = {one.name: getattr(planned, one.name) for one in fields(planned)}
+    facts["unknown"] = tuple(dict.fromkeys(gap for gap in (*gaps, *planned.unknown) if gap))
     return Preflight(
+        **facts,
         job=job,
         emulated=any(session.emulated for session in sessions.values()),
         lanes=lanes,
         callers=asked.callers,
         pools=asked.pools,
         endpoints={pool: session.endpoint for pool, session in sessions.items()},
-        counts=planned.counts,
-        permanent=sum(rows for _, permanent, rows in planned.ready if permanent),
-        temporary=sum(rows for _, permanent, rows in planned.ready if not permanent),
-        status_before=planned.status_before,
-        unchecked=planned.unchecked,
-        unknown=tuple(dict.fromkeys(gap for gap in (*gaps, *planned.unknown) if gap)),
         seconds=seconds,
         approved=approved,
-        recovery=planned.recovery,
-        ready_by_pool={(pool, permanent): rows for pool, permanent, rows in planned.ready},
         steps=tuple(steps),
-        remarks=tuple(planned.remarks),
-        earlier=planned.earlier,
         in_time=_in_time(lanes, by_pool, timetable, now, job.guards) if seconds is not None else None,
-        suspects=tuple(planned.suspects),
-        near_misses=tuple(planned.near_misses),
-        origin=planned.origin,
-        passkeys=planned.passkeys,
     )
-
-
-def lane_name(account: str, region: str) -> str:
-    """Return how commands name a lane: "ACCOUNT/REGION", or the Region if the account is not known."""
-    return f"{account}/{region}" if account else region
 
 
 def plan_lanes(
@@ -260,8 +243,8 @@ def expected_seconds(
 ) -> float | None:
     """Return the seconds that the slowest lane takes from `start` (Unix seconds), at the lowest of its limits.
 
-    These are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is unpaced,
-    or takes longer than a timetable is followed.
+    The limits are its ceiling, its quota and the timetable. `ready` counts rows by pool. Returns None if a lane is
+    unpaced, or takes longer than a timetable is computed.
     """
     longest = 0.0
     for lane in lanes:
@@ -319,6 +302,20 @@ def require_same_targets(found: Sequence[TargetFacts], planned: Sequence[TargetF
                     f"The {key} of {then.user_pool_id} was {was} when the run was begun and is {new} now.",
                     "Set it back, or plan a new run.",
                 )
+
+
+def reopen_targets(state: RunState, pools: Collection[str]) -> tuple[Job, dict[str, TargetSession], AccountDiscovery]:
+    """Return the job of a run, a session for each of `pools`, and what AWS says about them now.
+
+    Raises RunDirError if a target is not the one of the run, TargetError if a session cannot be opened.
+    """
+    job = job_from_journal(state.job, {})
+    sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in pools}
+    planned = [target for target in state.targets if target.user_pool_id in pools]
+    require_same_targets(describe_targets(sessions), planned)
+    account = AccountDiscovery(sessions, with_quotas=False)
+    require_same_accounts(account.callers(), planned)
+    return job, sessions, account
 
 
 def require_same_accounts(callers: Mapping[str, Caller], planned: Sequence[TargetFacts]) -> None:

@@ -115,7 +115,7 @@ def _selected(select: SelectConfig) -> str:
 
 
 def _origin(origin: OriginFacts) -> Iterator[tuple[str, str]]:
-    """Yield which run the input was extracted from, and whether its users were set since."""
+    """Yield the run that the input was extracted from, and whether its users were set since."""
     edited = ", edited since" if origin.edited else ""
     yield "Origin", f"{format_count(origin.rows, 'row')} ({', '.join(origin.only)}) of the run {origin.run_dir}{edited}"
     if origin.already_set:
@@ -129,7 +129,7 @@ def _origin(origin: OriginFacts) -> Iterator[tuple[str, str]]:
 
 
 def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield which passwords look altered or hashed, by row number."""
+    """Yield which passwords look altered or hashed, with row numbers."""
     for found in preflight.suspects:
         why = found.message.removeprefix(SUSPECT)
         yield "WARNING", f"{format_count(found.number, 'password')} to check: {why} ({_named_rows(found)})"
@@ -138,7 +138,7 @@ def _suspects(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _near_misses(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield why rows have no user, if that is known of any, by row number."""
+    """Yield why rows have no user, if a cause is known, with row numbers."""
     causes = [(found, cause_in(found.message)) for found in preflight.near_misses]
     if any(cause for _, cause in causes):
         for found, cause in causes:
@@ -182,7 +182,7 @@ def _made(preflight: Preflight) -> Iterator[tuple[str, str]]:
     if job.scrambles:
         yield (
             "Passwords",
-            f"generated, {job.password.length} characters, kept NOWHERE: users come back with forgot-password",
+            f"generated, {job.password.length} characters, kept NOWHERE: users recover with forgot-password",
         )
     else:
         number = len(job.password.recipients)
@@ -211,7 +211,9 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         now = datetime.now().astimezone()
         ends = now + timedelta(seconds=preflight.seconds)
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
-        yield "Duration", f"about {_about(preflight.seconds)} (done at {done} at the earliest)"
+        # A step that lists needs a call for each item, and it is not known how many items a user has.
+        about = "at least" if any(it.step.listing and it.users for it in preflight.steps) else "about"
+        yield "Duration", f"{about} {_about(preflight.seconds)} (done at {done} at the earliest)"
     if preflight.in_time is not None:
         yield "", f"A time limit stops it after about {format_count(preflight.in_time, 'row')}; resume sends the rest"
     if preflight.job.waves.rows and preflight.ready:
@@ -220,7 +222,7 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _steps(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield what follows for the users after their password is set."""
+    """Yield the steps for the users after their password is set."""
     if SIGN_OUT not in [planned.step for planned in preflight.steps]:
         yield "Sign-out", "Users stay signed in (existing sessions are not ended)"
     for planned in preflight.steps:
@@ -239,7 +241,7 @@ def _steps(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 def _waves(waves: WavesConfig, ready: int) -> str:
     number = math.ceil(ready / (waves.rows or ready))
-    needs = [f"{waves.recovered} of the last one's users are back"]
+    needs = [f"{waves.recovered} of the last one's users have recovered"]
     needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
     stops = f"; stops if more than {waves.max_expired} of them let their password expire" if waves.max_expired else ""
     return f"{format_count(number, 'wave')} of up to {waves.rows:,} rows, one in each execution, when {' and '.join(needs)}{stops}"
@@ -253,22 +255,26 @@ def _undo(preflight: Preflight) -> Iterator[tuple[str, str]]:
     for pool, facts in preflight.pools.items():
         pools.setdefault(facts.tier, []).append(pool)
     now = datetime.now().astimezone()
+    start = datetime.fromisoformat(preflight.recovery_point) if preflight.recovery_point else now  # of the first call
+    ends = {
+        tier: start.astimezone() + timedelta(seconds=WINDOW_SECONDS[tier]) for tier in pools if tier in WINDOW_SECONDS
+    }
     for tier, named in pools.items():
         where = "" if len(pools) == 1 else f"{_some(named)}: "
         if tier == NO_RECOVERY_TIER:
             yield "Undo", f"{where}CANNOT be undone: the feature plan Lite has no point-in-time recovery"
-        elif window := WINDOW_SECONDS.get(tier):
-            until = format_local_time(now + timedelta(seconds=window), now)
-            yield (
-                "Undo",
-                f"{where}can be undone from 15 minutes after the run's start until {until} (feature plan {tier.title()})",
-            )
+        elif tier in ends:
+            until = f"{format_local_time(ends[tier], now)} (feature plan {tier.title()})"
+            if ends[tier] > now:
+                yield "Undo", f"{where}can be undone from 15 minutes after the run's start until {until}"
+            else:
+                yield "Undo", f"{where}CANNOT be undone any more: it could be until {until}"
         else:
             yield "Undo", f"{where}not known whether it can be undone: the feature plan of the pool is not known"
-    if any(tier in WINDOW_SECONDS for tier in pools):
+    if any(end > now for end in ends.values()):
         yield (
             "",
-            "bulkreset undo RUN_DIR takes the whole pool back: every change since the run's start is reverted, not only the run's",
+            "bulkreset undo RUN_DIR restores the whole pool: it reverts every change since the run's start, not only the run's",
         )
 
 
@@ -303,7 +309,7 @@ def _guards(guards: GuardsConfig) -> Iterator[str]:
 
 
 def _stops(guards: GuardsConfig) -> Iterator[str]:
-    """Yield when the run stops, each as the rest of a sentence."""
+    """Yield when the run stops, each as the end of a sentence."""
     most, in_a_row = guards.max_failures, guards.max_refused_in_a_row
     if most is not None:
         rows = (
@@ -323,7 +329,7 @@ def _stops(guards: GuardsConfig) -> Iterator[str]:
 
 
 def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    """Yield the facts that are not known, and the IAM statements that would allow to read them."""
+    """Yield the unknown facts, and the IAM statements that would allow reading them."""
     for gap in preflight.unknown:
         yield "Not known", f"{gap.what}: {gap.action} {'was denied' if gap.denied else 'failed'} ({gap.code})"
     denied = [gap for gap in preflight.unknown if gap.denied]

@@ -45,7 +45,7 @@ def write_plan(
         seen(chunk)
     if not read:
         if job.input.from_pool:
-            raise InputError("The pools have no user whom [input.select] selects.", "Check it: there is nothing to do.")
+            raise InputError("[input.select] selects no user of the pools.", "Check it: there is nothing to do.")
         raise InputError(f"The input {job.input.named} has no rows.", "Check that it is the right file.")
     if screen.hashes and screen.hashes == screen.passwords:
         raise InputError(
@@ -58,7 +58,7 @@ def write_plan(
 
 
 def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
-    """Return the cells of the carried columns, row by row. Raises InputError if one is the row's password.
+    """Return the cells of the additional columns, row by row. Raises InputError if one is the row's password.
 
     The journal and the report never have a password, whatever column it is in.
     """
@@ -69,13 +69,13 @@ def _carried(job: Job, chunk: RowBatch) -> Iterable[tuple[str, ...]]:
             if password and cell == password:
                 raise InputError(
                     f"The column {name!r} of report.columns has the password in row {chunk.first + offset}.",
-                    "Take this column out of report.columns.",
+                    "Remove this column from report.columns.",
                 )
     return zip(*cells.values(), strict=True)
 
 
 def _without_shifted(row: ValidatedRow, cells: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the carried cells of a row, all "" if the row may be shifted: one of them may be its password."""
+    """Return the additional cells of a row. If the row may be shifted, all are "", because one may be its password."""
     return cells if row.pool and row.permanent is not None else ("",) * len(cells)
 
 

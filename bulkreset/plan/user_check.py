@@ -23,7 +23,7 @@ _SAID = {
     SkipReason.PROTECTED: "the job protects this user",
     SkipReason.FEDERATED: "the user signs in through an identity provider",
     SkipReason.DISABLED: "the user is disabled",
-    SkipReason.PASSWORDLESS: "the pool lets nobody in by password, and one that is set can never be removed",
+    SkipReason.PASSWORDLESS: "no user of the pool can sign in with a password, and a password can never be removed",
     SkipReason.UNCONFIRMED: "the user never confirmed the account",
     SkipReason.UNRECOVERABLE: "the pool cannot send this user a code to recover the account",
 }

@@ -1,4 +1,4 @@
-"""Finds the user for every name: lists the pool or looks up name by name, at the ListUsers pace."""
+"""Finds the user for every name: lists the pool or looks up each name, at the ListUsers pace."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -19,9 +19,9 @@ from bulkreset.plan.user_store import NOBODY, NOT_LISTED, UNKNOWN, UserMatch, Us
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import REFUSED, PagedReader
 
-AT_ONCE = 8  # look-ups in flight in one pool: enough for the pace if each takes 0.25 s
+AT_ONCE = 8  # lookups in flight in one pool: enough for the pace if each takes 0.25 s
 SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds
-CONFIRMED = 1000  # names at most that a listing does not have and that are looked up: about 40 seconds
+CONFIRMED = 1000  # the most names without a user in a listing that are then looked up: about 40 seconds
 THREADS = 64
 BATCH = 500  # names taken from the lookup at a time
 ACTION = "cognito-idp:ListUsers"
@@ -44,8 +44,8 @@ class _PoolSearch:
     queued: list[tuple[str, str]] = field(default_factory=list)
     under_way: int = 0
     exhausted: bool = False
-    begun: int = 0  # look-ups
-    asked: int = 0  # look-ups with an answer
+    begun: int = 0  # lookups
+    asked: int = 0  # lookups with an answer
     answers: list[tuple[str, UserMatch]] = field(default_factory=list)
 
     @property
@@ -63,8 +63,8 @@ class UserSearch:
     """Looks up every name in `lookup`.
 
     A pool is listed page by page if that takes fewer calls than looking up each name. A listing is eventually
-    consistent, so up to CONFIRMED names that it does not have are looked up afterwards. `pacers` has the ListUsers
-    pacer of each pool's lane. `kind_of` returns the reason to skip a user, or "".
+    consistent, so up to CONFIRMED missing names are looked up afterwards. `pacers` has the ListUsers pacer of each
+    pool's lane. `kind_of` returns the reason to skip a user, or "".
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class UserSearch:
 
     def _start_pool(self, name: str, directory: UserLister) -> _PoolSearch:
         names, users = self._lookup.names(name), directory.facts.users
-        # A page has 60 users, and each look-up takes at least one call. Filters are case-sensitive even if the pool is
+        # A page has 60 users, and each lookup takes at least one call. Filters are case-sensitive even if the pool is
         # not, so a sweep of a case-insensitive pool is more reliable. It is used if it does not take long.
         worth = max(names, SURE_PAGES) if directory.facts.case_insensitive else names
         sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
@@ -123,7 +123,7 @@ class UserSearch:
         return _PoolSearch(directory, pages, names, PoolSweep(directory, pages, self._lookup) if sweeps else None)
 
     def _start_calls(self, calls: ParallelCalls[_Found], name: str) -> None:
-        """Start as many pages of a sweep, or look-ups, as may be in flight."""
+        """Start as many pages of a sweep, or lookups, as may be in flight."""
         pool = self._pools[name]
         if pool.sweep and not pool.sweep.done:
             while call := pool.sweep.next_call():
@@ -197,7 +197,7 @@ class UserSearch:
     def _find_by_name(self, pool: _PoolSearch, name: str, spelled: str) -> tuple[str, UserMatch]:
         """Return the name and the user it means. Tries one filter for each attribute that the name may be.
 
-        A filter compares case even if the pool does not, so without a listing it cannot tell that a user is absent.
+        A filter is case-sensitive even if the pool is not, so without a listing it cannot prove that a user is absent.
         """
         folds = pool.directory.facts.case_insensitive
         for expression in filters_for(spelled, pool.directory.facts):

@@ -56,7 +56,7 @@ ON CONFLICT (row) DO UPDATE SET username = excluded.username, status = excluded.
 WHERE excluded.rank < found.rank
 """
 
-# A user of the pool whose name has this key: rows that nearly name this user, if none of its own names is theirs.
+# A user of the pool whose name has this key: rows whose name is similar to this user's, but names no user.
 _HINT = """
 INSERT INTO hints (row, cause)
 SELECT row, found_cause(name, :name) FROM near WHERE pool = :pool AND key = :key AND name <> :name
@@ -87,10 +87,10 @@ LIST_LIFE = 24 * 3600  # seconds; an interrupted list that was begun earlier sta
 
 
 class UserMatch(NamedTuple):
-    """A user that a sweep or a look-up found. `names` identify the user; the most certain name comes first.
+    """A user that a sweep or a lookup found. `names` identify the user; the most certain name comes first.
 
-    `modified` is Unix milliseconds, None if the service does not return it. `recovery`: how the pool can send the
-    user a code, "" if there is no such user.
+    `modified` is Unix milliseconds, None if the service does not return it. `recovery`: how the pool can send the user
+    a code, "" if there is no such user.
     """
 
     names: Sequence[str]
@@ -108,14 +108,14 @@ class UserMatch(NamedTuple):
 
 NOBODY = UserMatch((), "", "", ABSENT)
 UNKNOWN = UserMatch((), "", "", "unknown")  # whether the user exists could not be determined
-NOT_LISTED = UserMatch((), "", "", UNLISTED)  # a listing does not have the user, and no look-up has confirmed it
+NOT_LISTED = UserMatch((), "", "", UNLISTED)  # a listing does not have the user, and no lookup has confirmed that
 
 
 class RowFinding(NamedTuple):
     """The finding for one row: the user's canonical name, status and kind.
 
     The kind is `absent` if there is no such user, `unlisted` if only a listing says so, `unknown` if that could not be
-    determined. `cause` says why there is no such user, if it is known.
+    determined. `cause` says why there is no such user, if known.
     """
 
     row: int
@@ -128,7 +128,7 @@ class RowFinding(NamedTuple):
 
     @property
     def is_absent(self) -> bool:
-        """Return whether the pool does not have the user, as far as it is known."""
+        """Return whether the pool does not have the user, as far as known."""
         return self.kind in {ABSENT, UNLISTED}
 
 
@@ -144,8 +144,8 @@ class LookupProgress(NamedTuple):
 class UserStore:
     """The users of one plan or verification. If the file is lost, only the time to ask again is lost.
 
-    Leaving the context keeps the file if the names to look up are stored, or by an exception while users are listed, so
-    that an interrupted lookup or list can continue. Otherwise it deletes the file.
+    Leaving the context keeps the file if the names to look up are stored, or after an exception while users are listed,
+    so that an interrupted lookup or list can continue. Otherwise it deletes the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -261,7 +261,7 @@ class UserStore:
             for table in ("sought", "near", "hints"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  (constant table names)
             if not self.is_filled:
-                self._db.execute("DELETE FROM sweeps")  # those of the list
+                self._db.execute("DELETE FROM sweeps")  # the parts of the list
             named = ((row, pool, name, fold(pool, name)) for row, pool, name in rows)
             while some := list(islice(named, _FILLED_AT_ONCE)):
                 self._db.executemany(
@@ -351,7 +351,7 @@ class UserStore:
                 yield RowFinding._make(found)
 
     def _hint(self, pool: str, matches: Iterable[UserMatch]) -> None:
-        """Note the rows that nearly name one of these users."""
+        """Record the rows whose names are similar to one of these users'."""
         has_near = self._db.execute("SELECT EXISTS (SELECT 1 FROM near WHERE pool = ?)", (pool,)).fetchone()[0]
         names = ((name, near_key(name)) for match in matches for name in match.names)
         self._db.executemany(

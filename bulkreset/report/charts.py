@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from bulkreset.clock import DAY_MS
 from bulkreset.report.timeline import LatencyHistogram, Timeline, round_up
 
 _STEPS = tuple(
     1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 )
-_DAY = 86_400_000
 _MINUTE = 60_000
 _TOP, _RIGHT, _BELOW = 12, 28, 28  # CSS pixels around the drawing area; `_BELOW` holds the labels
 _CHARACTER = 7  # CSS pixels, a little more than the width of a digit
@@ -155,7 +155,7 @@ def axis_labels(highest: float, *, whole: bool = False) -> list[float]:
 def time_labels(begin: int, end: int, most: int) -> list[int]:
     """Return at most `most` round times between `begin` and `end`, in Unix ms."""
     span = end - begin
-    step = next((it for it in _STEPS if span <= it * most), 0) or _DAY * round_up(span / _DAY / most)
+    step = next((it for it in _STEPS if span <= it * most), 0) or DAY_MS * round_up(span / DAY_MS / most)
     return list(range(-(-begin // step) * step, end + 1, step))[:most]
 
 
@@ -166,6 +166,12 @@ def _short(value: float) -> str:
 def _clock(at: int, span: int) -> str:
     moment = datetime.fromtimestamp(at / 1000, UTC)
     pattern = (
-        "%m-%d" if span > 4 * _DAY else "%m-%d %H:%M" if span > _DAY else "%H:%M" if span > 10 * _MINUTE else "%H:%M:%S"
+        "%m-%d"
+        if span > 4 * DAY_MS
+        else "%m-%d %H:%M"
+        if span > DAY_MS
+        else "%H:%M"
+        if span > 10 * _MINUTE
+        else "%H:%M:%S"
     )
     return f"{moment:{pattern}}"

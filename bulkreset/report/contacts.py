@@ -15,7 +15,6 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.text import format_iso
 
 COLUMNS = ("username", "user_pool_id", "kind", "set_at", "expires_at")
-_DAY = 86_400_000  # ms
 
 
 def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> int:
@@ -31,7 +30,7 @@ def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> in
         if not to:
             raise Refused(
                 "The job has no recipients, and the list is written encrypted only.",
-                "Pass --recipient with the public key of whoever writes to the users.",
+                "Pass --recipient with the public key of the person who writes to the users.",
             )
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -39,9 +38,9 @@ def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> in
         with journal.snapshot():
             rows = [*_lines(journal, "scrambled" if job.scrambles else "permanent")]
         if not rows:
-            raise RunDirError(f"The run in {run_dir} has set no passwords, so there is nobody to tell.")
+            raise RunDirError(f"The run in {run_dir} has set no passwords, so there is no user to list.")
         writer.writerows(rows)
-    with atomic_bytes_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
+    with atomic_bytes_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
         file.write(encrypt(text.getvalue().encode(), to))
     return len(rows)
 
@@ -50,7 +49,5 @@ def _lines(journal: Journal, permanent: str) -> Iterator[tuple[str, ...]]:
     """Yield one line for each set row. Names are exact, because another program joins them."""
     days = journal.state.temporary_days
     for row in journal.read.set_rows():
-        valid = None if row.permanent else days.get(row.pool)
-        expires = "" if valid is None else format_iso(row.finished_at + valid * _DAY, "seconds")
         kind = permanent if row.permanent else "temporary"
-        yield row.username, row.pool, kind, format_iso(row.finished_at, "seconds"), expires
+        yield row.username, row.pool, kind, format_iso(row.finished_at, "seconds"), row.expires_at(days)

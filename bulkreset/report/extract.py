@@ -3,9 +3,7 @@
 import csv
 import hashlib
 import io
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,15 +16,16 @@ from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, MAX_VALUE_L
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.job.file import job_from_journal
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.execution import utc_now
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.origin import Extract, record_extract
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.plan.input_binding import reopen_input
 from bulkreset.statuses import EXTRACTED, Status
-from bulkreset.text import format_iso
+from bulkreset.text import quoted
 
 _ENCRYPTED = ".age"
-_ROOM = "Make room, or name a file elsewhere."
+_ROOM = "Free disk space, or name a file elsewhere."
 _SHOWN = 10  # row numbers in a message
 
 
@@ -52,28 +51,23 @@ class ExtractResult:
     left_out: int = 0
 
 
-def extract(path: Path, wanted: ExtractRequest, stop: CancelToken, now: float) -> ExtractResult:
-    """Write rows of the unchanged input of the run in `path` as CSV. `now` is Unix milliseconds.
+def extract(path: Path, wanted: ExtractRequest, stop: CancelToken) -> ExtractResult:
+    """Write rows of the unchanged input of the run in `path` as CSV.
 
     Raises Refused if the request, the run or the input does not fit, Busy if a process works on the run, RecordError if
     the file cannot be written. After an error nothing was written.
     """
-    home = RunDir.open(path)
     require_new(wanted.output)
     if Status.SET in wanted.only:
         raise Refused(
             "--only set: a new run of these rows would set their passwords again.",
             "Extract the other rows. To look at the set rows: bulkreset report --only set.",
         )
-    home.lock()
-    try:
-        with closing(Journal.open(home.journal, read_only=True)) as journal:
-            return _extract(home, journal, wanted, stop, now)
-    finally:
-        home.release()
+    with locked_run(path, read_only=True) as (home, journal):
+        return _extract(home, journal, wanted, stop)
 
 
-def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: CancelToken, now: float) -> ExtractResult:
+def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: CancelToken) -> ExtractResult:
     state = journal.state
     job = job_from_journal(state.job, {})
     if job.input.from_pool:
@@ -81,7 +75,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     if not state.is_planned:
         raise RunDirError(
             f"The run in {home.path} has no complete plan yet.",
-            f"First: bulkreset resume {shlex.quote(str(home.path))}",
+            f"First: bulkreset resume {quoted(home.path)}",
         )
     to = _recipients(job, wanted)
     job_of_all = job.model_copy(update={"input": carrying(job.input, ALL_COLUMNS)})
@@ -94,12 +88,12 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     digest = hashlib.sha256()
     with atomic_bytes_writer(wanted.output, _ROOM, new=True) as file:
         out = _Hashed(file, digest)
-        source = _Source(stop.check_between(lines))
+        parts = stop.check_between(lines)
         if to is None:
-            while part := source.read(1 << 16):
+            for part in parts:
                 out.write(part)
         else:
-            encrypt_stream(source, out, to)
+            encrypt_stream(_Source(parts), out, to)
         if not lines.rows:
             raise Refused(
                 f"No row of {home.path} has the status {' or '.join(wanted.only)}, or their lines are malformed.",
@@ -110,9 +104,9 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
             file=str(wanted.output.absolute()),
             only=tuple(map(str, wanted.only)),
             rows=lines.rows,
-            at=format_iso(now),
+            at=utc_now(),
         )
-        try:  # before the file has its name: a file whose origin is not known must not exist
+        try:  # before the file has its name: no extract may exist without a record of its origin
             record_extract(home.path, made)
         except OSError as error:
             raise RecordError(f"{home.path} cannot be written: {error.strerror}.", "Check its rights.") from None
@@ -129,7 +123,7 @@ def _recipients(job: Job, wanted: ExtractRequest) -> list[Any] | None:
             )
         return None
     if not keys:
-        raise Refused(f"{wanted.output} has nobody to encrypt it for.", "Name a public key with --recipient.")
+        raise Refused(f"{wanted.output} has no recipient to encrypt it for.", "Name a public key with --recipient.")
     return parse_recipients(keys)
 
 
@@ -183,33 +177,25 @@ class _Lines:
         if any(len(cell) >= MAX_VALUE_LENGTH for cell in cells):
             raise InputError(
                 f"Row {row} of the input has a value of {MAX_VALUE_LENGTH:,} or more characters, which is not read whole.",
-                "Take this column out of a copy of the input, or extract other rows.",
+                "Remove this column from a copy of the input, or extract other rows.",
             )
         writer.writerow(cells)
         self.rows += 1
 
 
-class _Source(io.RawIOBase):
+class _Source:
     """Bytes of an iterator as a stream to read."""
 
-    def __init__(self, parts: Iterable[bytes]) -> None:
-        self._parts = iter(parts)
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
         self._rest = b""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it. Return the number of bytes, 0 at the end."""
-        while not self._rest:
-            part = next(self._parts, None)
-            if part is None:
-                return 0
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        while not self._rest and (part := next(self._parts, None)) is not None:
             self._rest = part
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
 
 
 class _Hashed:

@@ -1,6 +1,5 @@
 """The outcome of a run in one sentence, and the commands to continue it."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -8,7 +7,7 @@ from types import MappingProxyType
 from bulkreset.journal.run_state import RunState, WaveFacts
 from bulkreset.statuses import Status, facts_of, label_of, sorted_counts
 from bulkreset.steps import BY_COLUMN, Counted
-from bulkreset.text import format_count, format_duration, format_time, join_words
+from bulkreset.text import format_count, format_duration, format_time, join_words, quoted
 
 _STATES = {
     "time_limit": "stopped at its time limit",
@@ -58,26 +57,26 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 
 
 def wave_text(number: int, wave: WaveFacts) -> str:
-    """Return what is known of a wave, as text for people."""
+    """Return the known facts about a wave, as text for people."""
     if wave.ended_at is None:
-        return f"Wave {number}: under way"
+        return f"Wave {number}: in progress"
     sent = f"Wave {number}: sent {format_time(wave.ended_at)}"
     if wave.checked_at is None:
         return sent
     share = f" ({100 * wave.recovered / wave.users:.1f} %)" if wave.users else ""
-    back = f"{wave.recovered:,} of {format_count(wave.users, 'user')} are back{share}"
+    back = f"{wave.recovered:,} of {format_count(wave.users, 'user')} have recovered{share}"
     return f"{sent}; {back}, {format_count(wave.expired, 'temporary password')} expired, as of {format_time(wave.checked_at)}"
 
 
 def wave_texts(run: RunState) -> tuple[str, ...]:
-    """Return what is known of each wave of a campaign, as text for people."""
+    """Return the known facts about each wave of a campaign, as text for people."""
     return tuple(wave_text(number, wave) for number, wave in enumerate(run.waves, 1))
 
 
 def undo_text(run: RunState) -> str:
-    """Return as sentences whether the run was undone, or an undo is under way; "" if there is none."""
+    """Return as sentences whether the run was undone, or an undo is in progress; "" if neither."""
     said = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
-    said += [f" An undo is under way in {pool}." for pool, it in run.undos.items() if it.is_open]
+    said += [f" An undo is in progress in {pool}." for pool, it in run.undos.items() if it.is_open]
     return "".join(said)
 
 
@@ -105,17 +104,17 @@ def next_commands(
     """Return the commands to continue, as (effect, command). `steps` are the counts of the steps after the password."""
     if run.is_dry_run and not resumable:
         sends = bool(counts.get(Status.READY))
-        approved = f"{run.command or 'bulkreset run JOB'} --approved {shlex.quote(str(run_dir))}"
+        approved = f"{run.command or 'bulkreset run JOB'} --approved {quoted(run_dir)}"
         return [("Run exactly what this dry run planned", approved)] if sends else []
-    resume = f"bulkreset resume {shlex.quote(str(run_dir))}"
+    resume = f"bulkreset resume {quoted(run_dir)}"
     ways = [(_remaining_text(run, counts), resume)] if resumable else []
     if any(it.is_open for it in run.undos.values()):
-        ways.append(("Continue the undo", f"bulkreset undo {shlex.quote(str(run_dir))}"))
+        ways.append(("Continue the undo", f"bulkreset undo {quoted(run_dir)}"))
     retries = not (run.is_dry_run or run.abandoned_at or run.undos_forbid_sending)
     if retries and (counts.get(Status.FAILED) or any(step["failed"] for step in steps.values())):
         ways.append(("Also retry failed rows" if resumable else "Retry failed rows", f"{resume} --failed"))
     if _can_decrypt(run) and counts.get(Status.SET):
-        decrypt = f"bulkreset passwords {shlex.quote(str(run_dir))} --identity KEY_FILE"
+        decrypt = f"bulkreset passwords {quoted(run_dir)} --identity KEY_FILE"
         ways.append(("Decrypt the generated passwords, with a recipient's private key", decrypt))
     return ways
 

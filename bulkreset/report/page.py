@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -18,11 +17,9 @@ from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery, ReportRow
 from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
-from bulkreset.report.advice import next_step
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import redraw_advice
-from bulkreset.report.summary import is_resumable, lane_summaries, step_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, redraw_advice, step_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
     NEEDING_ATTENTION,
@@ -30,12 +27,13 @@ from bulkreset.statuses import (
     count_of,
     describe_counts,
     facts_of,
+    next_step,
     public_counts,
     sorted_counts,
     status_at_end,
 )
 from bulkreset.steps import BY_COLUMN, STEPS, Counted
-from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, show_invisible
+from bulkreset.text import format_count, format_duration, format_iso, format_size, format_time, quoted, show_invisible
 from bulkreset.version import __version__
 
 if TYPE_CHECKING:
@@ -80,6 +78,7 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
     resumable = not alive and is_resumable(run, found, steps)
     lanes = lane_summaries(journal, public=not alive)
     show = partial(_shown, alive=alive, redaction=redaction)
+    remarkable = count_of(counts, NEEDING_ATTENTION) + (0 if dry_run else journal.read.failed_step_rows())
     return {
         "facts": run,
         "job": run.job,
@@ -108,9 +107,9 @@ def _page_values(journal: Journal, run_dir: Path, *, alive: bool, redaction: Red
         "warnings": partial(_endpoint_warnings, run),
         "guards": dict(_guards(run.job.get("guards", {}))),
         **_pace(journal),
-        "slowest": list(map(show, journal.read.slowest_rows(SLOWEST))),
-        "remarkable": list(map(show, journal.read.rows_needing_attention(ROWS))),
-        "remarkable_in_all": count_of(counts, NEEDING_ATTENTION) + journal.read.failed_step_rows(),
+        "slowest": [] if dry_run else list(map(show, journal.read.slowest_rows(SLOWEST))),
+        "remarkable": list(map(show, journal.read.rows_needing_attention(ROWS))) if remarkable else [],
+        "remarkable_in_all": remarkable,
     }
 
 
@@ -135,7 +134,7 @@ def _codes(journal: Journal, *, alive: bool) -> Iterator[tuple[str, str, int, st
 
 
 def _near_misses(journal: Journal) -> list[tuple[str, int]]:
-    """Return why rows have no user, as (cause, rows); empty if that is known of none."""
+    """Return why rows have no user, as (cause, rows); empty if no cause is known."""
     found: Counter[str] = Counter()
     for one in journal.read.plan_messages(ABSENT_USER, 0):
         found[cause_in(one.message)] += one.number
@@ -153,7 +152,8 @@ def _recovery(journal: Journal, *, alive: bool, dry_run: bool) -> list[tuple[str
 
 def _pace(journal: Journal) -> dict[str, Any]:
     """Return the rate over time and the latencies, as charts and as figures."""
-    course, latency = build_timeline(journal), build_latency_histogram(journal)
+    course = build_timeline(journal)
+    latency = build_latency_histogram(journal) if course else None
     return {
         "course": course,
         "course_chart": course and _timeline_chart(course),
@@ -203,13 +203,9 @@ def _state_tone(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
 
 
 def _undo_command(run: RunState, run_dir: Path) -> str:
-    """Return the command that undoes the run; "" if nothing was sent, or the preflight knew of no pool to take back."""
+    """Return the command that undoes the run; "" if nothing was sent, or no pool can be restored."""
     possible = any(label == "Undo" and "can be undone from" in text for label, text in run.preflight)
-    return (
-        f"bulkreset undo {shlex.quote(str(run_dir.absolute()))}"
-        if possible and run.recovery_point and not run.undos
-        else ""
-    )
+    return f"bulkreset undo {quoted(run_dir.absolute())}" if possible and run.recovery_point and not run.undos else ""
 
 
 def _grouped(lines: Iterable[Sequence[str]]) -> list[tuple[str, list[str]]]:
@@ -232,7 +228,8 @@ def _endpoint_warnings(run: RunState, target: TargetFacts) -> list[str]:
     return endpoint_warnings(target.endpoint, verified=bool(verified))
 
 
-_DETAIL_OF = {"failures_sample": "max_failures", "count_pauses": "max_duration"}  # says nothing without that guard
+# without that guard the key has no effect
+_DETAIL_OF = {"failures_sample": "max_failures", "count_pauses": "max_duration"}
 
 
 def _guards(guards: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -280,7 +277,6 @@ def _template_environment() -> "Environment":
         "duration": format_duration,
         "size": format_size,
         "count": format_count,
-        "words": _words,
         "status": facts_of,
         "ordered": sorted_counts,
     }
@@ -290,10 +286,6 @@ def _template_environment() -> "Environment":
 def _escape_value(value: object) -> object:
     """Return the value with invisible characters made visible. `Markup` is our own text and stays as it is."""
     return show_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _words(text: str) -> str:
-    return text.replace("_", " ")
 
 
 def _read_asset(name: str) -> Markup:

@@ -12,10 +12,8 @@ from bulkreset.errors import RunDirError
 from bulkreset.journal.generated_passwords import folder_of, newest
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.text import format_iso
 
 COLUMNS = ("username", "password", "expires_at", "pool")
-_DAY = 86_400_000  # ms
 
 
 class IssuedPassword(NamedTuple):
@@ -42,18 +40,13 @@ def read_passwords(run_dir: Path, identity: Path) -> Iterator[IssuedPassword]:
     by = load_identities(identity)
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         if not journal.state.is_planned:
-            raise RunDirError(f"The run in {run_dir} has no whole plan yet.", "Resume it first.")
+            raise RunDirError(f"The run in {run_dir} has no complete plan yet.", "Resume it first.")
         folder = folder_of(journal.state, home)
         # Read one snapshot of the journal: a live run may set a row later, with a chunk that this read has not seen.
         with journal.snapshot():
             for line in newest(folder, by, journal.state.rows):
                 if found := journal.read.set_row(line.row):
-                    days = journal.state.temporary_days.get(line.pool)
-                    until = (
-                        ""
-                        if found.permanent or days is None
-                        else format_iso(found.finished_at + days * _DAY, "seconds")
-                    )
+                    until = found.expires_at(journal.state.temporary_days)
                     # Programs read this file, so names are as they are: a guard for spreadsheets would be part of the name.
                     yield IssuedPassword(line.username, line.password, until, line.pool)
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,9 +16,10 @@ from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.reader import report_row
 from bulkreset.models import REPORT_COLUMNS, ReportRow
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import redraw_advice
+from bulkreset.report.summary import redraw_advice
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
@@ -31,10 +33,9 @@ _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many row
 
 
 class Carried:
-    """Columns of the input that a report has behind its own.
+    """Additional columns of the input, which a report has after its own.
 
-    `cells` are those of the row that `along` yielded last. With a redaction, a cell that has the user's name is
-    withheld.
+    `cells` are those of the row that `along` yielded last. With a redaction, a cell with the user's name is withheld.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ Writer = Callable[[Iterable[ReportRow], IO[bytes], Carried], None]
 class ReportSpec:
     """What to report and how: the form, the statuses (empty: all), and the redaction (None: show usernames).
 
-    `bom`: a CSV file begins with a byte order mark, by which Excel knows that it is UTF-8.
+    `bom`: a CSV file begins with a byte order mark, so that Excel reads it as UTF-8.
     """
 
     form: str = "csv"
@@ -90,12 +91,17 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpe
     """
     spec = spec or ReportSpec()
     if spec.form not in WRITERS:
-        raise Refused(f"This bulkreset cannot draw the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}.")
-    rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
+        raise Refused(
+            f"This bulkreset cannot write the report as {spec.form}.", f"Ask for one of {', '.join(WRITERS)}."
+        )
     if spec.bom:
         out.write(codecs.BOM_UTF8)
     try:
         names = journal.state.job.get("report", {}).get("columns") or ()
+        if spec.form == "csv" and not names and not spec.redaction:
+            write_facts(journal.read.report_facts(unsent, spec.only), out)
+            return
+        rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
         carried = Carried(names, journal.read.carried(), spec.redaction) if names else NONE_CARRIED
         rows = carried.along(rows) if names else rows
         WRITERS[spec.form](map(spec.redaction.redact_row, rows) if spec.redaction else rows, out, carried)
@@ -110,9 +116,35 @@ def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE
         lines = ((*cells, *map(spreadsheet_safe, carried.cells)) for cells in lines)
     lines = chain([(*REPORT_COLUMNS, *map(spreadsheet_safe, carried.names))], lines)
     while some := list(islice(lines, LINES_AT_ONCE)):
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(some)  # no cell has a CR, which this line end would not quote
-        out.write(text.getvalue().encode())
+        out.write(_csv_text(some).encode())
+
+
+def write_facts(rows: Iterable[tuple[int, str, str]], out: IO[bytes]) -> None:
+    """Write the lines of `write_csv`. What many rows have in common is made into text once."""
+    write_csv((), out)
+    lines = (
+        f"{row}{before}{username if _is_plain(username) else _csv_text([(0, spreadsheet_safe(username))])[2:-1]}{after}"
+        for row, username, facts in rows
+        for before, after in (_around_username(facts),)
+    )
+    while text := "".join(islice(lines, LINES_AT_ONCE)):
+        out.write(text.encode())
+
+
+_is_plain = re.compile(r"[A-Za-z0-9][\w.@-]*", re.ASCII).fullmatch  # of a username: safe, and needs no quotes
+
+
+@lru_cache(maxsize=256)
+def _around_username(facts: str) -> tuple[str, str]:
+    """Return what a line of the CSV file has before and after the username, without the number of the row."""
+    _, pool, _, *others = _csv_cells(report_row(0, "", facts))
+    return _csv_text([("", pool, "")])[:-1], _csv_text([("", *others)])
+
+
+def _csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)  # no cell has a CR, which this line end would not quote
+    return text.getvalue()
 
 
 def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:

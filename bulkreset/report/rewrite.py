@@ -14,9 +14,8 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
-from bulkreset.report.summary import build_summary
+from bulkreset.report.summary import build_summary, write_summary
 from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 
@@ -64,7 +63,9 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
             _stream(journal, out, unsent, spec)
             return None
         target = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
-        write_report(journal, target, unsent, spec, "Make room, or name a file elsewhere." if wanted.output else "")
+        write_report(
+            journal, target, unsent, spec, "Free disk space, or name a file elsewhere." if wanted.output else ""
+        )
     return target
 
 
@@ -101,7 +102,7 @@ def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
 def _format_of(output: Path | None) -> str | None:
     """Return the form that the file's suffix asks for. None if there is no file or it has no suffix.
 
-    Raises Refused if the suffix is unknown: the file would not be what its name says.
+    Raises Refused for an unknown suffix: the content would not match the name.
     """
     if output is None or output == STANDARD_OUTPUT or not output.suffix:
         return None
@@ -109,7 +110,7 @@ def _format_of(output: Path | None) -> str | None:
     if form is None:
         raise Refused(
             f"-o {output}: a report cannot be written as {output.suffix}.",
-            f"Use {', '.join(_SUFFIXES)}, or say what it is with --format.",
+            f"Use {', '.join(_SUFFIXES)}, or name the format with --format.",
         )
     return form
 
@@ -122,7 +123,7 @@ def _require_consistent(form: str, wanted: ReportRequest, out: int) -> None:
             "A page shows the whole run: --only goes with csv, parquet or jsonl.", "Leave one of the two out."
         )
     if form == "html" and wanted.output == STANDARD_OUTPUT:
-        raise Refused("A page is a file of its own.", "Name it with -o, or leave -o out.")
+        raise Refused("A page is a separate file.", "Name it with -o, or leave -o out.")
     if form == "parquet" and wanted.output == STANDARD_OUTPUT and os.isatty(out):
         raise Refused("Parquet is not for a terminal.", "Name a file with -o, or a pipe.")
 
@@ -148,7 +149,7 @@ def _stream(journal: Journal, out: int, unsent: str, spec: ReportSpec) -> None:
         return
     except OSError as error:
         raise RecordError(
-            f"Not the whole report could be written to standard output: {error.strerror}.", "Draw it once more."
+            f"The report could not be written completely to standard output: {error.strerror}.", "Write it again."
         ) from None
 
 

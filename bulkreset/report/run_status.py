@@ -21,15 +21,13 @@ RECENT_SECONDS = 60
 class RunStatus:
     """One run as its journal shows it.
 
-    `state` is the journal's, or `crashed` if the run should be under way and no process holds it. `rows_left` counts
-    the rows to send and the steps to take. `steps` counts the users of each step
-    after the password by its state; it is empty in a dry run. `rate`
-    is the rows finished per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or `rows_left` is 0.
-    `finished_at`, `exit_code` and `stopped_by` (code, message, advice) tell how the last execution ended; they are None
-    while the run is running and after a crash. `undo` says that the run was undone; `waves` says how far the users of
-    each wave are. `commands` are the commands that continue the run. `control` are the orders that were given to the
-    run while it worked, the oldest first. If the plan is not complete, `rows` and `counts` cover only the rows read so
-    far.
+    `state` is the journal's, or `crashed` if the run has not ended and no process holds it. `rows_left` counts the rows
+    to send and the steps to take. `steps` counts the users of each step after the password by its state; it is empty in
+    a dry run. `rate` is the rows finished per second in the last RECENT_SECONDS; `seconds_left` is None if `rate` or
+    `rows_left` is 0. `finished_at`, `exit_code` and `stopped_by` (code, message, advice) describe the end of the last
+    execution; they are None while the run is running and after a crash. `undo` says that the run was undone; `waves`
+    describes the users of each wave. `commands` continue the run. `control` are the orders to the running run, the
+    oldest first. If the plan is not complete, `rows` and `counts` cover only the rows read so far.
     """
 
     run_dir: str

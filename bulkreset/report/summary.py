@@ -1,17 +1,23 @@
-"""The summary of a run in figures, built from its journal."""
+"""The summary of a run: its figures from the journal, how it ended, its exit code, and the file summary.json."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from bulkreset.causes import resume_helps
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Interrupted, RowLimit, TimeLimit, WavePause
+from bulkreset.files import atomic_writer
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import StepCounts
 from bulkreset.journal.run_state import End, RunState
 from bulkreset.models import EndState, LaneSummary, Status, Summary
 from bulkreset.statuses import REMAINING, are_done, count_of, public_counts
-from bulkreset.steps import STEPS, Counted
+from bulkreset.steps import COLUMNS, STEPS, Counted
+from bulkreset.text import json_safe, quoted
 
 
 def is_resumable(state: RunState, counts: Mapping[str, int], steps: Counted) -> bool:
@@ -141,3 +147,23 @@ def build_summary(journal: Journal, end: End, found: Mapping[str, int] | None = 
         undone=state.undone or None,
         **steps,
     )
+
+
+# Omitted from summary.json if empty.
+_WHERE_KNOWN = {"resent", "unchecked", "approved", *COLUMNS, "stopped_by", "undone"}
+
+
+def summary_figures(summary: Summary) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    return {key: value for key, value in asdict(summary).items() if key not in _WHERE_KNOWN or value}
+
+
+def write_summary(summary: Summary, path: Path) -> None:
+    """Write summary.json. Raises RecordError if it cannot be written."""
+    with atomic_writer(path, redraw_advice(path)) as file:
+        file.write(json_safe(json.dumps(summary_figures(summary), indent=2, ensure_ascii=False)) + "\n")
+
+
+def redraw_advice(path: Path, form: str = "") -> str:
+    """Return the advice if a file of a run directory cannot be written: the command to write it in this `form`."""
+    return f"Free disk space, then run: bulkreset report {quoted(path.parent)}{f' --format {form}' if form else ''}."

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count, pairwise, takewhile
 
+from bulkreset.clock import DAY_MS
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import LaneFacts
 
@@ -15,7 +16,6 @@ _WIDTHS = (
     500,
     *(1000 * it for it in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200)),
 )
-_DAY = 86_400_000
 # Steps of a decade, in hundredths: the preferred numbers of ISO 3 (series R20, R10 and R5), then 1, 2, 5.
 _R20 = (100, 112, 125, 140, 160, 180, 200, 224, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900)
 _DECADES = (_R20, _R20[::2], _R20[::4], (100, 200, 500))
@@ -87,7 +87,7 @@ def build_timeline(journal: Journal) -> Timeline | None:
 
 def bucket_width(span: int) -> int:
     """Return the bucket width in ms that divides `span` (ms) into at most BUCKETS + 1 buckets."""
-    days = (_DAY << power for power in count())
+    days = (DAY_MS << power for power in count())
     return next(
         width for width in (*_WIDTHS, *takewhile(lambda it: it <= span, days), 2 * span) if span < width * BUCKETS
     )

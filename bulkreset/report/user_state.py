@@ -3,13 +3,13 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from bulkreset.clock import DAY_MS
 from bulkreset.journal.records import SetRow
 from bulkreset.plan.user_store import RowFinding
 from bulkreset.text import format_iso, spreadsheet_safe
 
 COLUMNS = ("row", "user_pool_id", "username", "state", "user_status", "set_at", "modified_at", "expires_at")
 
-_DAY = 86_400_000  # milliseconds
 # Milliseconds by which this machine's clock may differ from the service's: AWS rejects signatures that differ more.
 _SLACK = 300_000
 _TEMPORARY = "FORCE_CHANGE_PASSWORD"
@@ -62,11 +62,12 @@ def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, with
     """Return the current state of one set row; `now` is Unix milliseconds.
 
     A temporary password is valid for `temporary_days`, and expiring in its last `within_days`. If an earlier call set
-    it, and the last one was refused, the days began before the last call: not later than at the user's last change.
+    it and the last call was refused, its days began before the last call, and at the latest when the user was last
+    changed.
     """
     untouched = found.modified is not None and found.modified < row.started_at - _SLACK
     begun = row.finished_at if found.modified is None or untouched else min(row.finished_at, found.modified)
-    expires = None if row.permanent else begun + temporary_days * _DAY
+    expires = None if row.permanent else begun + temporary_days * DAY_MS
     if found.is_absent:
         state = UserState.GONE
     elif untouched and found.status in {_TEMPORARY, _OWN}:
@@ -83,7 +84,7 @@ def classify(row: SetRow, found: RowFinding, temporary_days: int, now: int, with
 def _unused_state(expires: int, now: int, within_days: float) -> UserState:
     if now >= expires:
         return UserState.EXPIRED
-    return UserState.EXPIRING if now >= expires - within_days * _DAY else UserState.WAITING
+    return UserState.EXPIRING if now >= expires - within_days * DAY_MS else UserState.WAITING
 
 
 def _confirmed_state(row: SetRow, modified: int | None) -> UserState:

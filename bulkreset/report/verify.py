@@ -2,9 +2,7 @@
 
 import csv
 import json
-import shlex
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -12,24 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bulkreset.cancellation import CancelToken, UserInterface
-from bulkreset.clock import SystemClock
-from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.cancellation import CancelToken, UserInterface, lookup_listener, nothing_written
+from bulkreset.clock import SYSTEM_CLOCK, now_ms
 from bulkreset.cognito.list_users import UserLister
-from bulkreset.cognito.session import open_session
-from bulkreset.errors import EXIT_OK, EXIT_ROWS, Interrupted, RecordError, Refused, RunDirError
+from bulkreset.errors import EXIT_OK, EXIT_ROWS, RecordError, Refused, RunDirError
 from bulkreset.files import atomic_writer, require_new
-from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import RunState
 from bulkreset.models import Status
 from bulkreset.plan.parallel_calls import listing_pacers
-from bulkreset.plan.preflight import describe_targets, group_by_quota, require_same_accounts, require_same_targets
+from bulkreset.plan.preflight import group_by_quota, reopen_targets
 from bulkreset.plan.user_store import UserStore
 from bulkreset.report.user_state import COLUMNS, DONE, SHORT, UserState, VerifiedUser
 from bulkreset.report.verify_lookup import AGAIN, look_up_set_users, require_described_pools, verified_users
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, quoted
 
 LONGEST = 365  # days: the longest validity of a temporary password
 _ROOM = "Check the disk's space and rights, or name another file with -o."
@@ -82,10 +77,8 @@ def verify(path: Path, wanted: VerifyRequest, ui: UserInterface, stop: CancelTok
     alive = home.is_held()
     with closing(Journal.open(home.journal, read_only=True)) as journal:
         _must_have_real_users(journal.state, path)
-        try:
+        with nothing_written():
             return _verify_run(home, journal, wanted, ui, stop, alive=alive)
-        except Interrupted as error:
-            raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
 
 
 def _verify_run(
@@ -93,31 +86,21 @@ def _verify_run(
 ) -> VerifyResult:
     concerned = {pool for pool, status, _ in journal.read.pool_counts() if status == Status.SET}
     if not concerned:
-        nothing = VerifyResult(journal.state.run_id, format_iso(_now()), alive)
+        nothing = VerifyResult(journal.state.run_id, format_iso(now_ms()), alive)
         _tell(nothing, (), wanted.as_json)
         return nothing
-    job = job_from_journal(journal.state.job, {})
-    sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in concerned}
-    planned = [target for target in journal.state.targets if target.user_pool_id in concerned]
-    require_same_targets(describe_targets(sessions), planned)
-    enquiry = AccountDiscovery(sessions, with_quotas=False)
-    callers, pools = enquiry.callers(), enquiry.pools()
-    require_same_accounts(callers, planned)
+    job, sessions, account = reopen_targets(journal.state, concerned)
+    pools = account.pools()
     require_described_pools(pools)
-    clock = SystemClock()
-    pacers = listing_pacers(job, [*group_by_quota(sessions, callers).values()], clock)
+    pacers = listing_pacers(job, [*group_by_quota(sessions, account.callers()).values()], SYSTEM_CLOCK)
     directories = {pool: UserLister(sessions[pool], pool_facts) for pool, pool_facts in pools.items()}
-
-    def seen(made: int, calls: int) -> None:
-        ui.on_lookup_progress(made, calls)
-        stop.check()
-
+    seen = lookup_listener(ui, stop)
     with temporary_lookup() as lookup:
         counts: Counter[UserState] = Counter()
         # Open the files before the lookup, which takes minutes: an error on opening is reported at once.
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
-            look_up_set_users(journal, directories, pacers, lookup, clock, seen)
-            now = _now()
+            look_up_set_users(journal, directories, pacers, lookup, SYSTEM_CLOCK, seen)
+            now = now_ms()
             for fate in verified_users(journal, lookup, pools, now, wanted.within_days):
                 stop.check()
                 counts[fate.state] += 1
@@ -160,7 +143,7 @@ def temporary_lookup() -> Iterator[UserStore]:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
     except OSError as error:
         raise RecordError(
-            f"No temporary directory can be made: {error.strerror}.", f"Make room, then {AGAIN}."
+            f"No temporary directory can be made: {error.strerror}.", f"Free disk space, then {AGAIN}."
         ) from None
     with folder as name, UserStore(Path(name) / "users.sqlite") as lookup:
         yield lookup
@@ -181,11 +164,12 @@ def _must_have_real_users(run: RunState, path: Path) -> None:
     if run.is_dry_run:
         raise RunDirError(
             f"{path} is a dry run: it has set nothing that could be verified.",
-            f"Run it with --approved {shlex.quote(str(path))}, then verify that run's directory.",
+            f"Run it with --approved {quoted(path)}, then verify that run's directory.",
         )
     if run.emulated:
         raise RunDirError(
-            f"The run in {path} was emulated: its users are gone.", "Verify the directory of a run without --emulate."
+            f"The run in {path} was emulated: its users no longer exist.",
+            "Verify the directory of a run without --emulate.",
         )
 
 
@@ -197,7 +181,3 @@ def _must_make_sense(wanted: VerifyRequest, home: RunDir) -> None:
             require_new(path)
     if wanted.reissue and wanted.reissue.absolute() == (wanted.report or home.verify_report).absolute():
         raise Refused(f"{wanted.reissue} cannot be both the report and the new input.", "Name two files.")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

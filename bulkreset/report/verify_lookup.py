@@ -68,7 +68,7 @@ def verified_users(
     found = lookup.findings()
     match = next(found, None)
     for row in _set_rows(journal, since):
-        # A live run may have set more rows since the lookup began: they have no finding.
+        # A live run may have set more rows since the lookup began: these have no finding.
         if match is not None and match.row == row.row:
             yield classify(row, match, pools[row.pool].temporary_days, now, within_days)
             match = next(found, None)

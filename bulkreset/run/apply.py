@@ -1,15 +1,15 @@
-"""The third phase of a run: send every unsettled row through its lane, and take the steps after it."""
+"""The third phase of a run: send every row that is not done through its lane, and take the steps after it."""
 
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import partial
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
-from bulkreset.clock import Clock
-from bulkreset.cluster.cluster_runner import LINGER_SECONDS
+from bulkreset.clock import Clock, now_ms
 from bulkreset.cognito.transport_factory import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
@@ -17,15 +17,15 @@ from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
 from bulkreset.journal.events import Event, StateChanged
-from bulkreset.journal.rate_changes import RateChanges
 from bulkreset.journal.run_state import Phase
+from bulkreset.log import Log
 from bulkreset.models import format_rows
 from bulkreset.plan.input_binding import require_planned_input
-from bulkreset.plan.preflight import Preflight, lane_name
+from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 from bulkreset.run.lane_run import LaneRun, build_lanes
-from bulkreset.run.recorder import Recorder
+from bulkreset.run.recorder import RateChanges, Recorder
 from bulkreset.run.run_monitor import RunMonitor
 from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.run.user_watch import UserWatch
@@ -39,9 +39,9 @@ from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_fo
 from bulkreset.send.timetable import TimetableLimit, timetable_of
 from bulkreset.statuses import FINISHED, count_of
 from bulkreset.steps import STEPS
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, lane_name
 
-CHECK_SECONDS = 0.25  # how often a run that sends looks whether its journal is still in place
+CHECK_SECONDS = 0.25  # seconds between two checks that the journal is still in place
 OTHER_RUNS = "whether other runs send in the same account and Region"
 SHUTDOWN_MARGIN_SECONDS = 5.0  # how long a stop waits beyond the time-outs
 
@@ -56,12 +56,16 @@ def apply(context: RunContext, preflight: Preflight) -> None:
     if context.job.report.redact:
         # Create the key before the first row is sent: the mirror gets it, and a damaged key is detected in time.
         Redaction.load(context.home.redaction_key)
-    # Created before the fingerprint is compared, so that a later "unchanged" means the file that was compared.
+    # Created before the comparison of fingerprints, so that a later "unchanged" means the compared file.
     changed = context.rows.change_detector() if context.rows else str
     if context.rows:
         require_planned_input(context.rows, journal)
     journal.write.begin_sending()
-    _wait_for_old_workers(context)
+    if journal.state.was_killed and journal.state.cluster:
+        # Then no worker agent of the dead coordinator can send, and each lane keeps to its rate.
+        from bulkreset.cluster.cluster_runner import LINGER_SECONDS  # noqa: PLC0415  (most runs have no cluster)
+
+        context.stop.wait(LINGER_SECONDS)
     journal.write.change(phase=Phase.APPLYING, cluster=context.cluster.name if context.cluster else None)
     _record_recovery_point(context, preflight)
     journal.write.move_log_to_file()
@@ -74,28 +78,19 @@ def apply(context: RunContext, preflight: Preflight) -> None:
 def _record_recovery_point(context: RunContext, preflight: Preflight) -> None:
     """Record the time to which `undo` restores: the full second before the first claim, by the service's clock.
 
-    A resumed run keeps it. If the clocks differ, the earliest time counts: a later one would not cover the first rows.
+    A resumed run keeps it. If the clocks differ, the earliest time counts: a later one could miss the first rows.
     """
     if context.journal.state.recovery_point:
         return
     ahead = min((facts.ahead or 0 for facts in preflight.pools.values()), default=0)
-    point = (time.time_ns() // 1_000_000 + ahead) // 1000 * 1000
+    point = (now_ms() + ahead) // 1000 * 1000
     context.journal.write.change(recovery_point=format_iso(point, "seconds"))
 
 
-def _wait_for_old_workers(context: RunContext) -> None:
-    """Wait until no worker agent of a dead coordinator can send, so that each lane keeps to its rate."""
-    if context.journal.state.was_killed and context.journal.state.cluster:
-        until = time.monotonic() + LINGER_SECONDS
-        while time.monotonic() < until:
-            context.stop.check()
-            time.sleep(0.1)
-
-
 def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str], shared: SharedLanes) -> None:
-    """Build the lanes and run them; record what each of them did."""
+    """Build the lanes and run them; record the result of each."""
     job = context.job
-    kind: TransportKind = choose_transport(job.pace.transport, (plan.ceiling for plan in preflight.lanes))
+    kind: TransportKind = choose_transport(job.pace.transport)
     results: Results = SimpleQueue()
     rates = RateChanges()
     source = _source(context, preflight, results, changed)
@@ -139,12 +134,10 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     coordinator = Coordinator(recorder, context.clock, results, monitor, patience, together=job.guards.scope == "run")
     context.log.info("sending_started", rows=preflight.ready, lanes=len(lanes), transport=kind)
     if context.cluster:
-        groups = [lane.group(context.sessions) for lane in lanes]
-        context.cluster.send(
-            groups, results, lambda event, **fields: _log_cluster_event(context, event, **fields), permit
-        )
+        groups = [lane.group(context.sessions, job) for lane in lanes]
+        context.cluster.send(groups, results, partial(_log_cluster_event, context.log), permit)
     began = context.clock.now()
-    context.control.look(at_once=True)  # an order that came before is in force for the first row
+    context.control.look(at_once=True)  # an earlier order is in force for the first row
     try:
         with ExitStack() as spans, _frozen_heap(), users.following() if users else nullcontext():
             for lane in lanes:
@@ -154,7 +147,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     finally:
         source.close()
         recorder.commit_rest()
-        with suppress(RecordError):  # the end of the run, which comes next, cannot be recorded either
+        with suppress(RecordError):  # recording the end of the run, which comes next, fails as well
             _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
     if budget.remaining == 0 and preflight.ready > budget.taken:
         by, cause = budget.by, STOPS["row_limit"]
@@ -189,7 +182,7 @@ def _every(seconds: float, clock: Clock, check: Callable[[], None]) -> Callable[
 
 
 def _enter_lanes(context: RunContext, preflight: Preflight) -> SharedLanes:
-    """Make the run known to others in its lanes: on this machine, and to those with the same mirror prefix.
+    """Announce the run in its lanes: on this machine, and to runs with the same mirror prefix.
 
     Raises Busy if another run is there and the job says so. The emulator's quota is the run's own.
     """
@@ -216,7 +209,7 @@ def _enter_lanes(context: RunContext, preflight: Preflight) -> SharedLanes:
 
 
 def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | None:
-    """Return what limits the lanes to what their users leave, if the job asks for it.
+    """Return the source of the limit that leaves users their part of the quota, if the job asks for it.
 
     The emulator has no other users.
     """
@@ -255,7 +248,7 @@ def _source(
         return InputSource(
             PageReader(context.rows), journal, lanes, lambda: _require_unchanged(changed), lambda: results.put(None)
         )
-    if not job.generates:  # there is no row to send, and none may get a generated password
+    if not job.generates:  # no row is to be sent, and none may get a generated password
         lanes = [() for _ in lanes]
     policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
     return GeneratedSource(journal, lanes, PasswordGenerator(policies, job.password.length), context.passwords)
@@ -270,9 +263,9 @@ def _require_unchanged(changed: Callable[[], str]) -> None:
         raise input_changed_error(f"{what} is not what was planned.")
 
 
-def _log_cluster_event(context: RunContext, event: str, **fields: object) -> None:
+def _log_cluster_event(log: Log, event: str, **fields: object) -> None:
     """Log a worker that joined, was lost or was rejected."""
-    (context.log.info if event == "worker_joined" else context.log.warning)(event, **fields)
+    (log.info if event == "worker_joined" else log.warning)(event, **fields)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ TAGGED = "bulkreset"  # the name of the tag
 def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: str, bucket: Bucket) -> str:
     """Move or tag a finished input. Returns its new place or tag, or "" if the input has changed since.
 
-    Raises RecordError if that fails; the input then stays as it was and still counts as finished.
+    Raises RecordError if that fails; the input then stays unchanged and still counts as finished.
     """
     try:
         if not place.is_unchanged(mark):
@@ -30,7 +30,7 @@ def archive_input(place: InputFile, mark: Fingerprint, done: Location, run_id: s
         return str(_move_file(Path(place.where), Path(done)))
     except BucketError as error:
         raise RecordError(
-            f"{place.where} is finished and could not be put away: {error.action} failed with {error.code}.",
+            f"{place.where} is finished and could not be archived: {error.action} failed with {error.code}.",
             error.advice,
         ) from None
     except (InputError, Stopped) as error:
@@ -49,7 +49,7 @@ def find_unarchived(where: str, bucket: Bucket) -> InputFile | None:
     except BucketError as error:
         if error.is_missing:
             return None
-        raise RecordError(f"{where} cannot be looked at: {error.code}.", error.advice) from None
+        raise RecordError(f"{where} cannot be read: {error.code}.", error.advice) from None
     except (InputMissing, InputError):
         return None
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -27,22 +27,22 @@ from bulkreset.report.run_status import read_status
 from bulkreset.run.control import RunControl
 from bulkreset.statuses import public_counts
 
-if TYPE_CHECKING:  # a run without one does not import it
+if TYPE_CHECKING:  # a run without a mirror does not import it
     from bulkreset.cluster.cluster_runner import ClusterRunner
     from bulkreset.mirror.mirror import JournalMirror
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a job is run this time.
+    """The options of this execution of a job.
 
     `command` is the command line without what only this run needs, for the page of a dry run.
     `console` gets the more important log events; None if the process belongs to a calling program. `out` gets metrics
-    for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`.
-    `again`: it is confirmed, too, that an earlier run has set passwords of this input.
+    for standard output. `yes`: the run is confirmed in advance, as it also is if a dry run was `approved`. `again`: it
+    is also confirmed that an earlier run has set passwords of this input.
     `ask_code` is asked for the code of an AWS profile with MFA, before anything else is done.
-    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution.
-    `moved`: the run directory was moved or copied here, and the process that ran it has ended.
+    `limit` (rows) applies to this execution only; the job's own `guards.limit` applies to each execution. `moved`: the
+    run directory was moved or copied here, and the process that ran it has ended.
     `remarks`: sentences about inputs that this run leaves out.
     `flags`: the flags that set keys of a resumed run's job, by key, for error messages.
     """
@@ -103,12 +103,17 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is opened before a run begins.
+    """The resources that are opened before a run begins.
 
-    `rows` is None if the rows are the pools' users or the input is not needed. `sessions` are by pool; `service` is
-    the emulator.
+    `rows` is None if the rows are the pools' users or the input is not needed. `sessions` are by pool; `service` is the
+    emulator.
     """
 
+    job: Job
+    options: RunOptions
+    reporter: ExecutionReporter
+    ui: UserInterface
+    stop: CancelToken
     home: RunDir
     journal: Journal
     rows: InputSet | None
@@ -124,15 +129,10 @@ class RunContext(Opened):
     `mirror` and `passwords` are None if unused. `mirror_error`: the mirror could not be opened, so nothing is sent.
     """
 
-    job: Job
-    options: RunOptions
     log: Log
     mirror: "JournalMirror | None"
     mirror_error: RecordError | None
     passwords: PasswordArchive | None
-    reporter: ExecutionReporter
-    ui: UserInterface
-    stop: CancelToken
     control: RunControl
     clock: Clock = field(default_factory=SystemClock)
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -161,20 +161,12 @@ class RunEnd:
     ways: Sequence[tuple[str, str]] = ()
 
 
-def open_context(
-    job: Job,
-    options: RunOptions,
-    opened: Opened,
-    reporter: ExecutionReporter,
-    ui: UserInterface,
-    stop: CancelToken,
-    stack: ExitStack,
-) -> RunContext:
+def open_context(opened: Opened, stack: ExitStack) -> RunContext:
     """Return the context of an execution; `stack` closes what it opens.
 
     Raises Busy if another machine runs the run, RunDirError if the run directory or the mirror cannot be used.
     """
-    home, journal = opened.home, opened.journal
+    home, journal, job, options = opened.home, opened.journal, opened.job, opened.options
     log = open_log(
         stack.enter_context(tolerant_stream(home.open_log())),
         journal.state.run_id,
@@ -186,17 +178,19 @@ def open_context(
         stack.enter_context(capture_library_logs(log))
     mirror, mirror_error = None, None
     try:
-        mirror = stack.enter_context(open_mirror(job, home, journal, log))
+        mirror = stack.enter_context(
+            open_mirror(job, home, journal, lambda problem: log.warning("mirror_behind", problem=problem))
+        )
     except RecordError as error:  # the run stops before it begins, and is reported like any other
-        if journal.state.is_finished:  # its report stays as it is
+        if journal.state.is_finished:  # its report does not change
             raise
         mirror_error = error
     passwords = None
     if not journal.state.is_dry_run:
         passwords = open_archive(job, folder_of(journal.state, home), mirror.upload_chunk if mirror else None)
-    parts = (opened.home, opened.journal, opened.rows, opened.sessions, opened.service, opened.cluster)
+    parts = {one.name: getattr(opened, one.name) for one in fields(opened)}
     clock, began = SystemClock(), time.monotonic()
-    control = RunControl(home.path, lambda: journal.state.execution.started_at, stop, clock, log)
+    control = RunControl(home.path, lambda: journal.state.execution.started_at, opened.stop, clock, log)
     counts = not (journal.state.is_dry_run or journal.state.emulated)
     telemetry = stack.enter_context(
         open_telemetry(
@@ -207,7 +201,14 @@ def open_context(
         )
     )
     context = RunContext(
-        *parts, job, options, log, mirror, mirror_error, passwords, reporter, ui, stop, control, clock, telemetry
+        **parts,
+        log=log,
+        mirror=mirror,
+        mirror_error=mirror_error,
+        passwords=passwords,
+        control=control,
+        clock=clock,
+        telemetry=telemetry,
     )
-    stack.enter_context(reporter.along(context.warn_notification))
+    stack.enter_context(context.reporter.along(context.warn_notification))
     return context

@@ -1,4 +1,4 @@
-"""What steers a run from outside: the orders of `bulkreset control`, and SIGUSR1."""
+"""Steers a run from outside: the orders of `bulkreset control`, and SIGUSR1."""
 
 import os
 import threading
@@ -19,8 +19,9 @@ from bulkreset.journal.run_state import ControlFacts, Phase, RunState
 from bulkreset.log import Log
 from bulkreset.run.control_file import NAME, ControlOrder, ControlRefused, add_order, in_force, read_orders, row_limit
 from bulkreset.send.ceiling import Limit
+from bulkreset.text import lane_name
 
-LOOK_AT_ORDERS_SECONDS: Final = 0.5  # between two looks at the file
+LOOK_AT_ORDERS_SECONDS: Final = 0.5  # seconds between two reads of the file
 SIGNAL: Final = "SIGUSR1"
 _VALUES: Final = {
     "rate": f'A rate is {SLOWEST:g} to {FASTEST:g} calls per second, or "auto".',
@@ -30,11 +31,11 @@ _VALUES: Final = {
 
 
 class RunControl:
-    """The orders for this execution, as a source of limits. Any thread may let it `look`.
+    """The orders for this execution, as a source of limits. Any thread may call `look`.
 
     `execution` returns when it began. A resumed run has its new execution only after it has recovered.
 
-    The orders are recorded by the thread that owns the journal: `take_new` returns those that are not recorded yet.
+    The thread that owns the journal records the orders: `take_new` returns those that are not recorded yet.
     """
 
     def __init__(self, folder: Path, execution: Callable[[], str], stop: CancelToken, clock: Clock, log: Log) -> None:
@@ -73,7 +74,7 @@ class RunControl:
         return row_limit(self.orders)
 
     def take_new(self) -> list[ControlFacts]:
-        """Return, as facts of the journal, the orders that were not returned before, and log them."""
+        """Return the orders that were not returned before as facts of the journal, and log them."""
         new, self._recorded = self.orders[self._recorded :], len(self.orders)
         for order in new:
             self._log.info("controlled", by=order.by, lane=order.lane, order=order.words)
@@ -103,7 +104,7 @@ class RunControl:
 
 
 def new_order(lane: str = "", **changes: Any) -> ControlOrder:  # noqa: ANN401  (the fields of ControlOrder)
-    """Return an order of this user, given now. A change of None is left out. Raises Refused if it is not one."""
+    """Return an order of this user, given now. A change of None is left out. Raises Refused if it is invalid."""
     given = {name: value for name, value in changes.items() if value is not None}
     if not given:
         raise Refused("An order needs what to change.", "Name a rate, a share, a limit, a pause or a stop.")
@@ -126,7 +127,7 @@ def give_order(run_dir: Path, order: ControlOrder) -> tuple[RunState, Sequence[C
         raise Refused(f"Another user owns the run {run_dir}.", "Give the order as its owner.")
     if state.is_dry_run and not order.stop:
         raise Refused("A dry run sends nothing, so it has no rate and no rows to limit.", "It can be stopped.")
-    lanes = [f"{lane.account}/{lane.region}".lstrip("/") for lane in state.lanes]
+    lanes = [lane_name(lane.account, lane.region) for lane in state.lanes]
     if order.lane and not lanes:
         raise Refused(
             "The run is planning, and does not know its lanes yet.",
@@ -168,7 +169,7 @@ def _running(run_dir: Path) -> tuple[RunDir, RunState]:
 def _require_orders_taken(home: RunDir, execution: str) -> None:
     """Raise Refused if the process that works on the run does not take orders for this execution.
 
-    It may write its reports; or it resumes a run, and has not begun its own execution yet.
+    It may write its reports; or a resumed run has not begun its own execution yet.
     """
     if not home.takes_orders(execution):
         raise Refused(

@@ -18,17 +18,17 @@ from bulkreset.journal.run_state import Time
 from bulkreset.send.ceiling import CONTROL, PAUSED, Limit
 
 NAME: Final = "control.json"
-MAX_ORDERS: Final = 1000  # of one execution
+MAX_ORDERS: Final = 1000  # per execution
 _MAX_BYTES: Final = 1 << 20
-_OTHERS: Final = 0o077  # rights that nobody but the owner may have
+_OTHERS: Final = 0o077  # rights that only the owner may have
 
 
 class ControlRefused(Exception):
-    """The file is not one that this user's commands have written. The text says why."""
+    """The file was not written by this user's commands. The message says why."""
 
 
 class ControlOrder(BaseModel):
-    """One order: who gave it and when, and what it changes. What is None stays as it is.
+    """One order: who gave it and when, and what it changes. None: unchanged.
 
     `lane` is "ACCOUNT/REGION", or "" for all lanes. `limit` (rows) and `stop` are for the whole run.
     """
@@ -58,7 +58,7 @@ class ControlOrder(BaseModel):
 
 
 class _Content(BaseModel):
-    """The file. `execution` is the begin of the execution that the orders are for."""
+    """The file. `execution` is the start time of the execution that the orders are for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -69,7 +69,7 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What the orders for one lane amount to; `rate` and `share` are None if no order limits them."""
+    """The combined effect of the orders for one lane; `rate` and `share` are None if no order limits them."""
 
     rate: float | None = None
     share: float | None = None
@@ -86,7 +86,7 @@ class InForce:
 
 
 def in_force(orders: Iterable[ControlOrder], lane: str) -> InForce:
-    """Return what is in force for a lane: the latest order for it or for all lanes counts."""
+    """Return the current orders for a lane: the latest order for it or for all lanes counts."""
     found = InForce()
     for order in orders:
         if order.lane not in {"", lane}:
@@ -105,7 +105,7 @@ def row_limit(orders: Iterable[ControlOrder]) -> int | None:
 def read_orders(folder: Path, execution: str) -> Sequence[ControlOrder]:
     """Return the orders for an execution; none if there is no file, or if it is for another execution.
 
-    Raises ControlRefused if the file is a link, or if anybody but this user owns it or may read or write it.
+    Raises ControlRefused if the file is a link, or if another user owns it or may read or write it.
     """
     try:
         opened = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -140,7 +140,7 @@ def add_order(
     """Add an order for an execution and return all of them.
 
     Raises RunDirError if it cannot be written, Refused if there are MAX_ORDERS, and what `require` raises: it is called
-    when no process can begin to work on the run any more. Commands that run at once do not lose an order.
+    when no process can begin to work on the run any more. Concurrent commands do not lose an order.
     """
     try:
         with orders_locked(folder):

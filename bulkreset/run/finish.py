@@ -1,6 +1,5 @@
 """The last phase of a run: record its end in the journal, write the reports, and update the mirror."""
 
-import shlex
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -14,13 +13,13 @@ from bulkreset.models import Summary, format_rows
 from bulkreset.report.headline import next_commands
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
-from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts
+from bulkreset.report.summary import build_summary, end_state, exit_code_of, step_counts, write_summary
 from bulkreset.run.context import RunContext, RunEnd
 from bulkreset.statuses import Status, public_counts
+from bulkreset.text import quoted
 
-LONG_REPORT_ROWS = 100_000  # a report of more rows takes seconds, for which a stopped run does not wait
+LONG_REPORT_ROWS = 100_000  # a longer report takes seconds; a stopped run does not wait for it
 
 
 def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
@@ -35,7 +34,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
         context.log.warning("stopping", calls=0, message="stopping: writing the report")
         _word_interruption(context, error)
     try:
-        context.journal.require_in_place()  # what is at the path now may be another run's
+        context.journal.require_in_place()  # another run's journal may be at the path now
         _record_times(context)
         try:
             end = _finish(context, error)
@@ -52,7 +51,7 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
 
 
 def _word_interruption(context: RunContext, error: Interrupted) -> None:
-    """Say in the error how far the run is."""
+    """Add to the error how far the run is."""
     if context.sending.seconds:
         counts = context.journal.read.counts()
         error.message += f" {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
@@ -62,7 +61,7 @@ def _record_times(context: RunContext) -> None:
     state = context.journal.state
     context.home.take_orders("")
     context.control.look(at_once=True)
-    if orders := context.control.take_new():  # those that came before or after the sending
+    if orders := context.control.take_new():  # orders from before or after the sending
         context.journal.write.change(control=(*state.control, *orders))
     context.journal.write.change(
         seconds=state.seconds + time.monotonic() - context.began,
@@ -107,7 +106,7 @@ def _record_end(context: RunContext, error: BulkresetError | None, found: Mappin
 
 
 def _write_all(context: RunContext, error: BulkresetError | None) -> tuple[Summary, BulkresetError | None]:
-    """Record the end, and write the reports. Return the summary, and the error that ended the run or its reports."""
+    """Record the end, and write the reports. Return the summary, and the error of the run or of its reports."""
     journal = context.journal
     found = journal.read.counts()
     rows = sum(found.values())
@@ -125,12 +124,12 @@ def _write_all(context: RunContext, error: BulkresetError | None) -> tuple[Summa
 
 
 def _without_reports(context: RunContext, error: BulkresetError, rows: int) -> BulkresetError:
-    """Delete the reports, which are older than the run's end, and say so in the error."""
+    """Delete the reports, which are older than the run's end, and mention that in the error."""
     for path in (context.home.path / context.journal.state.report_name, context.home.page):
         path.unlink(missing_ok=True)
     if not context.journal.state.reports_stale:
         error.message += f" The report of {format_rows(rows)} is not written: that takes long."
-        command = f"bulkreset report {shlex.quote(str(context.home.path))}"
+        command = f"bulkreset report {quoted(context.home.path)}"
         error.advice = f"{error.advice} To write it now: {command}.".lstrip()
         context.journal.write.change(reports_stale=True)
     return error

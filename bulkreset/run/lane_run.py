@@ -1,30 +1,28 @@
 """Builds the lanes of one execution: for each, what it sends, where the rows come from, and its progress."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import LaneProgress
-from bulkreset.cluster.protocol import ListingPace
-from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
+from bulkreset.clock import now_ms
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
-from bulkreset.journal.rate_changes import RateChanges
+from bulkreset.job import Job
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.models import RateChange
 from bulkreset.plan.preflight import (
     PlannedLane,
     Preflight,
-    lane_name,
     listing_rate,
     step_ceiling,
 )
 from bulkreset.run.context import RunContext
+from bulkreset.run.recorder import RateChanges
 from bulkreset.send.coordinator import LaneInput
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
@@ -35,6 +33,10 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
 from bulkreset.steps import STEPS
+from bulkreset.text import lane_name
+
+if TYPE_CHECKING:  # most runs have no cluster
+    from bulkreset.cluster.remote_lane import LaneGroup
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
@@ -45,7 +47,6 @@ RowSupply = LaneRowSource | GeneratedLaneSource
 class LaneRun:
     """A planned lane in this execution. `steps` has the sources of the steps after the password, by name.
 
-    `look_up` is the pace of the look-ups after lost answers, None for none: generated passwords are not known again.
     `inputs` are those of the passwords, then of the steps. `paces` has the quota and the job's own ceiling of each, in
     calls per second.
     """
@@ -56,7 +57,6 @@ class LaneRun:
     supply: RowSupply
     steps: Mapping[str, StepSource]
     progress: LaneProgress
-    look_up: ListingPace | None
 
     @property
     def key(self) -> LaneKey:
@@ -74,13 +74,16 @@ class LaneRun:
         return self.key.number
 
     def facts(self, known: LaneFacts, stopped: Stopped | None, seconds: float) -> LaneFacts:
-        """Return the lane's facts with its figures, after this execution sent for `seconds`."""
+        """Return the lane's facts, after this execution sent for `seconds`."""
         rate = round(self.inputs[0].lane.attempts / seconds, 2)
         stopped_by = stopped.describe() if stopped else None
         return known.model_copy(update={"rate": rate, "rows": self.supply.rows, "stopped_by": stopped_by})
 
-    def group(self, sessions: Mapping[str, TargetSession]) -> LaneGroup:
+    def group(self, sessions: Mapping[str, TargetSession], job: Job) -> "LaneGroup":
         """Return the lane as a group for the cluster, with the confirmed Regions and endpoints."""
+        from bulkreset.cluster.protocol import ListingPace  # noqa: PLC0415  (as above)
+        from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane  # noqa: PLC0415  (as above)
+
         lanes: list[RemoteLane[Any]] = [it.lane for it in self.inputs if isinstance(it.lane, RemoteLane)]
         targets = [
             at.target.model_copy(update={"region": at.region, "endpoint_url": at.endpoint})
@@ -88,7 +91,8 @@ class LaneRun:
         ]
         weight = sum(lane.rate or UNPACED_WEIGHT for lane in lanes)
         emulated = any(sessions[pool].emulated for pool in self.plan.pools)
-        return LaneGroup(self.key, self.plan.account, targets, emulated, lanes, weight, self.look_up)
+        look_up = None if job.generates else ListingPace(listing_rate(job))
+        return LaneGroup(self.key, self.plan.account, targets, emulated, lanes, weight, look_up)
 
 
 def build_lanes(
@@ -134,9 +138,8 @@ class _LaneBuilder:
         name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
         key = LaneKey(number, name if self.several else "")
         pools = () if context.cluster else plan.pools  # the pools that are called from this process
-        look_up = None if context.job.generates else ListingPace(listing_rate(context.job))
         transports = {pool: open_transport(self.kind, context.sessions[pool]) for pool in pools}
-        sets = SetPassword(transports, self._evidence(pools, look_up, key))
+        sets = SetPassword(transports, self._evidence(pools, key))
         lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
         gate = [context.mirror.can_claim] if context.mirror else []
         inputs = [LaneInput(lane, LimitedSource(supply, self.budget, *gate))]
@@ -155,15 +158,15 @@ class _LaneBuilder:
                 lane = self._lane(plan, key, TakeStep(step, plain), ceiling, MAX_RATE["boto3"])
                 inputs.append(LaneInput(lane, steps[name], after=inputs[-1]))
                 paces.append((step.quota, ceiling))
-        return LaneRun(plan, inputs, paces, supply, steps, progress, look_up)
+        return LaneRun(plan, inputs, paces, supply, steps, progress)
 
-    def _evidence(self, pools: Sequence[str], pace: ListingPace | None, key: LaneKey) -> ListedEvidence | None:
-        """Return the evidence for rows whose answer is lost. Lanes on a cluster have their own on the worker."""
-        if pace is None:
+    def _evidence(self, pools: Sequence[str], key: LaneKey) -> ListedEvidence | None:
+        """Return the evidence for rows with lost answers. Lanes on a cluster have their own on the worker."""
+        if self.context.job.generates:  # a generated password is not known again
             return None
         clock = self.context.clock
         sessions = {pool: self.context.sessions[pool] for pool in pools}
-        return ListedEvidence(sessions, Pacer(pace.ceiling, clock), clock, key.stop)
+        return ListedEvidence(sessions, Pacer(listing_rate(self.context.job), clock), clock, key.stop)
 
     def _lane(
         self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int
@@ -182,6 +185,6 @@ class _LaneBuilder:
             at = {"account": plan.account, "region": plan.region}
             self.context.log.info("rate_changed", **at, call=operation.call, rate=rate, reason=str(why))
             if isinstance(operation, SetPassword):
-                self.rates.add(RateChange(time.time_ns() // 1_000_000, **at, rate=rate, reason=str(why)))
+                self.rates.add(RateChange(now_ms(), **at, rate=rate, reason=str(why)))
 
         return changed

@@ -11,7 +11,7 @@ from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
 
-_PART = 20  # writing the page takes at most so small a part of the time
+_PART = 20  # writing the page takes at most this part of the time
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def live_page(context: RunContext) -> Iterator[None]:
     if asked.live is None:
         yield
         return
-    # The key is created here: a thread of its own could create another one at the same time.
+    # The key is created here: another thread could create a second one at the same time.
     redaction = Redaction.load(context.home.redaction_key) if asked.redact else None
     over = threading.Event()
     thread = threading.Thread(
@@ -36,7 +36,7 @@ def live_page(context: RunContext) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()  # the last page comes next, and must not be replaced
+        thread.join()  # the last page comes next, and must not be overwritten
 
 
 def _keep_writing(context: RunContext, every: float, redaction: Redaction | None, over: threading.Event) -> None:

@@ -5,12 +5,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from bulkreset.clock import SystemClock
+from bulkreset.cancellation import lookup_listener
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import BulkresetError
 from bulkreset.input.suspect_password import SUSPECT
-from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
@@ -18,6 +17,7 @@ from bulkreset.journal.run_state import LaneFacts, OriginFacts
 from bulkreset.plan.earlier_runs import find_earlier_runs
 from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.near_miss import ABSENT_USER
+from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.passkeys import count_passkeys
 from bulkreset.plan.preflight import (
     AwsFacts,
@@ -26,15 +26,13 @@ from bulkreset.plan.preflight import (
     build_preflight,
     describe_targets,
     group_by_quota,
-    listing_rate,
     require_same_accounts,
 )
 from bulkreset.plan.preflight_text import preflight_facts
 from bulkreset.run.context import RunContext
-from bulkreset.send.pacer import Pacer
 from bulkreset.steps import REVOKE_SESSIONS
 
-ROWS_NAMED = 10  # rows that the preflight names for each thing that is wrong
+ROWS_NAMED = 10  # rows that the preflight names for each problem
 
 
 def plan(context: RunContext) -> Preflight:
@@ -46,8 +44,10 @@ def plan(context: RunContext) -> Preflight:
         targets=[target.model_dump() for target in describe_targets(context.sessions)],
     )
     quota = context.job.emulator.quota if context.service else None
-    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=_asks_sessions(context.job))
-    require_recoverable(context.job, enquiry.pools())
+    job = context.job
+    asks_sessions = job.scrambles or REVOKE_SESSIONS in job.steps  # else it does not matter whether a pool tracks them
+    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=asks_sessions)
+    require_recoverable(job, enquiry.pools())
     gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
     preflight = _preflight(context, enquiry, [*gaps, *_count_passkeys(context, enquiry)])
     context.ui.show_preflight(preflight)
@@ -59,23 +59,12 @@ def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[
     journal = context.journal
     if not context.job.plan.count_passkeys or context.service or journal.state.passkeys is not None:
         return ()
-    clock = SystemClock()
-    lanes = group_by_quota(context.sessions, enquiry.callers()).values()
-    paces = [(lane, Pacer(listing_rate(context.job), clock)) for lane in lanes]
-    pacers = {pool: pacer for lane, pacer in paces for pool in lane}
-
-    def seen(made: int, calls: int) -> None:
-        context.ui.on_lookup_progress(made, calls)
-        context.stop.check()
-
+    lanes = group_by_quota(context.sessions, enquiry.callers())
+    pacers = listing_pacers(context.job, [*lanes.values()], context.clock)
+    seen = lookup_listener(context.ui, context.stop)
     counts, gaps = count_passkeys(journal.read, context.sessions, pacers, seen)
     journal.write.change(passkeys=counts)
     return gaps
-
-
-def _asks_sessions(job: Job) -> bool:
-    """Return whether it matters if the pools track sessions."""
-    return job.scrambles or REVOKE_SESSIONS in job.steps
 
 
 def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
@@ -90,7 +79,7 @@ def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[Unkno
 
 
 def _origin(context: RunContext) -> OriginFacts | None:
-    """Return the run that the input was extracted from, if it was, and note in its directory that this run uses it."""
+    """Return the run that the input was extracted from, if any, and record in its directory that this run uses it."""
     state = context.journal.state
     if not state.input.path or state.emulated:
         return None
@@ -106,7 +95,7 @@ def _origin(context: RunContext) -> OriginFacts | None:
     try:
         origin = Journal.state_in(RunDir(run_dir).journal)
         already_set, first = context.journal.read.already_set(journals)
-    except BulkresetError as error:  # the origin is a help, and its damage is no reason not to run
+    except BulkresetError as error:  # the origin only helps; if it is damaged, the run continues
         context.log.warning("origin_unreadable", problem=error.message)
         return None
     if not state.is_dry_run:
@@ -148,6 +137,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         journal.read.plan_messages(ABSENT_USER, ROWS_NAMED),
         journal.state.origin,
         journal.state.passkeys,
+        journal.state.recovery_point,
     )
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
@@ -161,7 +151,7 @@ def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[Un
         for at in preflight.lanes
     )
     journal.write.change(
-        # If there is nothing to send, the figures of the execution that has sent are kept.
+        # If there is nothing to send, keep the figures of the execution that has sent.
         lanes=lanes if preflight.sends or len(lanes) != len(journal.state.lanes) else journal.state.lanes,
         targets=tuple(
             target if target.account else target.model_copy(update={"account": known[target.user_pool_id]})

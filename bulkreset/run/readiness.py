@@ -1,4 +1,4 @@
-"""Which inputs of a scheduled job may be read now: those that no longer change, in folders with their marker."""
+"""Which inputs of a scheduled job may be read now: unchanged ones, in folders with their marker."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from bulkreset.text import format_duration, format_iso
 
 
 def held_back(schedule: ScheduleConfig, places: Sequence[InputFile], bucket: Bucket, now: float) -> dict[Location, str]:
-    """Return why each input is not read yet, for those that are not. `now` is Unix time.
+    """Return the inputs that are not read yet, each with the reason. `now` is Unix time.
 
     Raises InputError if S3 denies the access, Stopped if it cannot be reached.
     """
@@ -39,7 +39,7 @@ def _unsettled(settle: float, places: Sequence[InputFile], now: float) -> Iterat
 def _changed_at(place: InputFile) -> float:
     """Return when an input was last written or renamed.
 
-    A copy may keep the time of the original, but not that of the inode.
+    A copy may keep the original's time stamps, except the one of the inode.
     """
     if isinstance(place, S3Object):
         return place.met.modified

@@ -1,16 +1,49 @@
-"""Commits events to the journal, and to the mirror if the run has one."""
+"""Commits events, and the rate changes that are due, to the journal, and to the mirror if the run has one."""
 
-import time
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from bulkreset.clock import now_ms
 from bulkreset.journal.events import Claimed, Event
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.rate_changes import RateChanges
+from bulkreset.models import RateChange
 
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.mirror.mirror import JournalMirror
+
+
+SPACING_MS = 1000  # at most one change, the latest, is stored per lane in this time
+
+
+class RateChanges:
+    """Rate changes that any thread adds and one thread writes to the journal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latest: dict[tuple[str, str], RateChange] = {}
+        self._written: dict[tuple[str, str], int] = {}
+
+    def add(self, change: RateChange) -> None:
+        """Add a change; it replaces a change of the same lane that is not yet written."""
+        with self._lock:
+            self._latest[change.account, change.region] = change
+
+    def take_due(self, now: int) -> Sequence[RateChange]:
+        """Remove and return the changes that may be written at `now` (Unix milliseconds)."""
+        if not self._latest:
+            return ()
+        with self._lock:
+            lanes = [lane for lane in self._latest if now - self._written.get(lane, -SPACING_MS) >= SPACING_MS]
+            self._written.update(dict.fromkeys(lanes, now))
+            return [self._latest.pop(lane) for lane in lanes]
+
+    def take_rest(self) -> Sequence[RateChange]:
+        """Remove and return all changes that are not yet written."""
+        with self._lock:
+            rest, self._latest = list(self._latest.values()), {}
+            return rest
 
 
 class Recorder:
@@ -32,7 +65,7 @@ class Recorder:
         """Commit durably. Raises RecordError if that fails."""
         claims = sum(isinstance(event, Claimed) for event in events)
         with self._claim(claims) if claims else nullcontext():
-            self._commit([*events, *self._rates.take_due(time.time_ns() // 1_000_000)])
+            self._commit([*events, *self._rates.take_due(now_ms())])
 
     def ensure_mirrored(self) -> None:
         """Upload committed changes to the mirror, if there is one. Raises RecordError, Busy if its lease is lost."""
@@ -40,6 +73,6 @@ class Recorder:
             self._mirror.flush()
 
     def commit_rest(self) -> None:
-        """Commit the rate changes that are left when nothing is sent any more. Raises RecordError if that fails."""
+        """Commit the remaining rate changes after the last call. Raises RecordError if that fails."""
         if rest := self._rates.take_rest():
             self._commit(rest)

@@ -16,7 +16,7 @@ from bulkreset.send.lane import LaneKey, LaneProtocol
 from bulkreset.send.operations import OperationResult
 from bulkreset.send.step_source import StepSource
 
-RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are retried and none settles
+RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are only retried
 
 
 class RunMonitor:
@@ -51,7 +51,7 @@ class RunMonitor:
         if SINCE_BOOT.now() >= self._shown_at + RETRIES_SHOWN_SECONDS and (
             self._progress.limits() or self._progress.retrying()
         ):
-            self._show()  # no row may settle for a long time
+            self._show()  # no row may finish for a long time
 
     def seconds_left(self) -> float:
         """Return the seconds until the run's time limit, after which workers start no call."""
@@ -89,7 +89,7 @@ class RunMonitor:
             self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
 
     def on_stopping(self, calls: int, seconds: float) -> None:
-        """Say what a stop that was asked for waits for."""
+        """Show the calls for which a requested stop waits."""
         if self._stop.is_set():
             self._log.warning("stopping", calls=calls, message=self._stop.describe_wait(calls, seconds))
 

@@ -19,7 +19,7 @@ from bulkreset.mirror.lease import SECONDS, S3Lease, holder_id
 from bulkreset.s3 import Bucket, BucketError
 
 VERSION = 1
-ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input stays where it is
+ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input stays in place
 MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
@@ -51,7 +51,7 @@ class OpenRun:
 
 @dataclass(slots=True)
 class SetAside:
-    """An input that could not be read. It is tried again when its `identity` or the job's [input] (`job`) differs."""
+    """An input that could not be read. It is retried when its `identity` or the job's [input] (`job`) differs."""
 
     identity: list[Any]
     job: str
@@ -61,9 +61,9 @@ class SetAside:
 
 @dataclass(slots=True)
 class ScheduleState:
-    """What is kept between scheduled runs. `completed` and `aside` are by path or S3 address.
+    """The state between scheduled runs. `completed` and `aside` are by path or S3 address.
 
-    `last_run` is the directory of the last run that came to its end, "" if there is none.
+    `last_run` is the directory of the last run that finished, "" if there is none.
     """
 
     completed: dict[str, CompletedInput] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class StateStore:
 
     def write(self, state: ScheduleState) -> None:
         """Replace the state that was read. Raises RecordError, or Busy if another process has changed it in S3."""
-        advice = f"Without it the same inputs may be run again: fix it before the next night ({self.where})."
+        advice = f"Without it the same inputs may be run again: fix it before the next scheduled run ({self.where})."
         if isinstance(self.where, Path):
             with atomic_writer(self.where, advice) as file:
                 file.write(state.as_text())
@@ -189,7 +189,7 @@ def _locked(path: Path, what: Location) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Busy(f"Another night of this job holds {what}.", "Wait for it: bulkreset status.") from None
+            raise Busy(f"Another scheduled run of this job holds {what}.", "Wait for it: bulkreset status.") from None
         yield path
     finally:
         os.close(lock)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -31,7 +30,7 @@ from bulkreset.run.schedule_state import ABANDONED, CompletedInput, OpenRun, Sch
 from bulkreset.run.start import new_run, resume, start
 from bulkreset.run.undo import require_undo_ended
 from bulkreset.s3 import Bucket
-from bulkreset.text import format_iso
+from bulkreset.text import format_iso, quoted
 
 
 @dataclass(slots=True)
@@ -92,7 +91,7 @@ class ScheduledJob:
         self._kept = StateStore(state, self._bucket, clock)
         self._state = ScheduleState()
         self._wall = wall
-        self._unread: list[str] = []  # a sentence about the files that are no inputs
+        self._unread: list[str] = []  # a sentence about the files that are not inputs
         self.left_out = left_out or LeftOut()
 
     def run(self, named: Callable[[], Path]) -> Iterator[RunEnd]:
@@ -120,7 +119,7 @@ class ScheduledJob:
     def _require_last_run_not_undone(self) -> None:
         """Raise RunDirError if the unfinished or the last run was undone, unless it was given up since.
 
-        Somebody has taken its passwords back. The next run could set them again, or build on them.
+        Its passwords were reverted. The next run could set them again, or depend on them.
         """
         open_run = self._state.open_run
         path = Path(open_run.run_dir if open_run else self._state.last_run)
@@ -131,20 +130,20 @@ class ScheduledJob:
         except (RunDirError, RecordError) as error:
             if open_run:
                 raise
-            # A finished run needs no journal any more; it may be of another version.
+            # A finished run's journal is not needed any more; it may have another version.
             self._ui.notice(f"It is not known whether the last run {path} was undone. {error}")
             return
         if state.undos_forbid_sending and not state.abandoned_at:
             require_undo_ended(state, path)
             raise RunDirError(
                 f"The last run {path} was undone: its users have the passwords that they had before it. Nothing is run until"
-                " somebody has decided what becomes of its inputs, and of the next ones.",
-                f"Then give the run up: bulkreset abandon {shlex.quote(str(path))}. Its inputs are not run again, the next"
+                " you decide about its inputs and the next ones.",
+                f"Then give the run up: bulkreset abandon {quoted(path)}. Its inputs are not run again, the next"
                 " ones are.",
             )
 
     def _finish_open_run(self) -> RunEnd | None:
-        """Resume the unfinished run. Returns None if it had finished already, or cannot be resumed."""
+        """Resume the unfinished run. Returns None if it had already finished, or cannot be resumed."""
         path = Path(self._state.open_run.run_dir) if self._state.open_run else Path()
         if _is_gone(path) and not self._restored_from_mirror(path):
             self._require_nothing_sent(path)
@@ -161,8 +160,8 @@ class ScheduledJob:
             end = resume(path, self._mode, {}, self._ui, self._stop)
         except InputError as error:
             self._ui.notice(
-                f"The unfinished run {path} cannot be gone on with: {error.message}"
-                f" Its report says what it has sent: bulkreset report {path}. Those of its inputs that are there are new, as a whole."
+                f"The unfinished run {path} cannot be continued: {error.message}"
+                f" Its report says what it has sent: bulkreset report {quoted(path)}. Its inputs that still exist count as new, with all rows."
             )
             self._forget_open_run()
             return None
@@ -171,7 +170,7 @@ class ScheduledJob:
         return end
 
     def _gives_up(self, path: Path) -> bool:
-        """Give up the unfinished run if the job has changed since and it has set nobody.
+        """Give up the unfinished run if the job has changed since and no user was set.
 
         Return whether it was given up.
         """
@@ -179,24 +178,21 @@ class ScheduledJob:
         if not changed:
             return False
         what = f"The job has changed since the unfinished run {path} was begun ({', '.join(changed)})."
-        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            perhaps = journal.read.perhaps_set()
-        if perhaps:
+        if perhaps := _perhaps_set(path):
             self._ui.notice(
                 f"{what} {format_rows(perhaps)} of it are set, or may be, so it is resumed with its own job."
-                f" To give it up: bulkreset abandon {shlex.quote(str(path))}"
+                f" To give it up: bulkreset abandon {quoted(path)}"
             )
             return False
         abandon(path)
-        self._ui.notice(f"{what} It has set nobody, so it is given up.")
+        self._ui.notice(f"{what} It has set no user, so it is given up.")
         return True
 
     def _close_abandoned(self, path: Path) -> None:
-        """Forget a run that was given up. Its inputs are new only if it has set nobody."""
-        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-            perhaps = journal.read.perhaps_set()
+        """Remove a run that was given up. Its inputs count as new only if no user was set."""
+        perhaps = _perhaps_set(path)
         if not perhaps:
-            self._ui.notice(f"The run {path} was given up and has set nobody: its inputs are new.")
+            self._ui.notice(f"The run {path} was given up and has set no user: its inputs are new.")
             self._forget_open_run()
             return
         self._ui.notice(
@@ -220,8 +216,8 @@ class ScheduledJob:
             return
         with self._report_execution(counts=True):
             raise RunDirError(
-                f"The unfinished run {path} is not there any more. It may have set users, whom a new run would set again.",
-                "Bring the directory back, or run the job on the machine that has it. If it is lost and they may be set again,"
+                f"The unfinished run {path} is missing. It may have set passwords, and a new run would set them again.",
+                "Restore the directory, or run the job on the machine that has it. If it is lost and the users may be set again,"
                 f' set "open_run" to null in the state {self._kept.where}.',
             )
 
@@ -242,13 +238,13 @@ class ScheduledJob:
             for sentence in self.left_out.set_aside:
                 self._ui.notice(sentence)
             if not new:
-                if remembered:  # keeps the file identities, so that known inputs need not be read again
+                if remembered:  # keep the file identities, so that known inputs need not be read again
                     self._kept.write(self._state)
                 if self._job.schedule.expected and not one_ran:
                     raise InputMissing(
                         f"There is no new input at {self._job.input.named}, and one is expected.",
                         " ".join([*self.left_out.held, *self.left_out.set_aside, *self._unread])
-                        or "Look at the export; then run the job again.",
+                        or "Check the export, then run the job again.",
                     )
                 if not one_ran:  # otherwise the metrics of that run stay
                     report.idle()
@@ -256,9 +252,9 @@ class ScheduledJob:
         yield self._run_readable(new, named, remembered=remembered)
 
     def _run_readable(self, new: list[InputFile], named: Callable[[], Path], *, remembered: bool) -> RunEnd:
-        """Run the inputs as one run, without those that cannot be read if the job says so.
+        """Run the inputs as one run. If the job says so, set unreadable ones aside.
 
-        If none can be read, none is set aside: then it may be the job that is wrong.
+        If none can be read, none is set aside, because the job may be wrong.
         """
         bad: dict[str, SetAside] = {}
         while True:
@@ -297,9 +293,8 @@ class ScheduledJob:
         if remembered:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
-            self._state.open_run = OpenRun(
-                str(path.absolute()), [str(place.where) for place in new], self._mirror_of(path)
-            )
+            mirror = self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
+            self._state.open_run = OpenRun(str(path.absolute()), [str(place.where) for place in new], mirror)
             self._kept.write(self._state)
         job = self._job.model_copy(update={"input": spec})
         mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
@@ -320,9 +315,6 @@ class ScheduledJob:
     def _report_execution(self, *, counts: bool) -> ExecutionReporter:
         """Return a context manager for work outside a run. It reports an error as a run's error would be reported."""
         return ExecutionReporter(self._job, Path(), self._mode.out, self._ui.notice, counts=counts)
-
-    def _mirror_of(self, path: Path) -> str:
-        return self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
 
     def _new_inputs(self) -> list[InputFile]:
         """Return the inputs that are new, or changed since completion, and may be read now.
@@ -363,7 +355,7 @@ class ScheduledJob:
 
     @property
     def _reading(self) -> str:
-        """Return what identifies the way in which inputs are read, with the key file as it is now."""
+        """Return what identifies the settings with which inputs are read, including the current key file."""
         spec = self._job.input
         try:
             key = spec.identity.stat() if spec.identity else None
@@ -404,7 +396,7 @@ class ScheduledJob:
             self._kept.write(self._state)
 
     def _forget_refused_run(self, path: Path) -> None:
-        """Forget a refused run if its directory was deleted again: it sent nothing."""
+        """Remove a refused run from the state if its directory was deleted: it sent nothing."""
         begun = self._state.open_run
         if begun and begun.created and _is_gone(path):
             try:
@@ -441,19 +433,24 @@ def _is_gone(path: Path) -> bool:
         return False
 
 
+def _perhaps_set(path: Path) -> int:
+    """Return how many rows of a run are set, or may be."""
+    with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+        return journal.read.perhaps_set()
+
+
 def _identity_of(place: InputFile) -> list[object]:
-    """Return what changes when an input is written anew, as JSON keeps it. Its content need not be readable."""
+    """Return values that change when an input is written again, in JSON form. The content need not be readable."""
     return [*place.identity()] if isinstance(place.where, Path) else [place.version, place.size()]
 
 
 def _changed_keys(path: Path, job: Job) -> list[str]:
-    """Return the keys in which the job differs from that of an unfinished run; its inputs and schedule may differ."""
-    with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
-        tables = journal.state.job
+    """Return the keys in which the job differs from that of an unfinished run, except its inputs and schedule."""
+    tables = Journal.state_in(RunDir(path).journal).job
     try:
         was = job_from_journal(tables, {}).model_dump(mode="json")
     except JobError:
-        was = tables  # a job that is not valid any more
+        was = tables  # a job that is no longer valid
     old, new = dict(flatten(was)), dict(flatten(job.model_dump(mode="json")))
     return [
         key

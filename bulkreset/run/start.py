@@ -1,15 +1,13 @@
 """Start a job in a new run directory, or resume a run in its own directory."""
 
-import shlex
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bulkreset.age_encryption import parse_recipients
 from bulkreset.cancellation import CancelToken, UserInterface
-from bulkreset.cluster.cluster_runner import ClusterRunner
-from bulkreset.cluster.dask_cluster import DaskCluster
 from bulkreset.cognito.emulator import EmbeddedCognito, run_emulator
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import Busy, JobError, Refused, RunDirError
@@ -17,7 +15,7 @@ from bulkreset.job import Job, is_loopback
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, utc_now
 from bulkreset.journal.generated_passwords import folder_elsewhere
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import ConfirmationFacts, RunState
 from bulkreset.mirror.factory import leave_mirror, mirror_facts
@@ -29,35 +27,40 @@ from bulkreset.run.context import Opened, RunContext, RunEnd, RunOptions, open_c
 from bulkreset.run.run import run
 from bulkreset.run.undo import require_not_undone
 from bulkreset.statuses import Status
+from bulkreset.text import quoted
+
+if TYPE_CHECKING:
+    from bulkreset.cluster.cluster_runner import ClusterRunner
+    from bulkreset.cluster.dask_cluster import DaskCluster
 
 
 def start(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> RunEnd:
-    """Run `job` in the new run directory `path`. Raises Refused if the run cannot begin; nothing is left then."""
+    """Run `job` in the new run directory `path`. Raises Refused if the run cannot begin; then nothing remains."""
     with new_run(job, path, options, ui, stop) as context:
         return run(context)
 
 
 @contextmanager
 def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: CancelToken) -> Iterator[RunContext]:
-    """Create the run directory `path` for a job. If the block raises Refused, the directory is deleted again.
+    """Create the run directory `path` for a job. If the block raises Refused, delete it again.
 
-    So it is if Busy is raised before the block.
+    It is also deleted if Busy is raised before the block.
     """
     with ExecutionReporter(job, path, options.out, ui.notice, counts=options.counts) as reporter, ExitStack() as stack:
-        wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run, too, says what the run will miss
+        wanted = _choose_cluster(job, emulated=options.emulate)  # a dry run also reports a missing extra
         stack.enter_context(stop.watching())
         approval = Approval(options.approved) if options.approved else None
         rows, described_input = open_new_input(job, options.remarks)
         if options.emulate and rows is None:
             raise JobError(
-                "The emulator has no users but those of an input, so there is nobody to list.",
+                "The emulator has only users of an input, so there are none to list.",
                 "Leave --emulate out, or give the job an [input] path.",
             )
         parse_recipients(job.password.recipients)  # detect a wrong key before anything is done
         service = stack.enter_context(run_emulator(job)) if options.emulate else None
         sessions = _open_sessions(job, service, options)
         require_pace(job, sessions)
-        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted and not options.dry_run else None
+        cluster = _open_cluster(wanted, stack) if wanted and not options.dry_run else None
         elsewhere = None if options.dry_run else folder_elsewhere(job, path)
         limited = options.with_row_limit(job)
         state = RunState(
@@ -87,8 +90,8 @@ def new_run(job: Job, path: Path, options: RunOptions, ui: UserInterface, stop: 
         try:
             journal = Journal.open(home.journal)
             stack.callback(journal.close)
-            opened = Opened(home, journal, rows, sessions, service, cluster)
-            context = open_context(limited, options, opened, reporter, ui, stop, stack)
+            opened = Opened(limited, options, reporter, ui, stop, home, journal, rows, sessions, service, cluster)
+            context = open_context(opened, stack)
         except (Refused, Busy):  # nothing has begun, so there is nothing to resume
             _discard(stack, home, elsewhere)
             raise
@@ -111,29 +114,25 @@ def _discard(stack: ExitStack, home: RunDir, elsewhere: Path | None) -> None:
 def resume(
     path: Path, options: RunOptions, overrides: Mapping[str, object], ui: UserInterface, stop: CancelToken
 ) -> RunEnd:
-    """Continue the run in `path`: send the unsettled rows, and nothing else.
+    """Continue the run in `path`: send only the rows that are not done yet.
 
     `overrides` replace keys of the job ({"pace.rate": 24}). Raises Refused if input or targets differ from the plan,
     Busy if another process holds the run.
     """
     with ExitStack() as stack:
         stack.enter_context(stop.watching())
-        home = RunDir.open(path)
-        home.lock(moved=options.moved)
-        stack.callback(home.release)
-        journal = Journal.open(home.journal)
-        stack.callback(journal.close)
+        home, journal = stack.enter_context(locked_run(path, moved=options.moved))
         state = journal.state
         if state.abandoned_at:
             raise RunDirError(
                 f"The run {path} was given up; it cannot be resumed.",
-                f"Its report says who was set: bulkreset report {shlex.quote(str(path))}.",
+                f"Its report says who was set: bulkreset report {quoted(path)}.",
             )
         require_not_undone(state, path)
         if state.is_dry_run and state.is_finished:
             raise RunDirError(
                 f"The dry run {path} is complete; there is nothing to resume.",
-                f"To run what it planned, pass --approved {shlex.quote(str(path))} instead of --dry-run.",
+                f"To run what it planned, pass --approved {quoted(path)} instead of --dry-run.",
             )
         job = job_from_journal(state.job, overrides, options.flags)
         job = options.with_row_limit(job, _approved_rows_left(journal, again=options.retry_failed))
@@ -149,9 +148,9 @@ def resume(
             require_same_targets(describe_targets(sessions), state.targets)
         sends = may_send(journal, again=options.retry_failed)
         wanted = _choose_cluster(job, emulated=state.emulated) if sends else None
-        cluster = stack.enter_context(ClusterRunner(wanted)) if wanted else None
-        opened = Opened(home, journal, rows, sessions, service, cluster)
-        return run(open_context(job, options, opened, reporter, ui, stop, stack), resumed=True)
+        cluster = _open_cluster(wanted, stack) if wanted else None
+        opened = Opened(job, options, reporter, ui, stop, home, journal, rows, sessions, service, cluster)
+        return run(open_context(opened, stack), resumed=True)
 
 
 def _approved_rows_left(journal: Journal, *, again: bool) -> int | None:
@@ -173,7 +172,7 @@ def _open_sessions(job: Job, service: EmbeddedCognito | None, options: RunOption
     return {target.user_pool_id: open_session(target, options.ask_code) for target in job.targets}
 
 
-def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
+def _choose_cluster(job: Job, *, emulated: bool) -> "DaskCluster | None":
     """Return the job's cluster, not connected; None if the lanes run in this process.
 
     Raises JobError if the extra is missing, or the emulator cannot be reached from there.
@@ -184,4 +183,12 @@ def _choose_cluster(job: Job, *, emulated: bool) -> DaskCluster | None:
         raise JobError(
             "The emulator is on this machine, and the cluster is not.", "Pass --cluster local:N with --emulate."
         )
+    from bulkreset.cluster.dask_cluster import DaskCluster  # noqa: PLC0415  (most runs have no cluster)
+
     return DaskCluster(job.cluster)
+
+
+def _open_cluster(wanted: "DaskCluster", stack: ExitStack) -> "ClusterRunner":
+    from bulkreset.cluster.cluster_runner import ClusterRunner  # noqa: PLC0415  (as above)
+
+    return stack.enter_context(ClusterRunner(wanted))

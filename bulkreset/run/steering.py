@@ -1,11 +1,10 @@
 """Sets the ceilings of the lanes while a run sends, and records each change with its reason."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from bulkreset.clock import Clock
+from bulkreset.clock import Clock, now_ms
 from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.log import Log
@@ -15,14 +14,14 @@ from bulkreset.send.ceiling import JOB, Limit, lowest
 from bulkreset.send.lane import LaneProtocol
 from bulkreset.send.operations import OperationResult
 
-LOOK_AT_LIMITS_SECONDS: Final = 0.5  # between two looks at the limits
+LOOK_AT_LIMITS_SECONDS: Final = 0.5  # seconds between two checks of the limits
 
 
 class LimitSource(Protocol):
-    """What limits lanes besides the job's own ceiling."""
+    """A source of limits on lanes, besides the job's own ceiling."""
 
     def limits(self, lane: str, call: str, quota: float) -> Iterable[Limit]:
-        """Return the limits now on one kind of call.
+        """Return the current limits on one kind of call.
 
         `lane` is its "ACCOUNT/REGION". `call` is the kind of call, and `quota` its calls per second.
         """
@@ -30,7 +29,7 @@ class LimitSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """The limit that is in force for a lane's passwords, and the job's own ceiling."""
+    """The current limit on a lane's passwords, and the job's own ceiling."""
 
     lane: str
     limit: Limit
@@ -38,11 +37,11 @@ class Steered:
 
 
 class Steering:
-    """Looks at all limits every LOOK_AT_LIMITS_SECONDS, on the coordinator's thread, and sets changed ceilings.
+    """Checks all limits every LOOK_AT_LIMITS_SECONDS, on the coordinator's thread, and sets changed ceilings.
 
     `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
-    a lane that is paused has no results to be committed with. `orders` returns the events of new orders.
-    `count` gets each committed result, with its lane and its kind of call.
+    a paused lane has no results to commit them with. `orders` returns the events of new orders. `count` gets each
+    committed result, with its lane and its kind of call.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Steering:
         }
 
     def check(self) -> None:
-        """Set the ceilings that have changed since the last look. Raises RecordError."""
+        """Set the ceilings that have changed since the last check. Raises RecordError."""
         if self._clock.now() < self._looked_at + LOOK_AT_LIMITS_SECONDS:
             return
         self._looked_at = self._clock.now()
@@ -90,7 +89,7 @@ class Steering:
         return all(limit.rate == 0 for limit in self._limits.values())
 
     def in_force(self) -> list[Steered]:
-        """Return what limits the passwords of each lane."""
+        """Return the current limit on the passwords of each lane."""
         return [Steered(lane.place, self._limits[lane.number, 0], lane.paces[0][1]) for lane in self._lanes]
 
     def _steer(self, lane: LaneRun) -> bool:
@@ -116,7 +115,7 @@ class Steering:
         return password_changed
 
     def _events(self, changed: Sequence[LaneRun]) -> list[Event]:
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         limits: Mapping[int, Limit] = {lane.number: self._limits[lane.number, 0] for lane in changed}
         lanes = tuple(
             fact.model_copy(update={"limit": limits[number].rate, "limited_by": limited_by(limits[number])})

@@ -1,44 +1,43 @@
 """Undo a run: restore its user pools to the time just before its first call, with point-in-time recovery."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from bulkreset.cancellation import CancelToken
-from bulkreset.cognito.account import AccountDiscovery
+from bulkreset.clock import now_ms
 from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecoveries, PoolRestore, RecoveryStatus
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.session import TargetSession, open_session
+from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
-from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
-from bulkreset.journal.journal import Journal
-from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.run_state import EntityChange, RunState, UndoFacts
-from bulkreset.plan.preflight import describe_targets, require_same_accounts, require_same_targets
+from bulkreset.journal.journal import Journal, locked_run
+from bulkreset.journal.run_state import RunState, UndoFacts
+from bulkreset.plan.earlier_runs import find_later_runs
+from bulkreset.plan.preflight import reopen_targets
 from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
-from bulkreset.text import format_count, format_duration, format_iso, format_time
+from bulkreset.text import format_count, format_duration, format_iso, format_time, quoted
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
-FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two looks at a recovery
+LATER_SHOWN = 10  # later runs that are named before an undo
+FIRST_WAIT, LONGEST_WAIT = 1.0, 15.0  # seconds between two checks of a recovery
 _TOUCHED = frozenset({Status.SET, *UNCERTAIN})
 
 
 class UndoUi(Protocol):
-    """What an undo tells and asks."""
+    """Shows the notices and asks the questions of an undo."""
 
     def notice(self, text: str) -> None:
         """Show a message."""
 
     def agree(self, question: str, answers: Sequence[str]) -> bool:
-        """Return whether a person agrees, by one of these answers."""
+        """Return whether the user agrees, by one of these answers."""
 
 
 class UndoClock:
@@ -46,15 +45,11 @@ class UndoClock:
 
     def unix_ms(self) -> int:
         """Return the time in Unix milliseconds."""
-        return time.time_ns() // 1_000_000
+        return now_ms()
 
     def wait(self, stop: CancelToken, seconds: float) -> None:
         """Wait. Raises Interrupted if a stop was requested."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            stop.check()
-            time.sleep(min(left, 0.1))
-        stop.check()
+        stop.wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +69,19 @@ def undo(
     fails, Interrupted; after these the same command continues or cancels.
     """
     with ExitStack() as stack:
-        home = RunDir.open(path)
-        home.lock()
-        stack.callback(home.release)
-        journal = Journal.open(home.journal)
-        stack.callback(journal.close)
+        home, journal = stack.enter_context(locked_run(path))
         _require_real_run(journal.state, path)
         counts = _touched(journal)
         if not counts:
             raise RunDirError(f"The run in {path} has set no passwords, so there is nothing to undo.")
-        job = job_from_journal(journal.state.job, {})
-        sessions = {at.user_pool_id: open_session(at) for at in job.targets if at.user_pool_id in counts}
-        targets = [target for target in journal.state.targets if target.user_pool_id in counts]
-        require_same_targets(describe_targets(sessions), targets)
-        account = AccountDiscovery(sessions, with_quotas=False)
-        require_same_accounts(account.callers(), targets)
+        job, sessions, account = reopen_targets(journal.state, counts)
         facts = account.pools()
         journal.write.begin_sending()  # from now on every commit waits for the disk
         mirror = stack.enter_context(open_told_mirror(job, home, journal, ui.notice))
         try:
             for pool, session in sessions.items():
                 it = clock or UndoClock()
-                one = _PoolUndo(journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
+                one = _PoolUndo(path, journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
                 one.run(wanted)
         except Interrupted as error:
             raise Interrupted(error.message, _interrupted_advice(journal.state, path), error.signal_number) from None
@@ -108,21 +94,22 @@ def undo(
 
 
 def require_not_undone(state: RunState, path: Path) -> None:
-    """Raise RunDirError if a run was undone, or an undo is under way: it must not send again."""
+    """Raise RunDirError if a run was undone, or an undo is in progress: it must not send again."""
     require_undo_ended(state, path)
     if state.undone:
         when = format_time(max(state.undone.values()))
         raise RunDirError(
-            f"The run {path} was undone on {when}, so its journal says nothing about its users any more.",
+            f"The run {path} was undone on {when}, so its journal no longer describes its users.",
             "Start a new run.",
         )
 
 
 def require_undo_ended(state: RunState, path: Path) -> None:
-    """Raise RunDirError if an undo of the run is under way."""
+    """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
         raise RunDirError(
-            f"An undo of the run {path} is under way.", f"Continue or cancel it: bulkreset undo {path} [--cancel]."
+            f"An undo of the run {path} is in progress.",
+            f"Continue or cancel it: bulkreset undo {quoted(path)} [--cancel].",
         )
 
 
@@ -145,34 +132,28 @@ def _interrupted_advice(state: RunState, path: Path) -> str:
     if not any(it.is_open for it in state.undos.values()):
         return "No recovery was begun."
     return (
-        "The recovery goes on without this command, and the pool takes no writes meanwhile."
-        f" Continue or cancel it: bulkreset undo {path} [--cancel]."
+        "The recovery continues without this command, and the pool accepts no writes meanwhile."
+        f" Continue or cancel it: bulkreset undo {quoted(path)} [--cancel]."
     )
 
 
+@dataclass
 class _PoolUndo:
     """The undo of a run in one pool."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        session: TargetSession,
-        facts: PoolFacts,
-        rows: int,
-        ui: UndoUi,
-        stop: CancelToken,
-        clock: UndoClock,
-        tell_mirror: Callable[[], None],
-    ) -> None:
-        self._journal = journal
-        self._tell_mirror = tell_mirror
-        self._facts = facts
+    _path: Path
+    _journal: Journal
+    session: InitVar[TargetSession]
+    _facts: PoolFacts
+    _rows: int
+    _ui: UndoUi
+    _stop: CancelToken
+    _clock: UndoClock
+    _tell_mirror: Callable[[], None]
+
+    def __post_init__(self, session: TargetSession) -> None:
         self._pool = session.target.user_pool_id
-        self._name = facts.name or self._pool
-        self._rows = rows
-        self._ui = ui
-        self._stop = stop
-        self._clock = clock
+        self._name = self._facts.name or self._pool
         self._recoveries = PoolRecoveries(session)
 
     def run(self, wanted: UndoRequest) -> None:
@@ -185,7 +166,7 @@ class _PoolUndo:
         if ours and wanted.cancel:
             self._cancel(ours)
         elif wanted.cancel:
-            self._ui.notice(f"{self._name}: no undo of this run is under way, so there is nothing to cancel.")
+            self._ui.notice(f"{self._name}: no undo of this run is in progress, so there is nothing to cancel.")
         elif not (self._known and self._known.is_completed):
             self._go_on(ours or self._begin(), wanted)
 
@@ -204,9 +185,9 @@ class _PoolUndo:
         return unix_ms(point)
 
     def _find_ours(self) -> PoolRestore | None:
-        """Return this run's recovery if it is under way, and record how an earlier one ended.
+        """Find this run's recovery if it is in progress, and record how an earlier one ended.
 
-        Raises Refused if the pool has another one.
+        Raises Refused if the pool has another recovery.
         """
         if self._facts.tier == NO_RECOVERY_TIER:
             raise Refused(
@@ -220,24 +201,24 @@ class _PoolUndo:
             return active
         if active and known and begun and active.restore_id == known.restore_id:
             return active
-        if known and begun and known.restore_id:  # it ended while nobody looked
+        if known and begun and known.restore_id:  # it ended while no process followed it
             ended = self._recoveries.describe(known.restore_id)
             self._note(ended)
             self._ui.notice(
                 f"{self._name}: the recovery that was begun on {format_time(known.begun_at)} {_ended_text(ended)}."
             )
-        elif known and begun:  # the first call never arrived
+        elif known and begun:  # the first call was not applied
             self._drop()
         if active:
             to = f" to {_time(active.point_ms)}" if active.point_ms else ""
             raise Refused(
-                f"Another recovery of {self._name}{to} is under way ({active.status}, {active.restore_id}).",
+                f"Another recovery of {self._name}{to} is in progress ({active.status}, {active.restore_id}).",
                 "Wait until it is completed or cancelled, then run undo again.",
             )
         return None
 
     def _begin(self) -> PoolRestore:
-        """Say what will happen, ask for the pool's name and initiate the recovery."""
+        """Show what will happen, ask for the pool's name and initiate the recovery."""
         if self._facts.unknown:
             raise ServiceError(
                 self._facts.unknown.code,
@@ -249,14 +230,14 @@ class _PoolUndo:
         question = f'To pause the pool\'s writes and see a preview, type its name ("{self._name}")'
         if not self._ui.agree(question, (self._name, self._pool)):
             raise NotConfirmed("Not confirmed. Nothing was changed.", "Run undo again to be asked again.")
-        self._require_in_time()  # somebody may have thought about it for long
-        # Written first: after a crash the next undo looks for a recovery that this call may have begun.
+        self._require_in_time()  # the answer may have taken long
+        # Written first: after a crash the next undo searches for a recovery that this call may have begun.
         self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
         self._tell_mirror()
         try:
             begun = self._recoveries.initiate(self._point_ms)
         except BulkresetError:
-            if not self._recoveries.active():  # the call was refused, or never arrived
+            if not self._recoveries.active():  # the call was refused, or not applied
                 self._drop()
             raise
         self._note(begun)
@@ -280,14 +261,22 @@ class _PoolUndo:
             )
 
     def _warning(self) -> list[str]:
+        later = find_later_runs(self._journal.state, self._path, self._pool)
+        shown = [f"  - {one}" for one in later[:LATER_SHOWN]]
+        shown += [f"  - and {len(later) - LATER_SHOWN:,} more runs"] if len(later) > LATER_SHOWN else []
         named = self._name if self._name == self._pool else f"{self._name} ({self._pool})"
         return [
             f"Undo: Amazon Cognito restores the user pool {named} to {_time(self._point_ms)}, just before this run's first call.",
             (
-                "- From now until the recovery is completed or cancelled, the WHOLE POOL TAKES NO WRITES: no sign-up, no"
+                "- From now until the recovery is completed or cancelled, the WHOLE POOL ACCEPTS NO WRITES: no sign-up, no"
                 " forgot-password, no change of attributes, and no sign-in that must set a password or MFA."
             ),
             "- EVERYTHING since that time is reverted, not only what this run did: new users, other changes of users, other runs.",
+            *(
+                ["- These runs have set passwords in the pool since then, which are reverted, too:", *shown]
+                if later
+                else []
+            ),
             (
                 "- Not known: AWS says that users who changed their password since that time keep their current one. Whether a"
                 " password that an administrator set, as this run did, counts as such a change is not documented. If it does,"
@@ -310,7 +299,7 @@ class _PoolUndo:
             )
             if not self._ui.agree(question, YES):
                 self._cancel(recovery)
-                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to begin anew.")
+                raise NotConfirmed("Not started. Nothing was changed.", "Run undo again to start over.")
             self._note(self._recoveries.start(recovery.restore_id))
         recovery = self._wait_while(RecoveryStatus.RESTORING, "The pool is being restored")
         if recovery.status is not RecoveryStatus.RESTORE_COMPLETED:
@@ -319,7 +308,7 @@ class _PoolUndo:
                 f"The recovery of {self._name} {_ended_text(recovery)}.",
                 f"Look at it in the console ({recovery.restore_id}), then run undo again.",
             )
-        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and takes writes again.")
+        self._ui.notice(f"{self._name} is as it was on {_time(self._point_ms)}, and accepts writes again.")
 
     def _preview_lines(self, recovery: PoolRestore) -> list[str]:
         lines = [f"Preview of {self._name}, restored to {_time(self._point_ms)}:"]
@@ -360,22 +349,17 @@ class _PoolUndo:
                 "Wait for its end: run undo without --cancel.",
             )
         self._note(self._recoveries.cancel(recovery.restore_id))
-        self._ui.notice(f"Cancelled: {self._name} takes writes again. Nothing was changed.")
+        self._ui.notice(f"Cancelled: {self._name} accepts writes again. Nothing was changed.")
 
     def _note(self, recovery: PoolRestore) -> None:
-        known = self._known
-        if known is None:  # not reached: it was written before the first call
-            return
-        preview = [
-            EntityChange(**{key: getattr(one, key) for key in EntityChange.model_fields}) for one in recovery.preview
-        ]
+        known = self._journal.state.undos[self._pool]  # written before the first call
         self._write(
             known.model_copy(
                 update={
                     "restore_id": recovery.restore_id,
                     "status": recovery.status.value,
                     "ended_at": None if recovery.status in ACTIVE else utc_now(),
-                    "preview": tuple(preview) or known.preview,
+                    "preview": recovery.preview or known.preview,
                 }
             )
         )

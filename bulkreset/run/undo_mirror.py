@@ -1,27 +1,28 @@
 """The mirror during an undo: records the undo before it begins, and when it ends."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from bulkreset.errors import JobError, RecordError
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
+from bulkreset.mirror.factory import open_mirror
 
 if TYPE_CHECKING:
     from bulkreset.mirror.mirror import JournalMirror
 
 
 class ToldMirror:
-    """A run's mirror during an undo, if it has one. The undo goes on without it if S3 fails, and says so."""
+    """A run's mirror during an undo, if it has one. If S3 fails, the undo continues without it and reports that."""
 
     def __init__(self, mirror: "JournalMirror | None", notice: Callable[[str], None]) -> None:
         self._mirror = mirror
         self._notice = notice
 
     def tell(self) -> None:
-        """Upload the journal, which says that an undo begins. Whoever restores the run can only continue the undo."""
+        """Upload the journal, which records the begin of the undo. A restored run can then only continue it."""
         if self._mirror:
             self._try(self._mirror.start_generation)
 
@@ -44,23 +45,15 @@ def open_told_mirror(job: Job, home: RunDir, journal: Journal, notice: Callable[
 
     Raises Busy if another machine is working on the run, RunDirError if another one has continued it since.
     """
-    if not (journal.state.mirror and job.mirror.to):
-        yield ToldMirror(None, notice)
-        return
-    from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
-
-    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, notice)
-    try:
+    mirror = None
+    with ExitStack() as stack:
         try:
-            mirror.acquire()
+            if job.mirror.to:
+                mirror = stack.enter_context(open_mirror(job, home, journal, notice))
         except (RecordError, JobError) as error:
             notice(_untold(error))
-            yield ToldMirror(None, notice)
-        else:
-            yield ToldMirror(mirror, notice)
-    finally:
-        mirror.release()
+        yield ToldMirror(mirror, notice)
 
 
 def _untold(error: RecordError | JobError) -> str:
-    return f"WARNING: the mirror does not know of the undo: {error.message} Do not resume the run from it."
+    return f"WARNING: the mirror does not record the undo: {error.message} Do not resume the run from it."

@@ -1,4 +1,4 @@
-"""Follows the users' own calls in CloudWatch, and limits each lane to the part of the quota that users do not need."""
+"""Reads the users' own calls from CloudWatch, and limits each lane to the part of the quota that users do not need."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from bulkreset.send.user_demand import READ_SECONDS, USERS, left_by_users, users
 from bulkreset.steps import STEPS
 
 ANSWER_SECONDS: Final = 10.0  # the longest wait before the first call leaves
-EVERY_SECONDS: Final = 60.0  # between two questions: a point is used soon after it is published
+EVERY_SECONDS: Final = 60.0  # between two requests: a data point is used soon after it is published
 CATEGORIES: Final = {
     SetPassword.call: "UserAccountRecovery",
     **{step.call: step.category for step in STEPS.values()},
@@ -34,7 +34,7 @@ Read = Callable[[TargetSession, str, float, float], Sequence[UsagePoint]]
 
 @dataclass(slots=True)
 class _Category:
-    """One kind of call of one lane: what is known of its users, and the run's own calls by period."""
+    """One kind of call of one lane: the known calls of its users, and the run's own calls by period."""
 
     session: TargetSession
     name: str
@@ -48,8 +48,8 @@ class UserWatch:
 
     Without data or permission there is no limit; the log says so once.
 
-    `lanes` are sessions by "ACCOUNT/REGION", `calls` the kinds of calls that the run makes. Calls of other runs and of
-    earlier executions count as the users'.
+    `lanes` are sessions by "ACCOUNT/REGION", `calls` the run's kinds of calls. Calls of other runs and of earlier
+    executions count as the users'.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class UserWatch:
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """Ask before the block, and every EVERY_SECONDS in a thread while it runs."""
+        """Read before the block, and every EVERY_SECONDS in a thread while it runs."""
         over = threading.Event()
         self.ask()
         threading.Thread(target=self._keep_asking, args=(over,), name="users", daemon=True).start()
         try:
             yield
         finally:
-            over.set()  # a question that is under way ends by itself, and limits nothing any more
+            over.set()  # a request in progress ends by itself, and its answer is not used
 
     def ask(self) -> None:
-        """Read the points of every lane, all at once. An answer that takes longer than ANSWER_SECONDS is not used."""
+        """Read the data points of every lane in parallel. An answer after more than ANSWER_SECONDS is not used."""
         late: tuple[Sequence[UsagePoint], str] = ((), NO_ANSWER)
         answers = [
             (lane, category, ask_in_background(partial(self._question, category), late, ANSWER_SECONDS))
@@ -93,10 +93,10 @@ class UserWatch:
             if problem and problem != category.problem:
                 self._log.warning("info_unavailable", what=f"{_WHAT} in {lane}", action=ACTION, problem=problem)
             category.problem = problem
-            category.points = points or category.points  # what is known is used until it is stale
+            category.points = points or category.points  # old data is used until it is stale
 
     def _question(self, category: _Category) -> tuple[Sequence[UsagePoint], str]:
-        """Return the points, and what the problem is; "" if there is none."""
+        """Return the data points, and the problem, "" if there is none."""
         now = self._now()
         try:
             points = self._read(category.session, category.name, now - READ_SECONDS, now)
@@ -116,7 +116,7 @@ class UserWatch:
                 category.ours[int(at // PERIOD)] += result.attempts
 
     def limits(self, lane: str, call: str, quota: float) -> Iterable[Limit]:
-        """Return what the users leave of the quota, if that is known."""
+        """Return the part of the quota that users leave, if known."""
         category = self._categories.get((lane, call))
         if category is None:
             return

@@ -1,12 +1,12 @@
-"""Sends a campaign in waves: one wave in each execution, and the next one only when the users of the last are back."""
+"""Sends a campaign in waves: one wave per execution, and the next one when the users of the last have recovered."""
 
 import math
-import time
 from collections import Counter
 from dataclasses import replace
 
+from bulkreset.cancellation import lookup_listener
 from bulkreset.causes import STOPS
-from bulkreset.clock import SystemClock
+from bulkreset.clock import now_ms
 from bulkreset.cognito.list_users import UserLister
 from bulkreset.errors import GuardTripped, RowLimit, WavePause
 from bulkreset.job.waves import share_of
@@ -25,13 +25,13 @@ from bulkreset.text import format_count, format_duration, format_limit
 
 
 def send_wave(context: RunContext, preflight: Preflight) -> None:
-    """Send the rest of the wave that was begun, or the next wave if it may be sent; users to sign out are signed out.
+    """Send the rest of the current wave, or the next wave if it may be sent; sign out the users who must be.
 
-    Raises WavePause if rows are left after the wave, or if the next one may not be sent yet; GuardTripped if too many
-    temporary passwords of the last wave have expired; and what `apply` raises.
+    Raises WavePause if rows remain after the wave, or if the next one may not be sent yet; GuardTripped if too many
+    temporary passwords of the last wave have expired; and the errors of `apply`.
     """
     own = context.job.guards.limit
-    if not preflight.ready or own == 0:  # 0: all rows that were approved have been sent
+    if not preflight.ready or own == 0:  # 0: all approved rows have been sent
         apply(context, preflight)
         return
     journal = context.journal
@@ -41,7 +41,7 @@ def send_wave(context: RunContext, preflight: Preflight) -> None:
             if preflight.pending:
                 _apply(context, preflight, 0)
             raise pause
-        journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=_now())))
+        journal.write.change(waves=(*journal.state.waves, WaveFacts(begun_ms=now_ms())))
     left = max(0, _rows(context) - journal.read.finished_since(journal.state.waves[-1].begun_ms))
     stopped = _apply(context, preflight, left if own is None else min(own, left))
     if stopped and (asked := context.control.row_limit) is not None and asked < left:
@@ -82,7 +82,7 @@ def _rows(context: RunContext) -> int:
 def _needs(context: RunContext) -> str:
     """Return what the next wave waits for, as a sentence."""
     waves = context.job.waves
-    needs = [f"{waves.recovered} of its users are back"] if share_of(waves.recovered) else []
+    needs = [f"{waves.recovered} of its users have recovered"] if share_of(waves.recovered) else []
     needs += [f"{format_limit(waves.after)} have passed"] if waves.after else []
     return (
         f"The next wave may be sent when {' and '.join(needs)}." if needs else "The next wave may be sent at any time."
@@ -90,13 +90,13 @@ def _needs(context: RunContext) -> str:
 
 
 def _reason_to_wait(context: RunContext, preflight: Preflight) -> WavePause | None:
-    """Look at the users of the last wave and record what was found. Return why the next wave may not be sent yet.
+    """Check the users of the last wave and record the result. Return why the next wave may not be sent yet.
 
     Raises GuardTripped if too many temporary passwords have expired.
     """
     journal, asked = context.journal, context.job.waves
     found = _look(context, preflight)
-    users = sum(found.values()) - found[UserState.GONE]  # nobody waits for users who were deleted
+    users = sum(found.values()) - found[UserState.GONE]  # deleted users cannot recover
     last = journal.state.waves[-1].model_copy(
         update={
             "checked_at": utc_now(),
@@ -117,9 +117,9 @@ def _reason_to_wait(context: RunContext, preflight: Preflight) -> WavePause | No
     waits = []
     if last.recovered < share_of(asked.recovered) * users:
         waits.append(
-            f"{last.recovered:,} of {format_count(users, 'user')} are back, and waves.recovered is {asked.recovered}"
+            f"{last.recovered:,} of {format_count(users, 'user')} have recovered, and waves.recovered is {asked.recovered}"
         )
-    spent = (_now() - unix_ms(last.ended_at or utc_now())) / 1000
+    spent = (now_ms() - unix_ms(last.ended_at or utc_now())) / 1000
     if asked.after and spent < asked.after:
         waits.append(f"it ended {format_duration(max(0.0, spent))} ago, and waves.after is {format_limit(asked.after)}")
     if not waits:
@@ -131,18 +131,10 @@ def _look(context: RunContext, preflight: Preflight) -> Counter[UserState]:
     """Return the states of the last wave's users, as `verify` finds them."""
     journal, pools = context.journal, preflight.pools
     since = journal.state.waves[-1].begun_ms
-    clock = SystemClock()
-    pacers = listing_pacers(context.job, [*group_by_quota(context.sessions, preflight.callers).values()], clock)
+    lanes = group_by_quota(context.sessions, preflight.callers)
+    pacers = listing_pacers(context.job, [*lanes.values()], context.clock)
     directories = {pool: UserLister(session, pools[pool]) for pool, session in context.sessions.items()}
-
-    def seen(made: int, calls: int) -> None:
-        context.ui.on_lookup_progress(made, calls)
-        context.stop.check()
-
+    seen = lookup_listener(context.ui, context.stop)
     with temporary_lookup() as lookup:
-        look_up_set_users(journal, directories, pacers, lookup, clock, seen, since)
-        return Counter(user.state for user in verified_users(journal, lookup, pools, _now(), 0.0, since))
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+        look_up_set_users(journal, directories, pacers, lookup, context.clock, seen, since)
+        return Counter(user.state for user in verified_users(journal, lookup, pools, now_ms(), 0.0, since))

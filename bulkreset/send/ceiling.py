@@ -1,4 +1,4 @@
-"""The ceiling of a lane: the lowest of all limits on its calls per second. This is the only place that computes it."""
+"""The ceiling of a lane: the lowest of all limits on its calls per second. The job's own limit comes from the preflight."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PAUSED: Final = "paused"
 class Limit:
     """A limit on a lane's calls per second, and its reason.
 
-    A `rate` of None is no limit; 0 means that nothing leaves.
+    A `rate` of None is no limit; 0 means that nothing may leave.
     """
 
     rate: float | None

@@ -16,7 +16,7 @@ from bulkreset.send.operations import OperationResult
 
 COMMIT_SECONDS = 0.1  # the longest time that an outcome waits for its commit
 COMMIT_ROWS = 500
-BATCH_SECONDS = 0.005  # results are taken in batches: waking up for each one costs more than taking it
+BATCH_SECONDS = 0.005  # results are taken in batches: waking up for each one costs more than handling it
 TURN_SECONDS = 0.04  # how long results are collected before lanes get rows again: many lanes share one commit
 
 
@@ -198,7 +198,7 @@ class Coordinator:
             self._stop_lane(lane.key, fatal if isinstance(fatal, Stopped) else _service_error(fatal, lane))
         if not (
             self._shutting_down or self._is_over()
-        ):  # after each result: guards stop new calls at once and miss no streak
+        ):  # after each result: guards stop new calls at once and see every streak
             self._observer.check()
             if error := self._observer.violation(lane.key):
                 self._stop_lane(lane.key, error)
@@ -241,7 +241,7 @@ class Coordinator:
             feed.lane.stop.set()
             feed.lane.return_unsent()
         began = self._clock.now()
-        self._await_calls(began + TURN_SECONDS)  # rows that were not sent come back at once
+        self._await_calls(began + TURN_SECONDS)  # unsent rows are returned at once
         if calls := sum(feed.lane.in_flight for feed in self._inputs):
             self._observer.on_stopping(calls, self._patience)
         self._await_calls(began + self._patience)
@@ -251,7 +251,7 @@ class Coordinator:
             self._commit()
 
     def _await_calls(self, until: float) -> None:
-        """Collect results until no call is in flight. The row of an answer that never ends stays claimed: in doubt."""
+        """Collect results until no call is in flight. A row whose answer never ends stays claimed: in doubt."""
         while self._is_busy():
             try:
                 found = self._results.get(timeout=max(0.0, until - self._clock.now()))
@@ -262,7 +262,7 @@ class Coordinator:
 
 
 def _actions(lane: LaneProtocol[Any]) -> str:
-    """Return the operations of a lane as the advice about a missing right names them."""
+    """Return the operations of a lane in the form for the advice about a missing permission."""
     step = lane.operation.step
     return " and cognito-idp:".join(step.calls) if step else lane.operation.call
 

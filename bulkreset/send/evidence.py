@@ -22,7 +22,7 @@ PAGES = 5  # a page may have no user, and another one may follow
 
 
 def open_lister(session: TargetSession) -> UserLister:
-    """Return a lister for users whose usernames are known, so that nothing need be known of the pool."""
+    """Return a lister for users whose usernames are known, so that no facts about the pool are needed."""
     return UserLister(session, PoolFacts(session.target.user_pool_id))
 
 
@@ -30,7 +30,7 @@ class ListedEvidence:
     """Decides whether a lost call has set the password of a row: looks its user up with ListUsers, which costs nothing.
 
     It has its own pace, and ends early when `stop` is set. All threads of a lane share it; a pool's client is created
-    at the first look-up.
+    at the first lookup.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ListedEvidence:
         self._readers: dict[str, PagedReader] = {}
 
     def missing(self, row: Row, since: int | None) -> str:
-        """Return "" if the user was changed after `since`, otherwise the reason why this is not known.
+        """Return "" if the user was changed after `since`, otherwise the reason why this is unknown.
 
         `since` is a time before the lost call, in Unix milliseconds; None if unknown.
         """

@@ -39,7 +39,7 @@ class GuardMonitor:
 
     Signs of a problem with the calls (failures in a row, a percentage of failures) are counted per lane. An absolute
     number of failures is a limit for all lanes together. Time limits end on `clock` or on the `wall` clock, whichever
-    is first: so they notice a sleep of the machine, and a clock that is set back does not put them off.
+    is first. So they notice a sleep of the machine, and a clock that is set back does not extend them.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class GuardMonitor:
 
     def seconds_left(self) -> float:
         """Return the seconds until a time limit; infinity without one. Any thread may call it."""
-        return min((deadline.seconds_left() for deadline, _ in self._limits), default=float("inf"))
+        return min([deadline.seconds_left() for deadline, _ in self._limits], default=float("inf"))
 
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
@@ -116,7 +116,7 @@ class GuardMonitor:
 
 
 def _none_succeeded(counted: _LaneCounters) -> GuardTripped:
-    """Return why a lane stops after too many failures in a row. What helps depends on how they failed."""
+    """Return why a lane stops after too many failures in a row. The advice depends on the kind of failure."""
     rows = f"{counted.failures_in_a_row:,} rows in a row"
     limit = f"({counted.last_code}). (Limit: max_refused_in_a_row.)"
     if counted.in_doubt_in_a_row * 2 > counted.failures_in_a_row:

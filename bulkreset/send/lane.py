@@ -19,8 +19,8 @@ from bulkreset.send.worker import RowResult, Worker
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is measured
-UNPACED_RATE = 700  # calls per second that boto3 manages in one process; sets the threads of unpaced lanes
-ONE_THREAD = 350  # calls per second that one thread manages if the service answers at once
+UNPACED_RATE = 700  # calls per second that an unpaced lane has threads for if its transport does not say
+ONE_THREAD = 1000  # calls per second that one thread manages if the service answers at once
 BACKLOG_SECONDS = 0.5  # seconds of claimed rows that wait for a thread; a crash leaves them in doubt
 UNPACED_BACKLOG = 128
 UNPACED_SECONDS = 0.1
@@ -104,7 +104,7 @@ class LaneProtocol(ABC, Generic[T]):
         """Put rows that were not sent into the results."""
 
     def retrying(self) -> Sequence[int]:
-        """Return the number of the next attempt of each row that is being retried, as far as it is known."""
+        """Return the number of the next attempt of each row that is being retried, as far as known."""
         return ()
 
     def close(self) -> None:

@@ -6,13 +6,14 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
+from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.steps import MOST_EMPTY_PAGES, MOST_ITEMS, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
-TOO_MANY = "MoreLeft"  # the code of a step that has removed the most items that it removes in one go
+TOO_MANY = "MoreLeft"  # the code of a step that has removed its maximum number of items at once
 _MAYBE_SET = "an earlier call, whose answer was lost, may have set the password"
 
 
@@ -72,8 +73,8 @@ class Operation(Protocol[T_contra]):
 class SetPassword:
     """AdminSetUserPassword, with one transport per user pool. A lost answer leaves the row in doubt.
 
-    A refusal because of the password history, after a lost answer, does not say whether the lost call set the password:
-    it is refused in the same way if both were refused. `evidence` decides; without it the row stays in doubt.
+    If the password history refuses a call after a lost answer, the lost call may have set the password or not: the
+    refusal is the same. `evidence` decides; without it the row stays in doubt.
     """
 
     call = "AdminSetUserPassword"
@@ -97,7 +98,7 @@ class SetPassword:
         return self._transports[what.pool].set_password(what)
 
     def settle(self, what: Row, state: AttemptState, max_attempts: int) -> Outcome:
-        """Return the row's outcome. May look its user up, which takes some seconds at most."""
+        """Return the row's outcome. May look its user up, which takes a few seconds at most."""
         status, message = self._status(what, state, max_attempts)
         answer = state.response or Response(Disposition.NOT_SENT)
         given_back = status is Status.READY
@@ -144,20 +145,22 @@ class SetPassword:
 
 
 def _with_doubt(message: str) -> str:
-    """Return the message of a refusal that says nothing about an earlier call, whose answer was lost."""
+    """Return the message of a refusal that says nothing about an earlier call with a lost answer."""
     return f"{message.rstrip('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
 
 
 def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
-    """Note the items of one page. Raises ValueError if it does not have the API's format, or the list does not end."""
+    """Record the items of one page. Raises UnreadableResponseError if it is malformed, or if the list has no end."""
     items, token = answer.get(listing.items) or [], answer.get(listing.token) or ""
     if not isinstance(items, list) or not isinstance(token, str):
-        raise ValueError(listing.items)  # noqa: TRY004  (as for any other answer that cannot be read)
-    keys = [item.get(listing.key) for item in items]
+        raise UnreadableResponseError
+    if token and token == what.token:  # it would list its own page for ever
+        raise UnreadableResponseError
+    keys = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
     if not all(isinstance(key, str) for key in keys):
-        raise ValueError(listing.key)
+        raise UnreadableResponseError
     if token and not items and what.empty == MOST_EMPTY_PAGES:
-        raise ValueError(listing.token)
+        raise UnreadableResponseError
     what.empty += not items
     what.found += keys
     what.token = token
@@ -185,7 +188,7 @@ class TakeStep:
     def send(self, what: StepTask) -> Response:
         """Send one attempt of the next call and return its response: MORE if the step needs another call after it.
 
-        The progress is in `what` only. After a kill the step begins again, with what is left by then.
+        The progress is in `what` only. After a kill the step begins again with the remaining items.
         """
         step, listing, transport = self._step, self._step.listing, self._transports[what.pool]
         user = {"UserPoolId": what.pool, "Username": what.username}
@@ -210,9 +213,9 @@ class TakeStep:
         return answer
 
     def _is_about_user(self, answer: Response, what: StepTask) -> bool:
-        """Return whether an answer says that something of the user is not found.
+        """Return whether an answer says that something of the user was not found.
 
-        For a missing pool it names the pool.
+        For a missing pool the answer names the pool.
         """
         return answer.code in self._step.gone and what.pool not in answer.message
 

@@ -10,20 +10,21 @@ from bulkreset.send.rate_control import BACKOFF, CubicRate, RateState
 
 # How much longer than usual a call may take to open its connection, in slot intervals; then it asks for a new slot.
 LATEST_SLOTS = 0.5
-LATEST_SECONDS = 0.001  # the minimum for it: a clock does not wake more exactly
+LATEST_SECONDS = 0.001  # the minimum of that: a clock does not wake more exactly
 IDLE_SECONDS = 0.05
-OPENING_SECONDS = 0.25  # the longest time to open a connection that is taken for the usual one
+OPENING_SECONDS = 0.25  # the longest time to open a connection that still counts as usual
 MEASURED_SECONDS = 2.0
 MEASURED_AT_LEAST = 8
-LOOK_AT_CEILING_SECONDS = 0.25  # how long a thread waits for a slot before it looks whether the ceiling has changed
+LOOK_AT_CEILING_SECONDS = 0.25  # how long a thread waits for a slot before it checks the ceiling again
 
 
 @dataclass(frozen=True, slots=True)
 class PacerState:
-    """The state of a pacer, to resume on another clock. All times are seconds relative to the moment it was taken.
+    """The state of a pacer, to resume on another clock. All times are seconds relative to the time it was read.
 
-    `next_in` is the time until the next slot, never below 0; if `rate` is 0, the part of an interval. `cut_ago` is the time since the last rate cut. `accepted`
-    has the age of each recently accepted call. `rate` is calls per second at that moment, None without pacing.
+    `next_in` is the time until the next slot, never below 0; if `rate` is 0, the part of an interval. `cut_ago` is the
+    time since the last rate cut. `accepted` has the age of each recently accepted call. `rate` is the current rate in
+    calls per second, None without pacing.
     """
 
     rate: float | None
@@ -35,7 +36,7 @@ class PacerState:
     accepted: tuple[float, ...] = ()
 
     def after_seconds(self, seconds: float) -> "PacerState":
-        """Return the same state as it is `seconds` later."""
+        """Return the same state `seconds` later."""
         return replace(
             self,
             next_in=self.next_in if self.rate == 0 else max(0.0, self.next_in - seconds),
@@ -54,12 +55,12 @@ class Pacer:
     late is lost, not made up for. Only the first waiting thread holds a slot. Unused slots are not saved, so there is
     never a burst. The state lock is never held while waiting.
 
-    A connection that takes longer to open than usual makes its call leave later than its slot, and so does a process
-    that is stopped in between. After a break of the network, or a stop, many such calls would leave at once: `is_late`
-    says which ones must wait for a new slot.
+    A call leaves later than its slot if its connection takes longer to open than usual, or if the process is stopped in
+    between. After a network failure or a stop, many such calls would leave at once: `is_late` says which ones must wait
+    for a new slot.
 
-    `set_ceiling` applies at once, and so does a cut: the part of an interval that is left until the next slot is left at
-    the new rate, too. With a ceiling of 0 nothing leaves.
+    `set_ceiling` applies at once, and so does a cut: the remaining part of the interval before the next slot is kept at
+    the new rate. With a ceiling of 0 nothing leaves.
     """
 
     def __init__(
@@ -74,15 +75,15 @@ class Pacer:
         self._lock = threading.Lock()
         self._next = float("inf") if ceiling == 0 else clock.now()
         self._accepted: deque[float] = deque()
-        self._opening = OPENING_SECONDS  # the least time to open a connection, which is forgotten slowly
-        self._left = 0.0  # while the ceiling is 0: the part of an interval that was left until the next slot
+        self._opening = OPENING_SECONDS  # the shortest recent time to open a connection; it rises again slowly
+        self._left = 0.0  # while the ceiling is 0: the remaining part of the interval before the next slot
 
     def rate(self) -> float | None:
         """Return the current rate in calls per second; None without pacing."""
         return None if self.ceiling is None else self._rate_curve.rate(self._clock.now())
 
     def state(self, *, brief: bool = False) -> PacerState:
-        """Return the current state. If another pacer is to resume from it, no more calls may leave through this one.
+        """Return the current state. If another pacer resumes from it, no more calls may leave through this one.
 
         `brief` leaves out the recently accepted calls.
         """
@@ -127,7 +128,7 @@ class Pacer:
             self._rate_curve = replace(self._rate_curve, ceiling=float("inf") if ceiling is None else ceiling)
             rate = self.rate()
             self._next = now if rate is None else now + self._left / rate if rate else float("inf")
-            # Without a cut the state stays, and the caller of this reports the change.
+            # Without a cut the state stays, and the caller reports the change.
             if self._rate_state is not RateState.THROTTLED:
                 self._rate_state = self._rate_curve.state(now)
 

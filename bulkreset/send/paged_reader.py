@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable
 
+from bulkreset.backoff import retrying
 from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister, UserPage
 from bulkreset.cognito.read_calls import ReadCallError, is_transient
 from bulkreset.cognito.response import Disposition
-from bulkreset.retry import retrying
 from bulkreset.send.pacer import Pacer
 
 ATTEMPTS = 10

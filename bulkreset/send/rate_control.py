@@ -1,4 +1,4 @@
-"""Rate control: a lane's rate as a pure function of accepted calls, throttled calls and the time since."""
+"""Rate control: a lane's rate as a pure function of accepted calls, throttled calls and time."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum

@@ -9,7 +9,7 @@ from bulkreset.send.coordinator import RowSource
 class RowBudget:
     """The number of rows that may still be sent in all lanes together; None without a limit.
 
-    `taken` is how many were taken. `by` says what limits them.
+    `taken` is how many were taken. `by` names the limit.
     """
 
     def __init__(self, rows: int | None, by: str = "") -> None:
@@ -23,7 +23,7 @@ class RowBudget:
         return None if self._limit is None else max(0, self._limit - self.taken)
 
     def lower(self, rows: int, by: str) -> None:
-        """Limit all rows, those that are taken already included, to `rows`, unless the limit is lower."""
+        """Limit all rows, including those already taken, to `rows`, unless the limit is lower."""
         if self._limit is None or rows < self._limit:
             self._limit, self.by = rows, by
 

@@ -18,7 +18,7 @@ from bulkreset.log import Log
 from bulkreset.send.ceiling import Limit
 
 SHARED: Final = "shared"
-LOOK_AT_FOLDER_SECONDS: Final = 1.0  # between two looks at a folder
+LOOK_AT_FOLDER_SECONDS: Final = 1.0  # seconds between two reads of a folder
 _SUFFIX: Final = ".lock"
 
 Mode = Literal["split", "wait", "refuse"]
@@ -28,7 +28,7 @@ Mode = Literal["split", "wait", "refuse"]
 class Neighbours:
     """How many other runs send in a lane, and how many of them began before this one. `example` names one of them.
 
-    `split_by` is by how many runs each of the others splits the quota, at least.
+    `split_by` is the smallest number of runs by which one of the others splits the quota.
     """
 
     others: int = 0
@@ -38,7 +38,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, own: str, found: Mapping[str, tuple[str, int]]) -> Self:
-        """Return what the run named `own` knows if it finds these runs: which they are, and by how many they split."""
+        """Return what the run named `own` knows if it finds these runs: their names, and by how many they split."""
         if not found:
             return cls()
         earlier = sum(name < own for name in found)
@@ -46,13 +46,13 @@ class Neighbours:
 
 
 class Presence(Protocol):
-    """Makes a run known to others in the same lane, until it is closed."""
+    """Announces a run to others in the same lane, until it is closed."""
 
     def neighbours(self) -> Neighbours:
         """Return the other runs in the lane."""
 
     def publish(self, split_by: int) -> None:
-        """Tell the others by how many runs this one splits the quota; it is 1 until this is called."""
+        """Announce by how many runs this one splits the quota; it is 1 until this is called."""
 
     def close(self) -> None:
         """Leave the lane."""
@@ -65,7 +65,7 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def new_name() -> str:
-    """Return a name for a run in a lane; names sort by when the runs came."""
+    """Return a name for a run in a lane; names sort by the time of entry."""
     return f"{time.time_ns():020d}-{secrets.token_hex(4)}"
 
 
@@ -98,13 +98,14 @@ class LocalPresence:
         return Neighbours.of(self._path.name, {name: self._read(name) for name in names})
 
     def publish(self, split_by: int) -> None:
-        """Tell the others by how many runs this one splits the quota.
+        """Announce by how many runs this one splits the quota.
 
         They read it again if it cannot be written now.
         """
         body = json.dumps({"run_dir": self._run_dir, "pid": os.getpid(), "split_by": split_by})
         with suppress(OSError):
-            os.pwrite(self._lock, (body + " " * 8).encode(), 0)  # a shorter number leaves nothing of a longer one
+            # padded, so that a shorter number overwrites a longer one
+            os.pwrite(self._lock, (body + " " * 8).encode(), 0)
 
     def close(self) -> None:
         """Leave the lane."""
@@ -133,7 +134,7 @@ class LocalPresence:
         return False
 
     def _read(self, name: str) -> tuple[str, int]:
-        """Return which run it is, and by how many runs it splits; 0 if that cannot be read."""
+        """Return which run it is, and by how many runs it splits; 0 if that is unreadable."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             content: Any = json.loads((self._folder / name).read_bytes()[:4096])
             return str(content["run_dir"]), int(content["split_by"])
@@ -142,7 +143,7 @@ class LocalPresence:
 
 @dataclass(slots=True)
 class _SharedLane:
-    """A lane that the run is in. `admitted`: all runs that it met there split the quota with it, so it may send."""
+    """A lane that the run is in. `admitted`: all runs found there split the quota with it, so it may send."""
 
     presences: list[Presence]
     looked_at: float = float("-inf")
@@ -154,7 +155,7 @@ class SharedLanes:
     """A source of limits: other runs in the same lanes. The job says whether to split the quota, to wait, or to refuse.
 
     `share` is the job's share of the quota, which the runs split. A run that splits sends nothing until all others that
-    it meets say that they split with it: so all together never take more than the share, however late they look.
+    it finds announce that they split with it. So all together never use more than the share, even if they read late.
     """
 
     def __init__(self, mode: Mode, share: float, log: Log, now: Callable[[], float] = time.monotonic) -> None:
@@ -165,7 +166,7 @@ class SharedLanes:
         self._lanes: dict[str, _SharedLane] = {}
 
     def enter(self, lane: str, presences: Iterable[Presence]) -> None:
-        """Make the run known in a lane. Raises Busy if another run is there and the job says so."""
+        """Announce the run in a lane. Raises Busy if another run is there and the job says so."""
         entered = self._lanes[lane] = _SharedLane([*presences])
         found = self._look(entered)
         entered.admitted = not found.others
@@ -178,7 +179,7 @@ class SharedLanes:
             self._tell(lane, found)
 
     def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
-        """Return an equal part of the job's share of the quota, or 0 while the run has to wait for another one."""
+        """Return an equal part of the job's share of the quota, or 0 while the run must wait for another one."""
         entered = self._lanes.get(lane)
         if entered is None:
             return
@@ -200,10 +201,10 @@ class SharedLanes:
         self._lanes = {}
 
     def _look(self, lane: _SharedLane) -> Neighbours:
-        """Return what the presences say; the one that knows of most runs counts, as a run may be known to several."""
+        """Return the result of the presences; the one that knows most runs counts, as several may know a run."""
         if self._now() >= lane.looked_at + LOOK_AT_FOLDER_SECONDS:
             lane.looked_at = self._now()
-            for presence in lane.presences:  # what was found at the last look is in force since then
+            for presence in lane.presences:  # the previous result is in force until this one
                 presence.publish(lane.found.others + 1 if self._mode == "split" else 1)
             known = [presence.neighbours() for presence in lane.presences]
             most = max(known, key=lambda found: found.others, default=Neighbours())

@@ -13,7 +13,7 @@ Pending = Callable[[str, int], Sequence[StepTask]]
 class StepSource:
     """The users for whom one lane takes a step. Only committed rows are found.
 
-    `pending` returns up to so many users of a pool whose next step it is. Users taken are remembered until their
+    `pending` returns up to so many users of a pool for whom it is the next step. Users taken are remembered until their
     outcome is committed, so that none is taken twice.
     """
 

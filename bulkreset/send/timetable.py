@@ -1,7 +1,7 @@
-"""The timetable of a job: which limit is in force at a moment, and how long rows take with it. Pure functions.
+"""The timetable of a job: the limit in force at a given time, and how long rows take with it. Pure functions.
 
-Times of day are those of a clock on the wall. If a clock is put forward over the begin of an entry, the entry begins at
-that moment; if a clock shows it twice, the entry begins the first time, and stays. Moments are Unix seconds.
+Times of day are local times. If the clock skips the begin of an entry, the entry begins at the skip. If the clock shows
+it twice, the entry begins the first time, and stays in force. Points in time are Unix seconds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from bulkreset.send.ceiling import Limit
 
 TIMETABLE: Final = "timetable"
 _DAY: Final = timedelta(days=1)
-_MOST_DAYS: Final = 3653  # of a duration that is computed
+_MOST_DAYS: Final = 3653  # longest duration that is computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Timetable:
     zone: ZoneInfo | None = None
 
     def at(self, moment: float) -> tuple[float | None, float]:
-        """Return the limit in force in calls per second, None if there is none, and when the next entry begins."""
+        """Return the current limit in calls per second, None if there is none, and when the next entry begins."""
         _, until, rate = next(self.pieces(moment))
         return rate, until
 
     def pieces(self, start: float) -> Iterator[tuple[float, float, float | None]]:
-        """Yield (begin, end, limit) of the time from `start`, one for each entry in force.
+        """Yield (begin, end, limit) of the time from `start`, one for each entry.
 
-        The last one has no end. It is the only one without entries, and else comes after _MOST_DAYS.
+        The last one has no end. Without entries it is the only one; otherwise it comes after _MOST_DAYS.
         """
         begin, limit = start, None
         for moment, entry in self._begins(start):
@@ -44,7 +44,7 @@ class Timetable:
         yield begin, float("inf"), limit
 
     def _begins(self, start: float) -> Iterator[tuple[float, TimetableEntry]]:
-        """Yield when entries begin, in order, from two days before `start`: the one in force then is among them."""
+        """Yield when entries begin, in order, from two days before `start`: the entry in force then is included."""
         entries = sorted(self.entries, key=lambda entry: entry.begin)
         first = datetime.fromtimestamp(start, self.zone).date() - 2 * _DAY
         for number in range(_MOST_DAYS if entries else 0):
@@ -67,7 +67,7 @@ class TimetableLimit:
         self._rate: float | None = None
 
     def limits(self, _lane: str, _call: str, _quota: float) -> Iterable[Limit]:
-        """Return the limit that is in force now. The clock may have been set back."""
+        """Return the current limit. The clock may have been set back."""
         now = self._now()
         if not self._known[0] <= now < self._known[1]:
             self._rate, until = self._timetable.at(now)
@@ -76,7 +76,7 @@ class TimetableLimit:
 
 
 def seconds_to_send(rows: float, ceiling: float, timetable: Timetable, start: float) -> float | None:
-    """Return the seconds that `rows` calls take from `start`, at most at `ceiling` and at the timetable's limit.
+    """Return the seconds that `rows` calls take from `start`, limited by `ceiling` and the timetable.
 
     Returns None if they take more than _MOST_DAYS.
     """
@@ -102,14 +102,14 @@ def rows_until(end: float, ceiling: float, timetable: Timetable, start: float) -
 
 
 def _begin(day: date, time_of_day: str, zone: ZoneInfo | None) -> float:
-    """Return the first moment of a day at which the clock shows this time or, if it skips it, a later one."""
+    """Return the first time of a day at which the clock shows this time of day or, if it skips it, a later one."""
     hour, minute = map(int, time_of_day.split(":"))
     shown = datetime(day.year, day.month, day.day, hour, minute)  # noqa: DTZ001  (the zone, or this machine's, follows)
     first = shown.replace(tzinfo=zone, fold=0).timestamp()
     second = shown.replace(tzinfo=zone, fold=1).timestamp()
     if second >= first:  # the clock shows it once, or twice: the first time is earlier
         return first
-    # The clock skips it: it jumps between the two moments, from a time before this one to a time after it.
+    # The clock skips it: it jumps from a time before it to a time after it.
     low, high = int(second), int(first)
     while high - low > 1:
         middle = (low + high) // 2

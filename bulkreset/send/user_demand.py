@@ -1,4 +1,4 @@
-"""What the users of the pools need of a quota, and what remains for a run: pure functions of CloudWatch's points."""
+"""The users' need of a quota, and the remaining rate for a run: pure functions of CloudWatch's data points."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -6,18 +6,19 @@ from typing import Final
 from bulkreset.cognito.usage import PERIOD, UsagePoint
 
 USERS: Final = "users"
-RECENT_SECONDS: Final = 3600.0  # the users' peak of so long ago until now counts
+RECENT_SECONDS: Final = 3600.0  # the users' peak in the last so many seconds counts
 DAY_SECONDS: Final = 86_400.0
-AHEAD_SECONDS: Final = 3600.0  # and that of the day before, from so long before this time of day to so long after it
-READ_SECONDS: Final = DAY_SECONDS + AHEAD_SECONDS  # of points that are needed
-STALE_SECONDS: Final = 1800.0  # points that are older say nothing about now
+# and the peak of the day before, from so long before this time of day to so long after it
+AHEAD_SECONDS: Final = 3600.0
+READ_SECONDS: Final = DAY_SECONDS + AHEAD_SECONDS  # seconds of data points that are needed
+STALE_SECONDS: Final = 1800.0  # older data points say nothing about the present
 
 
 def users_peak(points: Sequence[UsagePoint], ours: Mapping[int, float], now: float) -> float | None:
-    """Return the users' peak in calls per second; None if there is no recent point.
+    """Return the users' peak in calls per second; None if there is no recent data point.
 
-    `ours` has the run's own calls by period, a period being its Unix seconds // PERIOD; they are taken off. A throttled
-    call counts as well: the users wanted it.
+    `ours` has the run's own calls by period (Unix seconds // PERIOD); they are subtracted. A throttled call counts as
+    well, because a user needed it.
     """
     if not any(now - point.at < STALE_SECONDS + PERIOD for point in points):
         return None

@@ -5,14 +5,14 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Generic
+from typing import Final, Generic
 
+from bulkreset.backoff import retrying
 from bulkreset.clock import Clock
 from bulkreset.cognito.response import FATAL_SET, Disposition, Response
-from bulkreset.departure import AllPermits, Departure, SendPermit, departing
+from bulkreset.departure import AllPermits, Departure, SendPermit, departing, never_late
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.retry import retrying
 from bulkreset.send.operations import AttemptState, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
 
@@ -20,7 +20,9 @@ GATE_SECONDS = 0.1  # between two checks whether the run may send again
 
 _NEVER = object()
 
-_AGAIN = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
+_AGAIN: Final = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Disposition.NOT_SENT, Disposition.AMBIGUOUS})
+
+_NOT_LAST: Final = _AGAIN | {Disposition.MORE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Worker(Generic[T]):
         self._stop = stop
         self._permit = permit or AllPermits()
         self._max_attempts = pace.max_attempts
-        self.retrying = 0  # the number of the attempt that comes next for a row that is retried; 0 if there is none
+        self.retrying = 0  # the number of the next attempt of a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one.
         self._retry = retrying(
             _is_to_be_tried_again, attempts=pace.max_attempts, longest_wait=pace.max_wait, clock=clock, halt=stop
@@ -60,7 +62,7 @@ class Worker(Generic[T]):
         """Send a row until it is finished, its attempts are used up or the lane stops. Return its result."""
         state = self._operation.begin(what)
         answer = self._attempt(what, state)
-        while answer and (_is_to_be_tried_again(answer) or answer.disposition is Disposition.MORE):
+        while answer and answer.disposition in _NOT_LAST:
             if answer.disposition is Disposition.MORE:
                 answer = self._attempt(what, state)
                 continue
@@ -82,14 +84,14 @@ class Worker(Generic[T]):
     def _attempt(self, what: T, state: AttemptState) -> Response | None:
         """Wait for a slot and send one attempt. Return None if the lane stopped first.
 
-        A call that was withheld is no attempt: it waits for a new slot.
+        A withheld call is not an attempt: it waits for a new slot.
         """
         may_be_late = False
         while self._wait_for_turn():
             started, at = self._clock.now(), _unix_ms()
-            # Late once only: an endpoint that always takes long to connect to would get no call at all.
-            is_late = partial(self._pacer.is_late, started)
-            with departing(Departure(self._permit) if may_be_late else Departure(self._permit, is_late)):
+            # Late only once: an endpoint with always slow connections would get no call at all.
+            is_late = never_late if may_be_late else partial(self._pacer.is_late, started)
+            with departing(Departure(self._permit, is_late)):
                 answer = self._operation.send(what)
             if answer.disposition is not Disposition.WITHHELD:
                 return self._count(answer, state, started, at)
@@ -126,7 +128,7 @@ class Worker(Generic[T]):
             self._pacer.on_accepted()
         if answer.disposition is Disposition.MORE:
             state.attempts_before, state.was_in_doubt = state.attempts, False
-        if _is_to_be_tried_again(answer):
+        if answer.disposition in _AGAIN:
             self.retrying = state.tries + 1
         return answer
 

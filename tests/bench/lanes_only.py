@@ -57,10 +57,10 @@ def context(job: Job, folder: Path, journal: Journal, rows: InputSet, sessions: 
     """A run that has nothing but its lanes."""
     unused: Any = None
     ui: Any = Silent()
-    opened = (RunDir(folder), journal, rows, sessions, None, None)
     stop = CancelToken()
+    opened = (job, RunOptions(None), unused, ui, stop, RunDir(folder), journal, rows, sessions, None, None)
     control = RunControl(folder, lambda: "", stop, SystemClock(), log)
-    return RunContext(*opened, job, RunOptions(None), log, None, None, None, unused, ui, stop, control)
+    return RunContext(*opened, log, None, None, None, control)
 
 
 def main(lanes: int, rows: int) -> None:
@@ -98,8 +98,7 @@ def main(lanes: int, rows: int) -> None:
             pools={},
             endpoints={},
             counts={},
-            permanent=len(lines),
-            temporary=0,
+            sendable=[(pool, 1, rows) for pool in pools],
             status_before={},
             unchecked={},
             unknown=(),

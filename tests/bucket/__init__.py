@@ -1,4 +1,4 @@
-"""An S3 in its own process: moto's, with the latency, faults and counts that a test sets."""
+"""moto's S3 in its own process, with the latency, faults and counters that a test sets."""
 
 from tests.bucket.handle import BUCKET, Storage, shared_client
 

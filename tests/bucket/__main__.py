@@ -1,4 +1,4 @@
-"""The process: moto's S3 with latency and faults. It prints its address and ends with its standard input."""
+"""The S3 process. It prints its address, and ends when its standard input is closed."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ Start = Callable[..., Any]
 
 
 class Faulty:
-    """The application with what a test asks for before it."""
+    """The S3 application with the configured latency and faults in front of it."""
 
     def __init__(self, application: Callable[[dict[str, Any], Start], Iterable[bytes]]) -> None:
         self._application = application
@@ -39,7 +39,7 @@ class Faulty:
             if fault:
                 fault[3] -= 1
         if self.latency:
-            time.sleep(self.latency)  # what was configured: the way to S3 and back
+            time.sleep(self.latency)  # the configured time to S3 and back
         for name in self.ignored:
             environ.pop(f"HTTP_{name.upper().replace('-', '_')}", None)
         if fault and fault[1]:
@@ -67,13 +67,13 @@ class Faulty:
 
 
 class Handler(WSGIRequestHandler):
-    """Keeps connections, as S3 does."""
+    """Keeps connections open, as S3 does."""
 
     protocol_version = "HTTP/1.1"
 
 
 def main() -> None:
-    """Serve until the other side closes standard input."""
+    """Serve until standard input is closed."""
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = make_server(
         "127.0.0.1", 0, Faulty(DomainDispatcherApplication(create_backend_app)), threaded=True, request_handler=Handler

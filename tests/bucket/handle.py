@@ -1,4 +1,4 @@
-"""The handle with which a test starts, fills, configures, reads and ends an S3 process."""
+"""Start, fill, configure, read and stop an S3 process from a test."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ _CLIENTS: Final[dict[object, Any]] = {}
 
 
 def shared_client(bucket: Bucket) -> Any:  # noqa: ANN401  (a client of S3)
-    """The client that a bucket would make, made once for all buckets like it: in the place of `Bucket.client`."""
+    """Return a client shared by all equal buckets. It replaces `Bucket.client`."""
     like = (bucket.profile, bucket.region, bucket.tries, os.environ.get("AWS_ENDPOINT_URL_S3"))
     if like not in _CLIENTS:
         _CLIENTS[like] = _MAKE(bucket)
@@ -30,7 +30,7 @@ def shared_client(bucket: Bucket) -> Any:  # noqa: ANN401  (a client of S3)
 
 
 class Storage:
-    """A running S3 with one bucket; a context manager that ends it."""
+    """A running S3 with one bucket. A context manager that stops it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -62,34 +62,35 @@ class Storage:
                 pipe.close()
 
     def reset(self) -> None:
-        """An empty bucket, no faults, nothing counted."""
+        """Empty the bucket and remove faults and counts."""
         self.configure(latency=0.0, faults=[], ignored=[], reset=True)
         self.client.create_bucket(Bucket=BUCKET)
 
     def configure(self, **config: Any) -> list[list[str]]:  # noqa: ANN401  (JSON)
-        """Merge settings in; the requests so far.
+        """Merge settings and return the requests so far.
 
-        `latency` is seconds; `faults` are [pattern over "METHOD path?query", status, code, times], met in order; a
-        status of 0 cuts the answer's body in the middle. `ignored` are names of request headers that it does not know.
+        `latency` is seconds. `faults` are [pattern over "METHOD path?query", status, code, times], applied in order;
+        status 0
+        cuts the answer's body in the middle. `ignored` are request headers that it does not know.
         """
         self._http.request("POST", "/_bucket", json.dumps(config))
         found: list[list[str]] = json.loads(self._http.getresponse().read())
         return found
 
     def requests(self, method: str = "") -> list[str]:
-        """The requests that arrived, of one method or all: "METHOD path?query"."""
+        """Return the requests that arrived, of one method or all: "METHOD path?query"."""
         return [f"{how} {what}" for how, what in self.configure() if method in {"", how}]
 
     def put(self, key: str, body: bytes | Path) -> str:
-        """Write an object; its address."""
+        """Write an object and return its address."""
         self.client.put_object(Bucket=BUCKET, Key=key, Body=body if isinstance(body, bytes) else body.read_bytes())
         return f"s3://{BUCKET}/{key}"
 
     def keys(self, prefix: str = "") -> list[str]:
-        """The keys that are there, in order."""
+        """Return the keys, sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return [one["Key"] for page in pages for one in page.get("Contents", ())]
 
     def environment(self) -> dict[str, str]:
-        """The variable that points a command's S3 here."""
+        """Return the environment variable that points the command's S3 here."""
         return {"AWS_ENDPOINT_URL_S3": self.url, "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}

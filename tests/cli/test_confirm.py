@@ -17,7 +17,7 @@ from tests.targets import EU, EU2, callers, job, pools, quotas, sessions
 
 
 def preflight(*ids: str, permanent: int = 0, temporary: int = 0, name: str = "customers") -> Preflight:
-    """What is about to happen to a pool of that name, or to several."""
+    """Return the preflight for a pool of that name, or for several pools."""
     asked = job(*(ids or (EU,)))
     known = pools(asked, {EU: PoolFacts(EU, name=name)})
     ready = [(EU, 1, permanent), (EU, 0, temporary)]
@@ -27,7 +27,7 @@ def preflight(*ids: str, permanent: int = 0, temporary: int = 0, name: str = "cu
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at a terminal, who types a line at each question, and may have typed something before."""
+    """A person at a terminal. Types a line at each question, and may have typed something before."""
 
     keyboard: int
     capsys: pytest.CaptureFixture[str]

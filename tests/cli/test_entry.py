@@ -1,4 +1,4 @@
-"""The first module of the command line: how a process ends before its command begins, and when a library fails."""
+"""The first module of the command line: a process that ends before its command begins, and failing libraries."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def test_exit_code_of_the_command_is_kept(code: int) -> None:
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_library_that_ends_the_process_is_an_abort(status: int) -> None:
-    """Exit code 1 would say that the run has finished."""
+    """Exit code 1 would mean that the run has finished."""
     assert ran(f"ctypes.CDLL(None).exit({status})").returncode == -6
 
 
@@ -71,7 +71,7 @@ def test_modules_that_take_long_are_loaded_after_the_signals_are_handled() -> No
 
 
 def test_command_line_begins_there() -> None:
-    """A signal while the commands are loaded."""
+    """A signal arrives while the commands are loaded."""
     program = """
 import builtins, os, signal
 real = builtins.__import__

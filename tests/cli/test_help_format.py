@@ -57,7 +57,7 @@ def test_options_of_a_group_exist_and_every_option_of_run_has_one() -> None:
 def test_shell_completes_commands() -> None:
     asked = {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": "bulkreset re", "COMP_CWORD": "1"}
     program = "import sys; sys.argv = ['bulkreset']; from bulkreset.cli.main import main; main()"
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=True
     )
-    assert told.stdout.split() == ["resume", "report"]
+    assert printed.stdout.split() == ["resume", "report"]

@@ -22,7 +22,7 @@ SAID = {"input": "users.csv", "user_pool_id": POOL}
 
 
 def job_flags(kind: str, **more: str) -> dict[str, str]:
-    """What flags say of such a job."""
+    """Return the flags for such a job."""
     asked = {"kind": kind, **SAID, **({"recipient": AGE} if kind == "temporary" else {}), **more}
     if kind == "from-pool":
         del asked["input"]

@@ -13,8 +13,8 @@ from bulkreset.cli.progress import ProgressDisplay, RateMeter
 from bulkreset.models import Outcome, Status, StepOutcome
 
 
-class Shown:
-    """A display on a terminal of that size, or on none, at a time that the test tells."""
+class FakeDisplay:
+    """A display on a terminal of that size, or on none. The test sets the time."""
 
     def __init__(self, width: int = 80, height: int = 24, *, quiet: bool = False, **environ: str) -> None:
         self.out = io.StringIO()
@@ -24,8 +24,8 @@ class Shown:
         self.console = Console(file=self.out, force_terminal=bool(width), soft_wrap=True, _environ=env, **size)  # type: ignore[arg-type]
         self.display = ProgressDisplay(self.console, quiet=quiet, now=lambda: self.at)
 
-    def later(self, seconds: float, progress: SendProgress) -> str:
-        """What is shown for it so much later."""
+    def after(self, seconds: float, progress: SendProgress) -> str:
+        """Return what is shown for it this much later."""
         self.at += seconds
         self.out.truncate(self.out.seek(0))
         self.display.sending(progress)
@@ -33,7 +33,7 @@ class Shown:
 
 
 def progress(lanes: int, total: int = 1000) -> SendProgress:
-    """So many lanes of 20 calls per second, nothing sent yet."""
+    """Return progress with so many lanes of 20 calls per second and no calls yet."""
     shown = [LaneProgress(f"{n:012d} eu-west-1", total, 20.0, lambda: 20.0) for n in range(1, lanes + 1)]
     return SendProgress(total * lanes, lanes=shown)
 
@@ -43,25 +43,25 @@ def settle(of: SendProgress, lane: int, rows: int, status: Status = Status.SET, 
 
 
 def test_one_lane_is_a_bar_and_its_figures() -> None:
-    shown, of = Shown(), progress(1)
-    shown.later(0, of)
+    shown, of = FakeDisplay(), progress(1)
+    shown.after(0, of)
     settle(of, 0, 195)
     settle(of, 0, 4, Status.FAILED, throttled=2)
     settle(of, 0, 1, Status.IN_DOUBT)
-    said = shown.later(10, of)
+    said = shown.after(10, of)
     assert "200/1,000 rows 20%" in said
     assert "20.0/s of 20/s, 195 set, 4 failed, 1 in doubt, 8 throttled, about 40.0 s left" in said
     assert "account Region" not in said
 
 
 def test_each_lane_has_a_line_and_the_slowest_gives_the_duration() -> None:
-    shown, of = Shown(120), progress(3)
-    shown.later(0, of)
+    shown, of = FakeDisplay(120), progress(3)
+    shown.after(0, of)
     settle(of, 0, 1000)
     settle(of, 1, 100, throttled=1)
     settle(of, 2, 50, Status.FAILED)
     of.lanes[2].stopped = True
-    said = shown.later(10, of)
+    said = shown.after(10, of)
     lines = [line.split() for line in said.splitlines()]
     assert ["000000000001", "eu-west-1", "1,000/1,000", "100.0/20", "0", "1,000", "0", "0", "done"] in lines
     assert ["000000000002", "eu-west-1", "100/1,000", "10.0/20", "100", "100", "0", "0", "2", "min"] in lines
@@ -70,7 +70,7 @@ def test_each_lane_has_a_line_and_the_slowest_gives_the_duration() -> None:
 
 
 def millions(lanes: int) -> SendProgress:
-    """Lanes of millions of rows, in which much has happened already."""
+    """Return progress with lanes of millions of rows, many of them sent."""
     of = progress(lanes, 3_456_789)
     for lane in of.lanes:
         lane.name, lane.ceiling = "111122223333 ap-southeast-2", 960.0
@@ -108,10 +108,10 @@ def millions(lanes: int) -> SendProgress:
 def test_failures_and_time_of_millions_of_rows_are_never_cut_off(
     width: int, figures: str, heads: list[str], first: list[str]
 ) -> None:
-    shown, of = Shown(width), millions(4)
-    shown.later(0, of)
+    shown, of = FakeDisplay(width), millions(4)
+    shown.after(0, of)
     settle(of, 0, 9100)
-    said = shown.later(10, of)
+    said = shown.after(10, of)
     lines = [line.rstrip() for line in said.strip().splitlines()]
     assert "…" not in said
     assert max(map(len, lines)) <= width
@@ -123,11 +123,11 @@ def test_failures_and_time_of_millions_of_rows_are_never_cut_off(
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 12), (120, 40), (80, 5), (40, 24)])
 def test_many_lanes_fit_into_any_terminal(width: int, height: int) -> None:
-    shown, of = Shown(width, height), progress(40, 123_456)
-    shown.later(0, of)
+    shown, of = FakeDisplay(width, height), progress(40, 123_456)
+    shown.after(0, of)
     for lane in range(30):
         settle(of, lane, 100)
-    said = shown.later(10, of)
+    said = shown.after(10, of)
     lines = said.strip().splitlines()
     assert len(lines) <= max(height - 1, 4)
     assert max(map(len, lines)) <= width
@@ -137,41 +137,41 @@ def test_many_lanes_fit_into_any_terminal(width: int, height: int) -> None:
 
 
 def test_narrower_terminal_leaves_no_old_output() -> None:
-    shown, of = Shown(100), progress(3)
+    shown, of = FakeDisplay(100), progress(3)
     settle(of, 0, 10)
-    shown.later(0, of)
+    shown.after(0, of)
     widths = [width for width in shown.display._widths if width]
     shown.console.width = 50
-    shown.later(10, of)
+    shown.after(10, of)
     broken = sum((width - 1) // 50 for width in widths)
     assert broken > 0
-    # Up over the lines that were broken, and then over those that were drawn.
+    # Up over the wrapped lines, and then over the drawn ones.
     assert shown.out.getvalue().count("\x1b[1A") == broken + len(widths) - 1
 
 
 @pytest.mark.parametrize(("width", "term"), [(0, "xterm"), (80, "dumb")])
 def test_without_a_terminal_a_line_is_printed_every_half_minute(width: int, term: str) -> None:
-    shown, of = Shown(width, TERM=term), progress(2)
-    assert shown.later(1, of) == ""
+    shown, of = FakeDisplay(width, TERM=term), progress(2)
+    assert shown.after(1, of) == ""
     settle(of, 0, 300)
     settle(of, 1, 290, throttled=1)
-    assert shown.later(28, of) == ""
-    assert shown.later(2, of) == (
+    assert shown.after(28, of) == ""
+    assert shown.after(2, of) == (
         "sending: 590 of 2,000 rows, 19.7/s of 40/s, 590 set, 290 throttled, about 1 min left\n"
     )
-    assert shown.later(29, of) == ""
+    assert shown.after(29, of) == ""
     assert "\x1b" not in shown.out.getvalue()
 
 
 def test_events_have_the_figures_of_the_line() -> None:
-    told: list[Mapping[str, object]] = []
-    shown, of = Shown(0), progress(1)
-    shown.display = ProgressDisplay(shown.console, quiet=False, now=lambda: shown.at, tell=told.append)
-    shown.later(1, of)
+    events: list[Mapping[str, object]] = []
+    shown, of = FakeDisplay(0), progress(1)
+    shown.display = ProgressDisplay(shown.console, quiet=False, now=lambda: shown.at, tell=events.append)
+    shown.after(1, of)
     settle(of, 0, 290)
     settle(of, 0, 10, Status.FAILED, throttled=1)
-    assert shown.later(28, of) == shown.later(2, of) == ""
-    assert told == [
+    assert shown.after(28, of) == shown.after(2, of) == ""
+    assert events == [
         {
             "phase": "sending",
             "done": 300,
@@ -187,36 +187,36 @@ def test_events_have_the_figures_of_the_line() -> None:
 
 
 def test_output_without_color_has_none() -> None:
-    shown, of = Shown(NO_COLOR="1"), progress(2)
+    shown, of = FakeDisplay(NO_COLOR="1"), progress(2)
     settle(of, 0, 5)
-    shown.later(1, of)
+    shown.after(1, of)
     assert not re.findall(r"\x1b\[[0-9;]*3[0-9]m", shown.out.getvalue())
 
 
 def test_retries_of_the_last_rows_are_shown_in_place_of_a_time() -> None:
-    shown, of = Shown(), progress(1, 192)
+    shown, of = FakeDisplay(), progress(1, 192)
     of.max_attempts = 10
     of.lanes[0].retrying = lambda: [6]
     settle(of, 0, 100)
-    shown.later(0, of)
+    shown.after(0, of)
     settle(of, 0, 90)
-    assert "retry" not in shown.later(10, of)  # another row is on its way
+    assert "retry" not in shown.after(10, of)  # another row is in flight
     settle(of, 0, 1)
-    said = shown.later(10, of)
+    said = shown.after(10, of)
     assert "191/192 rows 99%" in said
     assert "waiting to retry 1 row (attempt 6 of 10)" in said
     assert "left" not in said
     of.lanes[0].retrying = lambda: [3, 6]
-    assert "waiting to retry 2 rows (attempts 3 to 6 of 10)" in shown.later(10, of)
+    assert "waiting to retry 2 rows (attempts 3 to 6 of 10)" in shown.after(10, of)
 
 
 def test_quiet_is_quiet() -> None:
-    shown = Shown(quiet=True)
-    assert shown.later(100, progress(1)) == ""
+    shown = FakeDisplay(quiet=True)
+    assert shown.after(100, progress(1)) == ""
 
 
 def test_planning_checking_and_signing_out() -> None:
-    shown = Shown(0)
+    shown = FakeDisplay(0)
     shown.display.show("planning", 20_000, None)
     shown.at += 40
     shown.display.show("planning", 40_000, None)

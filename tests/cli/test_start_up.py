@@ -71,6 +71,29 @@ def test_mistake_in_a_job_is_found_without_aws_and_without_tables(tmp_path: Path
     assert not rooms & {"bulkreset.cognito", "bulkreset.send", "bulkreset.run"}
 
 
+# Imports what a run imports, and judges a row.
+_SMALL_RUN = """
+import sys
+from pathlib import Path
+import bulkreset.cli.run, bulkreset.plan.planner, bulkreset.run.scheduled
+from bulkreset.input.reader import open_rows
+from bulkreset.input.validation import RowValidator
+from bulkreset.job import Job
+job = Job.model_validate({"name": "x", "input": {"path": Path("users.csv")}, "targets": [{"user_pool_id": "eu-west-1_Small0001"}]})
+(batch,) = open_rows(job.input).batches()
+print(*[row.status for row in RowValidator(job).validate(batch)], *sys.modules)
+"""
+
+
+def test_small_run_loads_no_tables_and_no_cluster(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("username,password\nann,Sunny-Harbour.42\n", encoding="utf-8")
+    ran = subprocess.run([sys.executable, "-c", _SMALL_RUN], cwd=tmp_path, capture_output=True, text=True, check=True)
+    status, *modules = ran.stdout.split()
+    assert status == "ready"
+    assert {"bulkreset.run.start", "bulkreset.send.coordinator"} <= {*modules}
+    assert not {"pandas", "numpy", "pyarrow", "distributed", "bulkreset.cluster", "moto"} & {*modules}
+
+
 def test_completion_lists_run_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs" / "one").mkdir(parents=True)
     (tmp_path / "runs" / "one" / "journal.sqlite").touch()

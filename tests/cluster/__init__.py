@@ -1,1 +1,1 @@
-"""Tests of lanes on a cluster: the cluster inside one process, and on Dask's own command lines."""
+"""Tests of lanes on a cluster: inside one process, and with Dask's own command lines."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ from tests.sim import Simulator
 
 DASK: Final = Path(sys.executable).with_name("dask")
 PATIENCE: Final = 60.0
-# All that Dask can be made to say and to show without packages that are not ours.
+# The most verbose settings of Dask that need no further package.
 LOUD: Final = {
     **{f"DASK_LOGGING__{name}": "debug" for name in ("DISTRIBUTED", "TORNADO", "ASYNCIO", "BULKRESET")},
     "DASK_DISTRIBUTED__ADMIN__PDB_ON_ERR": "False",
@@ -44,7 +44,7 @@ LOUD: Final = {
 
 
 def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end
@@ -52,22 +52,22 @@ def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
 
 
 def _fail(_parcel: SecretEnvelope, parcel: SecretEnvelope) -> None:
-    """A task that fails: Dask logs its arguments."""
+    """Fail: Dask logs the arguments of a failed task."""
     raise ValueError(parcel)
 
 
 def _configuration() -> object:
-    """All that Dask is configured with on a worker."""
+    """Return Dask's configuration on a worker."""
     return dask.config.config
 
 
 def _dumps() -> tuple[int, int]:
-    """Whether a worker's process may be dumped, and how large a dump may be."""
+    """Return whether a worker's process may be dumped, and how large a dump may be."""
     return ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0]
 
 
 class DaskProcesses:
-    """A cluster. `logs` is where the processes write what they have to say, all of it."""
+    """A cluster. `logs` is where the processes write all their output."""
 
     def __init__(self, folder: Path, sim: Simulator, workers: int, *, tls: bool = True) -> None:
         self.logs = folder / "logs"
@@ -76,18 +76,18 @@ class DaskProcesses:
         self._sim = sim
         self._tls = self._certificates() if tls else {}
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.hidden = Canary()  # the password of a task that fails: none of ours has one
+        self.hidden = Canary()  # the password of a task that fails: our own tasks have none
         self.dump = folder / "dump.msgpack.gz"
-        self._told = folder / "scheduler.json"
+        self._result = folder / "scheduler.json"
         self._wanted = workers
         host = f"{'tls' if tls else 'tcp'}://127.0.0.1"
         where = ("--host", host, "--port", "0", "--dashboard-address", "127.0.0.1:0")
-        self.scheduler = self._start("scheduler", *where, "--scheduler-file", str(self._told))
+        self.scheduler = self._start("scheduler", *where, "--scheduler-file", str(self._result))
 
     def __enter__(self) -> Self:
         try:
-            until(lambda: self._told.exists() and self._told.read_text().endswith("}"))
-            known = json.loads(self._told.read_text())
+            until(lambda: self._result.exists() and self._result.read_text().endswith("}"))
+            known = json.loads(self._result.read_text())
             self.url = str(known["address"])
             self.page = f"http://127.0.0.1:{known['services']['dashboard']}"
             self.workers = [self.join() for _ in range(self._wanted)]
@@ -105,11 +105,11 @@ class DaskProcesses:
 
     @property
     def environment(self) -> Mapping[str, str | None]:
-        """Where Dask's own configuration finds the certificates: what a coordinator in this cluster needs."""
+        """Return the variables for the certificates, which a coordinator in this cluster needs."""
         return dict(self._tls)
 
     def join(self, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """One more worker, without a nanny that would start it again."""
+        """Start one more worker, without a nanny that would restart it."""
         worker = (
             "worker",
             self.url,
@@ -123,10 +123,10 @@ class DaskProcesses:
         )
         return self._start(*worker, "--local-directory", str(self._folder), env=env)
 
-    def told(self) -> Iterator[Place]:
-        """Everything that the cluster tells: what it knows of a task that failed and of all others, and a dump of its state.
+    def everything_shown(self) -> Iterator[Place]:
+        """Return everything that the cluster shows: a failed task, all other tasks, and a dump of its state.
 
-        Then its pages, its logs, and whatever it has written anywhere.
+        Then its pages, its logs, and all files that it wrote.
         """
         with Client(self.url, security=self._security(), set_as_default=False) as client:
             parcel = SecretEnvelope.pack([SendRows((0, 0), [replace(row(7), password=Secret(self.hidden.password))])])
@@ -151,11 +151,12 @@ class DaskProcesses:
         yield from files(self._folder)
 
     def pages(self, key: str = "none") -> Iterator[Place]:
-        """Every page of the scheduler and of its workers, as they list them; those of tasks for one of a key."""
+        """Return every page that the scheduler and its workers list. Of the pages of tasks, return one task's."""
         logs = "".join(path.read_text(encoding="utf-8") for path in self.logs.glob("worker-*"))
         workers = re.findall(r"Start worker at: +(\S+)", logs)
         for place in json.loads(self._page(f"{self.page}/sitemap.json"))["paths"]:
-            if place.startswith(("/statics", "/eventstream", "/proxy")):  # files of Dask's; a socket for its events
+            # Dask's own files, and a socket for its events
+            if place.startswith(("/statics", "/eventstream", "/proxy")):
                 continue
             of = [key] if "task" in place or "call-stack/" in place else workers if "(" in place else [""]
             for what in of:
@@ -163,14 +164,14 @@ class DaskProcesses:
                 yield url, self._page(url)
         for server in re.findall(r"dashboard at: +(\S+)", logs):
             for place in ("/metrics", "/health", "/sitemap.json"):
-                with suppress(URLError):  # one that was killed
+                with suppress(URLError):  # a killed worker
                     yield server + place, self._page(f"http://{server}{place}")
 
     def _page(self, url: str) -> bytes:
         try:
             with urllib.request.urlopen(url) as answer:  # noqa: S310  (our own cluster's)
                 found: bytes = answer.read()
-        except HTTPError as refused:  # a page of Dask's that fails shows something, too
+        except HTTPError as refused:  # a failing page of Dask may show something, too
             with refused:
                 return refused.read()
         return found
@@ -210,29 +211,21 @@ class DaskProcesses:
 
 
 class ClusterCommand(Command):
-    """The command line, on a cluster wherever it sends."""
+    """The command line, with its lanes on a cluster."""
 
     def __init__(self, home: Path, sim: Simulator, cluster: str, env: Mapping[str, str | None] | None = None) -> None:
         super().__init__(home, sim)
         self.cluster = cluster
         self.environment |= {name: value for name, value in (env or {}).items() if value is not None}
 
-    def start(
-        self,
-        *args: Argument,
-        env: Mapping[str, str | None] | None = None,
-        terminal: int | None = None,
-        out: int = subprocess.PIPE,
-        cwd: Path | None = None,
-        first: str = "",
-    ) -> subprocess.Popen[str]:
-        """Start it, on the cluster unless the test says otherwise."""
+    def start(self, *args: Argument, **how: Any) -> subprocess.Popen[str]:  # noqa: ANN401  (as the base class takes it)
+        """Start it, on the cluster unless the arguments say otherwise."""
         if args[0] in {"run", "resume"} and not {"--cluster", "--dry-run"} & set(args):
             args = (*args, "--cluster", self.cluster)
-        return super().start(*args, env=env, terminal=terminal, out=out, cwd=cwd, first=first)
+        return super().start(*args, **how)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """As a machine goes."""
+    """Kill the process group, as a crash of the machine does."""
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -13,8 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from bulkreset.cluster import assignments, cluster_runner
-from bulkreset.cluster import worker_agent as outposts
+from bulkreset.cluster import assignments, cluster_runner, worker_agent
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerLost, WorkerRejected
 from bulkreset.cluster.envelope import SecretEnvelope
@@ -35,18 +34,19 @@ from tests.send.fakes import POOL, SET
 from tests.send.lanes import Given
 from tests.waiting import LOOK_SECONDS
 
-# Seconds that pass in no test unless it puts the clock forward: however slow the machine is, no lease ends by itself.
+# Seconds that pass only if a test moves the clock, so that no lease ends by itself on a slow machine.
 LEASE = 36_000.0
 SKEW = 6_000.0
-PACE = PaceConfig(workers=4, max_attempts=3, max_wait=0.2)  # so many calls at most are held of a lane
+PACE = PaceConfig(workers=4, max_attempts=3, max_wait=0.2)  # at most this many calls of a lane are held
 TINY = 1e-5  # the clock has large numbers
-SPEED = 10.0  # of the clock: lanes and pacers wait a tenth of the time that they see
+SPEED = 10.0  # of the clock: lanes and rate limiters wait a tenth of the time that they see
 
 
 class SlotClock(ForwardClock):
-    """The machine's clock, SPEED times as fast, which knows until when each thread waited last: a paced call's slot.
+    """The machine's clock, SPEED times as fast. It records until when each thread waited last.
 
-    When the call then leaves is up to the machine; that slots are far enough apart is up to the pacers.
+    That is the slot of a paced call. The machine decides when the call then leaves; the rate limiter decides the distance
+    of slots.
     """
 
     def __init__(self) -> None:
@@ -54,30 +54,30 @@ class SlotClock(ForwardClock):
         self._of = threading.local()
 
     def now(self) -> float:
-        """Seconds since some fixed moment."""
+        """Return seconds since a fixed time."""
         self._of.now = super().now()
         return float(self._of.now)
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """Wait until `stop` is set or the clock has come so far; True where it was set."""
-        self._of.slot = self._of.now + seconds  # who waits for a moment has just looked how far it is away
+        """Wait until `stop` is set or this time has passed. Return whether `stop` was set."""
+        self._of.slot = self._of.now + seconds  # the caller has just computed the seconds from `now`
         while (left := self._of.slot - super().now()) > 0:
             if stop.wait(min(left / SPEED, LOOK_SECONDS)):
                 return True
         return stop.is_set()
 
     def slot(self) -> float:
-        """Until when this thread waited last."""
+        """Return until when this thread waited last."""
         return float(getattr(self._of, "slot", 0.0))
 
 
 def unix() -> float:
-    """The Unix time of all processes, which stands still: clocks differ only if a test sets one."""
+    """Return the Unix time of all processes. It does not advance: clocks differ only if a test sets one."""
     return 1e9
 
 
 class Service:
-    """A transport of all outposts: which row was called in which slot. It keeps its answers to itself where `holds` says so."""
+    """The transport of all worker agents. It records rows and slots, and holds the answers that `holds` selects."""
 
     def __init__(self, answer: Callable[[Row], Response], clock: SlotClock) -> None:
         self.slots: list[float] = []
@@ -89,13 +89,13 @@ class Service:
         self._turn = threading.Condition()
 
     def hold(self, which: Callable[[int], bool]) -> None:
-        """Hold the answers for these rows, and no others, from now on."""
+        """Hold the answers for these rows only."""
         with self._turn:
             self._holds = which
             self._turn.notify_all()
 
     def let_go(self) -> None:
-        """Hold nothing any more."""
+        """Release all answers."""
         self.hold(lambda _row: False)
 
     def set_password(self, row: Row) -> Response:
@@ -108,8 +108,11 @@ class Service:
         return self._answer(row)
 
 
-class InsideCluster:
-    """A cluster whose workers are objects. `cut` workers are not reached, `dead` ones have ended, `unfit` are refused."""
+class FakeCluster:
+    """A cluster whose workers are objects.
+
+    `cut` workers are unreachable, `dead` ones have ended, `unfit` ones are refused.
+    """
 
     name = "in_process_cluster"
 
@@ -117,17 +120,17 @@ class InsideCluster:
         self.clock = clock
         self.names = list(names)
         self.gone = False
-        self.leases: list[float] = []  # the end of each that was given, in Unix time
+        self.leases: list[float] = []  # the end of each granted lease, in Unix time
         self.cut: set[str] = set()
         self.dead: set[str] = set()
         self.unfit: dict[str, str] = {}
-        self.ahead: dict[str, float] = {}  # seconds by which clocks were set
-        self.lies: dict[str, Callable[[Any], object]] = {}  # what comes in place of a worker's reports
-        self.lose_answers: set[int] = set()  # of these turns the first one is lost
+        self.ahead: dict[str, float] = {}  # seconds by which clocks were set forward
+        self.lies: dict[str, Callable[[Any], object]] = {}  # replaces a worker's reports
+        self.lose_answers: set[int] = set()  # turns whose first answer is lost
         self.sessions: dict[str, WorkerAgent] = {}
         self.of: dict[str, list[WorkerAgent]] = {name: [] for name in names}
-        self.looks = 0  # at who is there
-        self.refused = 0  # exchanges with who is not reached
+        self.listings = 0  # how often the workers were listed
+        self.refused = 0  # exchanges with unreachable workers
         self._one = threading.Lock()  # nobody is cut off or killed in the middle of an exchange
 
     async def connect(self) -> None:
@@ -136,7 +139,7 @@ class InsideCluster:
     async def workers(self) -> Sequence[str]:
         if self.gone:
             raise WorkerLost
-        self.looks += 1
+        self.listings += 1
         return [name for name in self.names if name not in self.dead]
 
     async def handshake(self, worker: str, session: str) -> None:
@@ -170,38 +173,38 @@ class InsideCluster:
         return worker in self.dead
 
     def kill(self, worker: str) -> None:
-        """As kill -9 does: no attempt starts any more, nothing comes back."""
+        """Kill a worker, as kill -9 does: no attempt starts any more, nothing comes back."""
         with self._one:
-            for outpost in self.of[worker]:
-                outpost.close()
+            for agent in self.of[worker]:
+                agent.close()
             self.dead.add(worker)
 
     def cut_off(self, worker: str) -> None:
-        """As a cable goes: the worker goes on, and nobody hears of it."""
+        """Cut a worker's network: it continues, but nobody hears from it."""
         with self._one:
             self.cut.add(worker)
 
     def stopped(self, place: int) -> bool:
-        """Whether a place is open somewhere, and no attempt starts there any more."""
-        sites = [outpost._sites.get(place) for found in self.of.values() for outpost in found]
+        """Return whether a lane is open somewhere, and no attempt starts there any more."""
+        sites = [agent._sites.get(place) for found in self.of.values() for agent in found]
         stops = [site.place.stop.is_set() for site in sites if site]
         return bool(stops) and all(stops)
 
-    def carried(self, worker: str) -> int:
-        """How many places are open there."""
-        return sum(len(outpost._sites) for outpost in self.of.get(worker, []) if not outpost.closed.is_set())
+    def open_lanes(self, worker: str) -> int:
+        """Return how many lanes are open on a worker."""
+        return sum(len(agent._sites) for agent in self.of.get(worker, []) if not agent.closed.is_set())
 
     async def close(self) -> None:
         pass
 
 
 @dataclass
-class Book:
-    """A ledger in memory, and the watch of a run."""
+class MemoryJournal:
+    """An in-memory journal writer, and the observer of a run."""
 
     claimed: list[int] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    given_back: int = 0
+    returned: int = 0
     errors: list[Stopped] = field(default_factory=list)
     check: Callable[[], None] = lambda: None
 
@@ -214,13 +217,13 @@ class Book:
             assert outcome.row not in self.outcomes, "a row was settled twice"
             self.outcomes[outcome.row] = outcome
 
-    def on_result(self, _place: LaneKey, _told: OperationResult) -> None:
+    def on_result(self, _place: LaneKey, _result: OperationResult) -> None:
         pass
 
     def ensure_mirrored(self) -> None:
         pass
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
+    def on_committed(self, events_named: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         pass
 
     def on_lane_stopped(self, _place: LaneKey, error: Stopped) -> None:
@@ -240,13 +243,13 @@ class Book:
 
 
 class InProcessCluster:
-    """A coordinator, a cluster and its outposts, in this process."""
+    """A coordinator, a cluster and its worker agents, in this process."""
 
     def __init__(self, workers: Sequence[str], answer: Callable[[Row], Response]) -> None:
         self.clock = SlotClock()
-        self.cluster = InsideCluster(self.clock, *workers)
+        self.cluster = FakeCluster(self.clock, *workers)
         self.service = Service(answer, self.clock)
-        self.book = Book()
+        self.journal = MemoryJournal()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.lanes: list[RemoteLane[Any]] = []
 
@@ -257,7 +260,7 @@ class InProcessCluster:
         during: Callable[[ClusterRunner], None] | None = None,
         permit: SendPermit | None = None,
     ) -> None:
-        """Send these rows, one place for each list; `during` runs on a thread beside it."""
+        """Send these rows, with one lane key for each list. `during` runs on another thread meanwhile."""
         results: Results = SimpleQueue()
         with ClusterRunner(cast("DaskCluster", self.cluster), self.clock, unix) as cluster:
             feeds, units = [], []
@@ -273,47 +276,47 @@ class InProcessCluster:
                 beside = pool.submit(during or (lambda _cluster: None), cluster)
                 beside.add_done_callback(lambda _done: self.service.let_go())
                 try:
-                    Coordinator(self.book, self.clock, results, self.book).run(feeds)
+                    Coordinator(self.journal, self.clock, results, self.journal).run(feeds)
                 finally:
                     beside.result()
 
-    def told(self, event: str) -> list[dict[str, Any]]:
+    def events_named(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == event]
 
     def slots(self, place: int = 0) -> list[float]:
-        """The slots of a place, in order; its rows are those of a thousand."""
+        """Return the slots of a lane, sorted; its rows are those of a thousand."""
         found = zip(self.service.slots, self.service.rows, strict=True)
         return sorted(slot for slot, row in found if row // 1000 == place)
 
-    def looked_again(self, times: int = 3) -> Callable[[], bool]:
-        """Whether the cluster has looked so many times more who is there, and had the occasion to give places to them."""
-        before = self.cluster.looks
-        return lambda: self.cluster.looks >= before + times
+    def listed_again(self, times: int = 3) -> Callable[[], bool]:
+        """Return a function: whether the workers were listed so many times more, and could get lanes."""
+        before = self.cluster.listings
+        return lambda: self.cluster.listings >= before + times
 
 
 @contextmanager
 def in_process_cluster(
     *workers: str, answer: Callable[[Row], Response] = lambda _row: SET
 ) -> Iterator[InProcessCluster]:
-    """A cluster of these workers."""
+    """Start a cluster of these workers."""
     with pytest.MonkeyPatch.context() as patch:
         it = InProcessCluster(workers, answer)
         patch.setattr(cluster_runner, "LEASE_SECONDS", LEASE)
-        patch.setattr(outposts, "LEASE_SECONDS", LEASE)
+        patch.setattr(worker_agent, "LEASE_SECONDS", LEASE)
         patch.setattr(assignments, "SKEW_SECONDS", SKEW)
         patch.setattr(cluster_runner, "LINGER_SECONDS", LEASE + SKEW)
         patch.setattr(cluster_runner, "GOVERN_SECONDS", 0.01)
         patch.setattr(cluster_runner, "TURN_SECONDS", 0.01)
         patch.setattr(cluster_runner, "IDLE_SECONDS", 0.05)
         patch.setattr(cluster_runner, "AGAIN_SECONDS", 0.005)
-        patch.setattr(outposts, "open_transport", lambda _kind, _session: it.service)
-        patch.setattr(outposts, "_session", lambda _target, _order: None)
+        patch.setattr(worker_agent, "open_transport", lambda _kind, _session: it.service)
+        patch.setattr(worker_agent, "_session", lambda _target, _order: None)
         try:
             yield it
         finally:
             it.service.let_go()
 
 
-def are_apart(slots: Sequence[float], rate: float) -> bool:
-    """Whether no two slots are nearer to each other than the rate allows."""
+def keep_the_rate(slots: Sequence[float], rate: float) -> bool:
+    """Return whether all slots are at least as far apart as the rate requires."""
     return all(later - slot >= 1 / rate - TINY for slot, later in pairwise(slots))

@@ -31,7 +31,7 @@ SHORT = 0.01  # seconds
 
 
 class _Nobody:
-    """A runner that carries nothing."""
+    """A runner without lanes."""
 
     def __getattr__(self, _name: str) -> Any:  # noqa: ANN401  (any method of it)
         return lambda *_: None
@@ -114,7 +114,7 @@ def test_changed_ceiling_is_sent_to_the_worker_of_the_lane_and_to_a_new_one() ->
     lanes[1].set_ceiling(4.0)
     places.set_ceiling(lanes[1])
     assert first.orders[-1] == SetCeiling((0, 1), 4.0)
-    # What was reported before the change, or at rest, is no nonsense; more than the job allows is.
+    # A report from before the change, or while idle, is valid; more than the job allows is not.
     for rate in (9.0, 0.0, 4.0):
         places.apply_report(first, WorkerReport(0.0, states=[((0, 1), PacerState(rate))]))
     with pytest.raises(Nonsense):

@@ -18,9 +18,9 @@ def loads(weights: Mapping[int, float], found: Mapping[int, str], workers: list[
 @settings(max_examples=40)
 @given(WEIGHTS, WORKERS, st.dictionaries(st.integers(0, 40), st.sampled_from("abcdefgh")))
 def test_every_lane_has_a_present_worker_and_no_move_improves_the_balance(
-    weights: dict[int, int], workers: list[str], carried: dict[int, str]
+    weights: dict[int, int], workers: list[str], open_lanes: dict[int, str]
 ) -> None:
-    found = assign(weights, carried, workers)
+    found = assign(weights, open_lanes, workers)
     if not workers:
         assert found == {}
         return

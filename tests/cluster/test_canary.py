@@ -15,7 +15,7 @@ from tests.sim import Simulator
 
 pytestmark = [pytest.mark.linux("/proc, for the memory of processes"), pytest.mark.soak, pytest.mark.timeout(300)]
 
-# Code of ours that fails on a worker, with the row and its password in its frames; tracebacks with locals where they are drawn.
+# Code of ours that fails on a worker with the row and its password in its frames; tracebacks show local variables.
 FAILS = """
 from rich.traceback import install
 install(show_locals=True)
@@ -26,7 +26,7 @@ def fail(self, *args):
     raise %s
 module.%s = fail
 """
-# What turns on debug output of libraries in a worker before it is greeted.
+# Turns on the debug output of libraries in a worker before the handshake.
 LOUDER = """
 import http.client, boto3
 for name in ("", "botocore", "botocore.endpoint", "botocore.auth", "urllib3.connectionpool"):
@@ -45,8 +45,8 @@ PLACES = {
 def among(
     canary: Canary, dask_processes: DaskProcesses, bulkreset: ClusterCommand, source: Path, said: str
 ) -> set[str]:
-    """Everything that cluster and run have told and left."""
-    return canary.among([*dask_processes.told(), *files(bulkreset.home, source), ("said", said.encode())])
+    """Return the places with the canary in everything that cluster and run have shown and written."""
+    return canary.among([*dask_processes.everything_shown(), *files(bulkreset.home, source), ("said", said.encode())])
 
 
 def rows(canary: Canary, number: int) -> Iterator[tuple[str, str]]:
@@ -74,7 +74,7 @@ def test_failing_code_on_a_worker_reports_only_its_place(where: str, tmp_path: P
 
 
 def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_path: Path, sim: Simulator) -> None:
-    """Its pages, call stacks and dumps are asked for while rows are under way."""
+    """Its pages, call stacks and dumps are read while rows are in flight."""
     canary = Canary()
     sim.configure(
         latency=0.2, faults={"echo_password": True, "users": {"user.3": [{"error": "InternalErrorException"}]}}
@@ -104,7 +104,7 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
             until(lambda: len(sim.calls(SET)) > 10)
             for pid in (process.pid, *(one.pid for one in dask_processes.processes)):
                 found |= canary.among(process_of(pid))
-            found |= canary.among(dask_processes.told())
+            found |= canary.among(dask_processes.everything_shown())
             assert process.poll() is None, "it was looked at while it sent"
             holder = max(dask_processes.workers, key=lambda one: _sent(one.pid))
             kill(holder)
@@ -121,7 +121,7 @@ def test_cluster_shows_nothing_while_it_sends_and_once_a_worker_is_killed(tmp_pa
 
 
 def test_processes_of_a_local_cluster_show_nothing(tmp_path: Path, sim: Simulator) -> None:
-    """Dask's and Python's own switches turned on around it; one of its processes aborts."""
+    """Dask's and Python's debug switches are on; one process aborts."""
     canary = Canary()
     sim.configure(latency=0.1)
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
@@ -143,7 +143,7 @@ def test_processes_of_a_local_cluster_show_nothing(tmp_path: Path, sim: Simulato
 
 
 def _sent(pid: int) -> int:
-    """What a process has used of a processor: the one that sends uses more."""
+    """Return the processor time of a process: the one that sends uses more."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 

@@ -1,4 +1,4 @@
-"""Runs on Dask's own scheduler and workers over TLS: output, refusals, and where no password may be."""
+"""Runs on Dask's own scheduler and workers over TLS: output, refusals, and places without a password."""
 
 import asyncio
 import time
@@ -42,11 +42,11 @@ def test_run_on_a_cluster_is_as_any_run_and_no_password_is_anywhere_else(
     assert {call.username for call in sim.calls(OUT)} == {
         row["username"] for row in ran.report if row["status"] == "set"
     }
-    places = list(dask_processes.told())
-    told = b"\n".join(content for _, content in places)
-    assert b"Run out-of-band function 'start_agent'" in told, "or there is nothing to see"
-    assert b"SecretEnvelope(********)" in told, "Dask shows the arguments of what failed"
-    assert b"bulkreset_exchange" in told, "it is loud enough to show what is sent"
+    places = list(dask_processes.everything_shown())
+    shown = b"\n".join(content for _, content in places)
+    assert b"Run out-of-band function 'start_agent'" in shown, "or there is nothing to see"
+    assert b"SecretEnvelope(********)" in shown, "Dask shows the arguments of what failed"
+    assert b"bulkreset_exchange" in shown, "it is loud enough to show what is sent"
     assert canary.among(places) == set()
     assert dict(places)["dumps"] == b"{(0, 0)}"
     assert dask_processes.hidden.among(places) == {str(dask_processes.dump)}, (
@@ -67,7 +67,7 @@ def test_worker_of_another_version_is_refused_by_name(sim: Simulator, tmp_path: 
         on_it = ClusterCommand(tmp_path, sim, dask_processes.url, dask_processes.environment)
         ran = on_it.reset(write_csv(tmp_path / "users.csv", people(2)))
     assert ran.code == 2
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert "The worker tls://127.0.0.1:" in sentence
     assert "it has bulkreset 9.9.9, and this is bulkreset 0.1.0" in sentence
     assert not ran.run_dir.exists()
@@ -116,7 +116,7 @@ def test_cluster_over_tls_without_certificates_is_refused_before_a_connection() 
 
 
 class _Worker:
-    """What a worker says when it is asked: its version, its protocol's, and how far its clock is ahead."""
+    """A worker's answer: its version, its protocol's version, and how far its clock is ahead."""
 
     def __init__(self, version: str | None = __version__, protocol: int = PROTOCOL, ahead: float = 0.0) -> None:
         self._version = version
@@ -137,7 +137,7 @@ class _Worker:
         ("tls://10.0.0.7:1", {}, None),
         ("tcp://127.0.0.1:1", {}, None),
         ("tls://10.0.0.7:1", {"ahead": 0.9}, None),
-        ("tcp://10.0.0.7:1", {}, "passwords would go to it over the network in the open"),
+        ("tcp://10.0.0.7:1", {}, "passwords would go to it unencrypted over the network"),
         ("tls://10.0.0.7:1", {"version": "9.9.9"}, "it has bulkreset 9.9.9, and this is bulkreset"),
         ("tls://10.0.0.7:1", {"version": None}, "it has no bulkreset, and this is bulkreset"),
         ("tls://10.0.0.7:1", {"protocol": 99}, "it speaks version 99 of the protocol, and this is version"),

@@ -1,4 +1,4 @@
-"""The envelope: the only way to serialise a password, shown to all others as asterisks."""
+"""The envelope: the only way to serialise a password, shown to everything else as asterisks."""
 
 import logging
 import pickle

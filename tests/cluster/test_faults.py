@@ -1,4 +1,4 @@
-"""Processes of a cluster killed in the middle, for real: nothing is lost, nothing settled is sent again, and the rate is one."""
+"""Kill real processes of a cluster midway: no row is lost, no finished row is sent again, and the rate holds."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.dask_processes import ClusterCommand, DaskProcesses, kill, until
 from tests.crash.test_resume import hold, let_go, resume, sent
 from tests.e2e.command import SET, assert_they_agree, people, write_csv
-from tests.lanes.lane_targets import ALL, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, create_pools, mixed, users, write_input, write_job
 from tests.sim import Simulator
 
 pytestmark = [
@@ -22,7 +22,7 @@ LATE = 2.0  # seconds by which a call may arrive late on a busy machine: a lease
 
 
 def assert_rate(times: Sequence[float], rate: float) -> None:
-    """No window of w seconds has more than rate·w + 1 calls."""
+    """Check that no window of w seconds has more than rate·w + 1 calls."""
     for first in range(len(times)):
         for last in range(first + 1, len(times)):
             assert last - first + 1 <= rate * (times[last] - times[first] + LATE) + 1
@@ -129,7 +129,7 @@ def test_lane_of_a_killed_local_worker_continues_at_once(tmp_path: Path, sim: Si
 
 
 def test_interrupted_cluster_finishes_calls_in_flight(tmp_path: Path, sim: Simulator) -> None:
-    """Ctrl-C goes to every process of the terminal: only the coordinator may heed it."""
+    """Ctrl-C goes to every process of the terminal: only the coordinator may react."""
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
     run_dir = tmp_path / "run"
     source = write_csv(tmp_path / "users.csv", people(200))
@@ -150,7 +150,7 @@ def test_interrupted_cluster_finishes_calls_in_flight(tmp_path: Path, sim: Simul
 
 def test_many_lanes_share_the_workers_and_each_keeps_its_pace(tmp_path: Path, sim: Simulator) -> None:
     bulkreset = ClusterCommand(tmp_path, sim, "local:2")
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 90)], "interleaved")
     job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines), "[pace]\nrate = 30\n")
     ran = bulkreset("run", job, "--yes", env=env)

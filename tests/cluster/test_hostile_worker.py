@@ -1,4 +1,4 @@
-"""Answers of a worker that somebody else controls: nothing of them is executed, and what cannot be true is refused."""
+"""Answers of a worker that an attacker controls: none is executed, and impossible values are refused."""
 
 import asyncio
 import pickle
@@ -51,7 +51,7 @@ def _message(frames: Sequence[bytes]) -> bytes:
 
 
 def _asked(*answers: bytes) -> Any:  # noqa: ANN401  (what came)
-    """Connect to a server with these answers to the greeting and to a question, and return what it said."""
+    """Connect to a server that gives these answers to the handshake and to one request. Return what it received."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for answer in answers:
@@ -164,7 +164,7 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("report", "why"),
     [
-        (WorkerReport(NAN), "a time"),
+        (WorkerReport(NAN), "an invalid time"),
         (_row(lane=(5, 0)), "lanes that it does not have"),
         (_row(lane=(1, 0)), "lanes that it does not have"),
         (_row(lane=(0, 1)), "a lane that does not exist"),
@@ -250,13 +250,13 @@ def test_worker_with_nonsense_answers_is_dropped_and_another_continues(lie: Call
     with in_process_cluster("a", "b") as it:
 
         def drop(_cluster: ClusterRunner) -> None:
-            wait_until(lambda: it.told("worker_lost"))
+            wait_until(lambda: it.events_named("worker_lost"))
             it.clock.advance(LEASE + SKEW)
 
         it.cluster.lies["a"] = lie
         it.run([rows(1, 20)], 80.0, drop)
-    assert it.book.statuses() == {"set": 20}
-    (refused,) = it.told("worker_refused")
+    assert it.journal.statuses() == {"set": 20}
+    (refused,) = it.events_named("worker_refused")
     assert refused["worker"] == "a"
     assert refused["problem"].startswith("it answered 3 times what cannot be used: ")
 
@@ -267,16 +267,16 @@ def test_single_nonsense_answer_is_requested_again() -> None:
 
         it.cluster.lies["a"] = lambda packed: left.pop() if left else packed
         it.run([rows(1, 20)], 80.0)
-    assert it.book.statuses() == {"set": 20}
-    assert not it.told("worker_refused")
+    assert it.journal.statuses() == {"set": 20}
+    assert not it.events_named("worker_refused")
 
 
 def test_run_ends_resumable_when_every_worker_is_dropped() -> None:
     with in_process_cluster("a", "b") as it:
 
         def end(cluster: ClusterRunner) -> None:
-            wait_until(lambda: len(it.told("worker_lost")) == 2)
-            wait_until(it.looked_again())
+            wait_until(lambda: len(it.events_named("worker_lost")) == 2)
+            wait_until(it.listed_again())
             it.clock.advance(LEASE + SKEW + cluster_runner.NOBODY_SECONDS)
             wait_until(lambda: cluster._failure)
 
@@ -285,4 +285,4 @@ def test_run_ends_resumable_when_every_worker_is_dropped() -> None:
             it.run([rows(1, 20)], 80.0, end)
         assert caught.value.exit_code == 3
     assert it.service.rows == []
-    assert set(it.book.statuses()) <= {"ready"}
+    assert set(it.journal.statuses()) <= {"ready"}

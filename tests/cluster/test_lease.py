@@ -1,4 +1,4 @@
-"""The lease: a worker agent without messages starts no attempt, and a pacer's state keeps its rate on another clock."""
+"""A worker agent without messages starts no attempt, and a rate limiter keeps its rate on another clock."""
 
 import threading
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def test_no_attempt_is_sent_without_a_lease() -> None:
 
 
 def test_lease_never_lasts_beyond_its_end() -> None:
-    """A worker's clock that is set while the lease runs does not lengthen it."""
+    """Setting a worker's clock while the lease runs does not lengthen it."""
     clock, unix = FakeClock(), FakeClock(1e9)
     lease = WorkerLease(clock, unix.now)
     lease.renew(unix.now() + 2.0)
@@ -41,16 +41,16 @@ def test_lease_never_lasts_beyond_its_end() -> None:
     unix.advance(-60.0)
     clock.advance(2.1)
     assert lease.seconds_left() <= 0
-    lease.renew(unix.now() - 5.0)  # an order that was late
+    lease.renew(unix.now() - 5.0)  # a late order
     assert lease.seconds_left() <= 0
-    lease.renew(unix.now() + 60.0)  # an end that was told before the clock was set
+    lease.renew(unix.now() + 60.0)  # an end that was sent before the clock was set
     assert lease.seconds_left() > 0
     clock.advance(LEASE_SECONDS + 0.1)
     assert lease.seconds_left() <= 0
 
 
 def test_lease_ends_while_the_machine_sleeps_although_its_coordinator_is_alive() -> None:
-    """The first clock stands still in a sleep; the two others go on. A machine that is moved shows it on the last one."""
+    """The first clock stops during sleep; the other two continue. A migrated machine shows it only on the last one."""
     for boot_seconds in (60.0, 0.0):
         clock, boot, unix = FakeClock(), FakeClock(5000.0), FakeClock(1e9)
         lease = WorkerLease(clock, unix.now, boot)
@@ -65,19 +65,19 @@ def test_lease_ends_while_the_machine_sleeps_although_its_coordinator_is_alive()
 
 def test_worker_agent_is_abandoned_by_a_dead_coordinator() -> None:
     clock = FakeClock()
-    outpost = WorkerAgent(clock, clock.now)
-    outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
-    assert not outpost.is_abandoned()
+    agent = WorkerAgent(clock, clock.now)
+    agent.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
+    assert not agent.is_abandoned()
     clock.advance(5.0 + ABANDONED_SECONDS + 0.1)
-    assert outpost.is_abandoned()
+    assert agent.is_abandoned()
 
 
 def test_same_turn_once_more_is_answered_and_not_obeyed_again() -> None:
     clock = FakeClock()
-    outpost = WorkerAgent(clock, clock.now)
-    first = outpost.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
-    assert outpost.exchange(1, clock.now() + 5.0, SecretEnvelope(b"nonsense")) is first
-    assert outpost.exchange(2, clock.now() + 5.0, SecretEnvelope(b"nonsense")) is not first
+    agent = WorkerAgent(clock, clock.now)
+    first = agent.exchange(1, clock.now() + 5.0, SecretEnvelope.pack([]))
+    assert agent.exchange(1, clock.now() + 5.0, SecretEnvelope(b"nonsense")) is first
+    assert agent.exchange(2, clock.now() + 5.0, SecretEnvelope(b"nonsense")) is not first
 
 
 @given(
@@ -88,7 +88,7 @@ def test_same_turn_once_more_is_answered_and_not_obeyed_again() -> None:
 def test_pace_that_moves_between_clocks_keeps_every_slot_s_distance(
     rate: float, legs: Sequence[tuple[int, float, bool]], offset: float
 ) -> None:
-    """Each leg: so many calls on one clock, so long a way to the next, and whether the last call was throttled."""
+    """Each leg: calls on one clock, seconds to the next clock, and whether the last call was throttled."""
     moment, started, state = 0.0, list[float](), PacerState(rate)
     for number, (calls, way, throttled) in enumerate(legs):
         clock = FakeClock(1e7 + offset * (number + 1))

@@ -35,7 +35,7 @@ _Template.add_multi_constructor("!", lambda _loader, tag, node: f"{tag}:{node.va
 
 
 def command_lines() -> Iterator[list[str]]:
-    """Every command that a manifest or the template starts, or a page names."""
+    """Return every command that a manifest or the template starts, or that a page names."""
     for name in MANIFESTS:
         for document in yaml.safe_load_all((FOLDER / name).read_text()):
             yield from _commands(document)
@@ -58,7 +58,7 @@ def _commands(found: object) -> Iterator[list[str]]:
 
 @cache
 def flags_of(*words: str) -> frozenset[str]:
-    """The flags of a command of ours or of Dask's."""
+    """Return the flags of a command of ours or of Dask's."""
     ours: Any = get_command(app)
     found: click.Command = {"scheduler": scheduler, "worker": worker}.get(words[1]) or ours.commands[words[1]]
     return frozenset(flag for parameter in found.params for flag in (*parameter.opts, *parameter.secondary_opts))
@@ -111,7 +111,7 @@ def test_job_is_valid_and_goes_over_tls() -> None:
 def test_dockerfile_copies_existing_files() -> None:
     text = (FOLDER / "Dockerfile").read_text()
     for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
-        if line.startswith("--from="):  # of the image's first stage
+        if line.startswith("--from="):  # from the image's first stage
             continue
         for source in line.split()[:-1]:
             assert (FOLDER.parents[1] / source).exists(), source

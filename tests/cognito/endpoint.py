@@ -41,6 +41,7 @@ class Endpoint(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    protocol = "HTTP/1.0"  # it hangs up after an answer; with "HTTP/1.1" it does not
 
     def __init__(self, answers: Sequence[Said], certificate: Path | None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -67,10 +68,14 @@ class Endpoint(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request and hangs up."""
+    """Answers requests, and hangs up as the server's protocol says."""
 
     timeout = 90  # seconds after which a connection is given up
     server: Endpoint
+
+    def setup(self) -> None:
+        super().setup()
+        self.protocol_version = self.server.protocol
 
     def do_POST(self) -> None:
         self.server.received.append(self.rfile.read(int(self.headers["Content-Length"])))

@@ -145,10 +145,22 @@ def test_connection_that_is_reset_is_in_doubt(opened: Opened) -> None:
 # ---- connections are kept
 
 
-def test_connection_is_used_again(opened: Opened) -> None:
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [ANSWER],
+        [ANSWER[:-2], ANSWER[-2:]],
+        [ANSWER[:20], ANSWER[20:-1], ANSWER[-1:]],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", b"0\r\n\r\n"],
+    ],
+    ids=["whole", "body apart", "three", "chunked"],
+)
+def test_connection_is_used_again(opened: Opened, pieces: list[bytes]) -> None:
     def serve(_number: int, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while read_request(connection):
-            connection.sendall(ANSWER)
+            for piece in pieces:
+                connection.sendall(piece)
 
     with peer(serve) as server:
         sending = opened(server.url)
@@ -291,12 +303,15 @@ def test_http_goes_through_the_proxy(
 def test_https_goes_through_a_tunnel(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate = certify(tmp_path)
     with answering(OK, certificate=certificate) as endpoint, proxy("user:password") as between:
+        endpoint.protocol = "HTTP/1.1"
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:password@127.0.0.1:{between.port}")
-        assert opened(endpoint.url, ca_bundle=certificate).set_password(ROW).disposition is Disposition.DONE
+        sending = opened(endpoint.url, ca_bundle=certificate)
+        assert [sending.set_password(ROW).disposition for _ in range(2)] == [Disposition.DONE] * 2
+        assert len(between.heads) == 1
         answer = opened(endpoint.url).set_password(ROW)
         assert verdict(answer) == (Disposition.FATAL, "SSLError")
     assert {head.split()[0] for head in between.heads} == {b"CONNECT"}
-    assert len(endpoint.received) == 1
+    assert len(endpoint.received) == 2
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.1", "*"])

@@ -87,7 +87,7 @@ def test_call_that_becomes_late_on_an_open_connection_is_withheld(sim: Simulator
     for passed in range(2 if opened.kind == "crt" else 1):
         assert sending.set_password(ROW).disposition is Disposition.DONE
         before, checks = len(sim.calls()), iter([False] * passed)
-        with departing(Departure(AllPermits(), lambda *, connected, checks=checks: next(checks, True))):  # noqa: ARG005
+        with departing(Departure(AllPermits(), lambda *, connected, checks=checks: next(checks, True))):  # noqa: ARG005  (the name that a LateCheck has)
             assert sending.set_password(ROW).disposition is Disposition.WITHHELD
         assert len(sim.calls()) == before
 

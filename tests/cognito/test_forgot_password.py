@@ -276,6 +276,16 @@ def test_calls_that_fail_are_gaps_and_keep_nothing_from_running(sim: Simulator) 
     assert facts_of(sim).gaps == ()
 
 
+def test_unknown_kinds_of_mfa_are_a_gap_even_if_the_endpoint_does_not_know_the_call(sim: Simulator) -> None:
+    mfa, config = OFFERS["totp"]
+    sim.add_pool(POOL, extra={"MfaConfiguration": mfa}, mfa_config=config)
+    assert facts_of(sim).has_totp is True
+    sim.configure(faults={"every": {"operation": "GetUserPoolMfaConfig", "error": "UnknownOperationException"}})
+    facts = facts_of(sim)
+    assert facts.has_totp is None
+    assert [gap.action for gap in facts.gaps] == ["cognito-idp:GetUserPoolMfaConfig"]
+
+
 @pytest.mark.parametrize("tracked", [True, False])
 def test_items_that_a_password_does_not_remove_are_read_from_the_pool(sim: Simulator, *, tracked: bool) -> None:
     mfa, config = OFFERS["totp"]

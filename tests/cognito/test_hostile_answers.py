@@ -44,11 +44,16 @@ class Verdict:
     sent: int
 
 
-def judge(call: Callable[[TargetSession], tuple[Disposition, str]], answer: Answer, deadline: float) -> Verdict:
-    """Make one call that gets this answer."""
+def judge(
+    call: Callable[[TargetSession], tuple[Disposition, str]], answer: Answer, deadline: float, before: bytes = b""
+) -> Verdict:
+    """Make one call that gets this answer. The first request on the connection gets the answer `before`, if there is one."""
     sent = [0]
 
     def serve(_number: int, connection: socket.socket) -> None:
+        if before:
+            read_request(connection)
+            connection.sendall(before)
         while read_request(connection) and answer.serve(connection, sent):
             pass
 
@@ -70,6 +75,13 @@ def set_with_boto3(session: TargetSession) -> tuple[Disposition, str]:
     return response.disposition, response.code
 
 
+def set_on_open_connection(session: TargetSession) -> tuple[Disposition, str]:
+    transport = BotoTransport.of(session)
+    assert transport.set_password(ROW).disposition is Disposition.DONE
+    response = transport.set_password(ROW)
+    return response.disposition, response.code
+
+
 def set_with_crt(session: TargetSession) -> tuple[Disposition, str]:
     response = CrtTransport(session).set_password(ROW)
     return response.disposition, response.code
@@ -86,6 +98,14 @@ def list_users(session: TargetSession) -> tuple[Disposition, str]:
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.name)
 def test_password_call_is_judged_the_same_by_boto3(answer: Answer) -> None:
     found = judge(set_with_boto3, answer, SHORT if answer.is_late else PATIENCE)
+    assert (found.disposition, found.code) == (answer.verdict, answer.code)
+    assert found.sent <= CALL_BYTES + BUFFERED
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.name)
+def test_password_call_on_an_open_connection_is_judged_the_same(answer: Answer) -> None:
+    done = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    found = judge(set_on_open_connection, answer, SHORT if answer.is_late else PATIENCE, done)
     assert (found.disposition, found.code) == (answer.verdict, answer.code)
     assert found.sent <= CALL_BYTES + BUFFERED
 

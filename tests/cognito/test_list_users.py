@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tenacity import wait_none
 
-from bulkreset import retry
+from bulkreset import backoff
 from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.session import TargetSession, open_session
 from bulkreset.errors import TargetError
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("credentials")
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr(retry, "wait_random_exponential", lambda **_how: wait_none())
+    monkeypatch.setattr(backoff, "wait_random_exponential", lambda **_how: wait_none())
 
 
 @pytest.fixture

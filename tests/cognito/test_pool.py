@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tenacity import wait_none
 
-from bulkreset import retry
+from bulkreset import backoff
 from bulkreset.cognito.forgot_password import RecoverySettings
 from bulkreset.cognito.pool import TEMPORARY_DAYS, PoolFacts, _parse_pool, arn_of, describe_pool
 from bulkreset.cognito.read_calls import MAX_SKEW
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("credentials")
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again at once."""
-    monkeypatch.setattr(retry, "wait_random_exponential", lambda **_how: wait_none())
+    monkeypatch.setattr(backoff, "wait_random_exponential", lambda **_how: wait_none())
 
 
 def session(url: str, region: str = "us-east-1") -> TargetSession:

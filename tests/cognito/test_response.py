@@ -80,7 +80,7 @@ ADVICE = {
     "Set the machine's clock right or renew the credentials, then resume.": ["RequestExpired"],
     "Check the user pool ID, the Region and the account: a pool exists in one Region of one account. Fix the job, then"
     " start a new run of the rows that are not set.": ["ResourceNotFoundException"],
-    "The pool takes no writes now: a recovery is under way, or this is a replica Region. Wait until the recovery is "
+    "The pool accepts no writes now: a recovery is in progress, or this is a replica Region. Wait until the recovery is "
     "completed or cancelled, or use the pool's primary Region, then resume.": ["OperationNotEnabledException"],
     "Enable the Region or the service for this account, then resume.": ["OptInRequired"],
     "Enable the service for this account, then resume.": ["SubscriptionRequired"],

@@ -1,4 +1,4 @@
-"""A campaign killed at any moment and resumed until it is complete: decrypted passwords are the set ones."""
+"""A campaign killed at any moment and resumed to the end: the decrypted passwords are those that were set."""
 
 import contextlib
 import random
@@ -12,7 +12,17 @@ import pytest
 from bulkreset.age_encryption import load_identities
 from bulkreset.journal.generated_passwords import read_archive
 from tests.crash.test_resume import hold, let_go
-from tests.e2e.campaigns import Key, files_below, held, holders, make_key, names, opened, write_campaign, write_names
+from tests.e2e.campaigns import (
+    Key,
+    files_below,
+    held,
+    make_key,
+    names,
+    opened,
+    places_with,
+    write_campaign,
+    write_names,
+)
 from tests.e2e.command import POOL, SET, Command, finish
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -25,13 +35,13 @@ LOST = [
 
 
 def statuses(run_dir: Path) -> dict[int, tuple[str, str]]:
-    """Username and status of each row, by its number."""
+    """Return username and status of each row, by its number."""
     with contextlib.closing(sqlite3.connect(run_dir / "journal.sqlite")) as journal:
         return {row: (name, status) for row, name, status in journal.execute("SELECT row, username, status FROM rows")}
 
 
 def assert_encrypted_before_claimed(run_dir: Path, key: Key, sim: Simulator) -> None:
-    """Whatever was claimed or sent is on disk, encrypted; the service was sent what was encrypted."""
+    """Check that every claimed row is on disk, encrypted, and that the service got the same password."""
     archive = run_dir / "passwords"
     lines = [line for _, line in read_archive(archive, load_identities(key.path))] if any(archive.glob("*.age")) else []
     encrypted = {line.row for line in lines}
@@ -42,8 +52,8 @@ def assert_encrypted_before_claimed(run_dir: Path, key: Key, sim: Simulator) -> 
     }
 
 
-def assert_decrypted_is_held(run_dir: Path, key: Key, sim: Simulator) -> None:
-    """Who is set in the journal has the password that is decrypted, and nobody else's comes out."""
+def assert_decrypted_is_set(run_dir: Path, key: Key, sim: Simulator) -> None:
+    """Check that the decrypted passwords are exactly those of the users who are set, and that they match."""
     told = {name for name, status in statuses(run_dir).values() if status == "set"}
     if told:
         found = opened(run_dir, key)
@@ -51,10 +61,13 @@ def assert_decrypted_is_held(run_dir: Path, key: Key, sim: Simulator) -> None:
         assert found.items() <= held(sim).items()
 
 
-def killed_until_done(
+def kill_until_done(
     bulkreset: Command, sim: Simulator, rows: int, seed: int, kills: int, *, somewhere: bool = False
 ) -> None:
-    """Start, kill, resume, kill … and at last resume to the end. Killed after so many calls, or `somewhere` behind them."""
+    """Start, kill, resume, kill … and finally resume to the end.
+
+    Kill after so many calls, or at a random time after them.
+    """
     chance = random.Random(seed)
     sim.configure(latency=0.03 if somewhere else 0.0, jitter=0.5, faults={"random": {"seed": seed, "rules": LOST}})
     key = make_key(bulkreset.home)
@@ -72,7 +85,7 @@ def killed_until_done(
             if number < kills:
                 wait_until(lambda: sim.stats().count(SET) >= before + wanted or process.poll() is not None)  # noqa: B023
                 if somewhere:
-                    time.sleep(chance.uniform(0, 0.3))  # any moment behind it
+                    time.sleep(chance.uniform(0, 0.3))  # at a random time after that call
                 process.kill()
                 process.communicate()
                 assert process.returncode in {0, -signal.SIGKILL}
@@ -81,7 +94,7 @@ def killed_until_done(
                 ran = finish(process, run_dir)
         if run_dir.exists():
             assert_encrypted_before_claimed(run_dir, key, sim)
-            assert_decrypted_is_held(run_dir, key, sim)
+            assert_decrypted_is_set(run_dir, key, sim)
     assert ran.code == 0
     assert opened(run_dir, key) == held(sim)
     assert held(sim).keys() == set(names(rows))
@@ -89,11 +102,11 @@ def killed_until_done(
     twice = {row["username"] for row in ran.report if int(row["attempts"]) > 1}
     assert twice <= {row["username"] for row in ran.report if row["in_doubt"] == "true"}
     places = {where: {content} for where, content in files_below(bulkreset.home)}
-    assert holders(places, [call.password.encode() for call in sim.calls(SET) if call.password]) == set()
+    assert places_with(places, [call.password.encode() for call in sim.calls(SET) if call.password]) == set()
 
 
 def test_killed_anywhere_who_is_set_has_the_password_that_was_generated(bulkreset: Command, sim: Simulator) -> None:
-    killed_until_done(bulkreset, sim, rows=150, seed=9, kills=2)
+    kill_until_done(bulkreset, sim, rows=150, seed=9, kills=2)
 
 
 @pytest.mark.soak
@@ -102,4 +115,4 @@ def test_killed_anywhere_who_is_set_has_the_password_that_was_generated(bulkrese
 def test_killed_many_times_who_is_set_has_the_password_that_was_generated(
     bulkreset: Command, sim: Simulator, seed: int
 ) -> None:
-    killed_until_done(bulkreset, sim, rows=4000, seed=seed, kills=8, somewhere=True)
+    kill_until_done(bulkreset, sim, rows=4000, seed=seed, kills=8, somewhere=True)

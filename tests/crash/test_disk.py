@@ -9,10 +9,10 @@ from typing import Final
 import pytest
 
 from tests.crash.test_resume import hold, let_go, resume, sent
-from tests.e2e.command import SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
+from tests.e2e.command import SET, Command, CommandResult, assert_they_agree, finish, people, write_csv, write_job
 from tests.sim import Simulator
 
-# Takes the three capabilities from its process by which root writes and changes what is not its own.
+# Drops the three capabilities with which root writes and changes files of other users.
 LEAVE_RIGHTS: Final = """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -37,8 +37,8 @@ def test_a_full_disk_stops_the_run_and_resume_continues_when_there_is_room(bulkr
         let_go(sim)
         ran = finish(process, run_dir)
     assert ran.code == 3
-    assert len(ran.complaints) == 1
-    assert "journal" in ran.complaints[0]
+    assert len(ran.error_lines) == 1
+    assert "journal" in ran.error_lines[0]
     before = sim.calls(SET)
     assert len(before) < 300
     again = resume(bulkreset, run_dir, "--rate", "none")
@@ -68,7 +68,7 @@ def test_a_journal_that_is_not_ours_to_write_stops_resume_before_anything_is_sen
         file.chmod(0o500 if file.is_dir() else 0o400)
     ran = unprivileged(bulkreset, run_dir)
     assert ran.code in {2, 3}
-    assert len(ran.complaints) == 1
+    assert len(ran.error_lines) == 1
     assert len(sim.calls(SET)) == before
     for file in [run_dir, *run_dir.iterdir()]:
         file.chmod(0o700 if file.is_dir() else 0o600)
@@ -77,7 +77,7 @@ def test_a_journal_that_is_not_ours_to_write_stops_resume_before_anything_is_sen
     assert again.summary["counts"] == {"set": 60}
 
 
-def unprivileged(bulkreset: Command, run_dir: Path) -> Ran:
+def unprivileged(bulkreset: Command, run_dir: Path) -> CommandResult:
     """Resume without root's right to write everywhere."""
     first = LEAVE_RIGHTS if os.geteuid() == 0 else ""
     return finish(bulkreset.start("resume", run_dir, first=first), run_dir)
@@ -93,7 +93,7 @@ def test_unwritable_report_is_reported_and_written_later(bulkreset: Command, sim
         let_go(sim)
         ran = finish(process, run_dir)
     assert ran.code == 3
-    assert len(ran.complaints) == 1
+    assert len(ran.error_lines) == 1
     assert [ran.summary[key] for key in ("exit_code", "state", "resumable", "counts")] == [
         3,
         "stopped",
@@ -139,4 +139,4 @@ def test_a_log_that_cannot_be_written_changes_nothing(bulkreset: Command) -> Non
     again = resume(bulkreset, stopped.run_dir)
     assert (again.code, again.summary["counts"]) == (0, {"set": 5})
     assert "5 set" in again.stdout
-    assert again.complaints == []
+    assert again.error_lines == []

@@ -9,11 +9,22 @@ import sys
 import pytest
 
 from tests.crash.test_resume import hold, let_go, resume, sent
-from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
+from tests.e2e.command import (
+    PATIENCE,
+    POOL,
+    SET,
+    Command,
+    CommandResult,
+    assert_they_agree,
+    finish,
+    people,
+    write_csv,
+    write_job,
+)
 from tests.sim import Simulator
 
 PADDING = [(f"no.{row}", "") for row in range(50)]
-# So that the last rows are in pieces of their own, which are read when they are sent.
+# So that the last rows are in their own pages, which are read when they are sent.
 SMALL_PIECES = """
 from bulkreset.input import page_reader, text_reader
 text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
@@ -92,7 +103,7 @@ IGNORED = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)"
 
 
 def test_nohup_is_kept(bulkreset: Command, sim: Simulator) -> None:
-    """What the shell has ignored for a process stays so."""
+    """A signal that the shell ignores for a process stays ignored."""
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
     hold(sim, 3)
@@ -106,7 +117,7 @@ def test_nohup_is_kept(bulkreset: Command, sim: Simulator) -> None:
 
 
 def test_stop_waits_for_a_hanging_answer_until_its_time_out_at_most(bulkreset: Command, sim: Simulator) -> None:
-    """It is never given, however often it is asked for: the row is settled all the same, and not left where it was."""
+    """The answer never comes, however many signals arrive: the row still gets a result."""
     hold(sim, 1, username="user.002")
     write_csv(bulkreset.home / "users.csv", people(5))
     pace = "[pace]\nrate = 50\nmax_attempts = 100\n"
@@ -122,7 +133,7 @@ def test_stop_waits_for_a_hanging_answer_until_its_time_out_at_most(bulkreset: C
     assert int(row["attempts"]) > 0
 
 
-# As an interpreter begins whose shell has closed a stream: neither the number nor the stream is there.
+# Like an interpreter whose shell has closed a stream: neither the descriptor nor the stream exists.
 CLOSED = """
 import os, sys
 for number, name in enumerate(("stdin", "stdout", "stderr")):
@@ -157,4 +168,4 @@ def test_all_streams_closed_by_a_shell_change_nothing(bulkreset: Command, sim: S
     )
     assert ended.returncode == 0
     assert b"Traceback" not in ended.stdout + ended.stderr
-    assert_they_agree(Ran(0, "", "", run_dir), sim)
+    assert_they_agree(CommandResult(0, "", "", run_dir), sim)

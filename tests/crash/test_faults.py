@@ -1,4 +1,4 @@
-"""Many rows through a service that loses answers and breaks: all set, nothing settled twice, doubt is named."""
+"""Many rows through a service that loses answers and fails: all are set, none is finished twice, doubt is reported."""
 
 import pytest
 

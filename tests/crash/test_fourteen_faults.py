@@ -1,4 +1,4 @@
-"""Fourteen faults of a night: what the terminal, the exit code, `status` and the runbook say, and that its advice helps."""
+"""Fourteen faults of a scheduled run: terminal, exit code, `status` and runbook name each, and the advice works."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ from tests.e2e.command import (
     SET,
     Argument,
     Command,
-    Ran,
+    CommandResult,
     finish,
     people,
     write_csv,
@@ -34,7 +34,7 @@ from tests.waiting import wait_until
 
 ROWS = 24
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
-# A host is known or not, as the test says; no name server is asked.
+# The test decides which hosts are known; no name server is asked.
 HOST = """
 import socket
 real = socket.getaddrinfo
@@ -58,7 +58,7 @@ PlanWriter.add_rows = full
 
 @dataclass
 class Scene:
-    """A job of ROWS users and everything that may go wrong with it. `killed` is the directory of a killed run."""
+    """A job of ROWS users, and methods that make it fail. `killed` is the directory of a killed run."""
 
     bulkreset: Command
     sim: Simulator
@@ -71,7 +71,7 @@ class Scene:
         self.run_dir = self.bulkreset.home / "run"
         write_csv(self.bulkreset.home / "users.csv", people(ROWS))
 
-    def begin(self, url: str = "", first: str = "") -> Ran:
+    def begin(self, url: str = "", first: str = "") -> CommandResult:
         """Run the job to its end, confirmed."""
         with self.started(url=url, first=first) as process:
             return finish(process, self.run_dir)
@@ -86,12 +86,12 @@ class Scene:
         )
         return self.bulkreset.start("run", job, "--yes", "--run-dir", self.run_dir, first=first)
 
-    def ask(self, *args: Argument, env: dict[str, str | None] | None = None, first: str = "") -> Ran:
+    def ask(self, *args: Argument, env: dict[str, str | None] | None = None, first: str = "") -> CommandResult:
         """Run a command about the run."""
         with self.bulkreset.start(args[0], self.run_dir, *args[1:], env=env, first=first) as process:
             return finish(process, self.run_dir)
 
-    def refuse(self, error: str, status: int = 400, since: int = 1) -> Ran:
+    def refuse(self, error: str, status: int = 400, since: int = 1) -> CommandResult:
         """Run the job while the service answers every call with an error from one call on."""
         rule = {"operation": SET, "error": error, "status": status, "from_call": since}
         self.sim.configure(faults={"every": rule})
@@ -99,20 +99,20 @@ class Scene:
         let_go(self.sim)
         return ran
 
-    def damage(self, what: Callable[[Path], object]) -> Ran:
+    def damage(self, what: Callable[[Path], object]) -> CommandResult:
         """Damage a copy of the killed run, and resume it."""
         shutil.copytree(self.killed, self.run_dir)
         what(self.run_dir)
         return self.ask("resume")
 
-    def restored(self) -> Ran:
+    def restored(self) -> CommandResult:
         """Do what the runbook says: restore the directory from a backup, then resume."""
         shutil.rmtree(self.run_dir)
         shutil.copytree(self.killed, self.run_dir)
         return self.ask("resume", "--rate", "none")
 
 
-def quota_of_one(scene: Scene) -> Ran:
+def quota_of_one(scene: Scene) -> CommandResult:
     scene.sim.configure(quota={"rate": 1, "bucket": 1})
     with scene.started(attempts=50) as process:
         sent(scene.sim, 8)
@@ -122,7 +122,7 @@ def quota_of_one(scene: Scene) -> Ran:
     return ran
 
 
-def full_while_sending(scene: Scene) -> Ran:
+def full_while_sending(scene: Scene) -> CommandResult:
     hold(scene.sim, 4)
     with scene.started() as process:
         sent(scene.sim, 4)
@@ -132,12 +132,12 @@ def full_while_sending(scene: Scene) -> Ran:
         return finish(process, scene.run_dir)
 
 
-def killed(scene: Scene) -> Ran:
+def killed(scene: Scene) -> CommandResult:
     shutil.copytree(scene.killed, scene.run_dir)
-    return Ran(-signal.SIGKILL, "", "", scene.run_dir)
+    return CommandResult(-signal.SIGKILL, "", "", scene.run_dir)
 
 
-def two_at_once(scene: Scene) -> Ran:
+def two_at_once(scene: Scene) -> CommandResult:
     hold(scene.sim, 3)
     with scene.started() as process:
         sent(scene.sim, 3)
@@ -167,22 +167,23 @@ def host(scene: Scene) -> str:
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: how it comes, what is said of it, the row of the runbook, and what that row advises.
+    """One fault: how it happens, the expected output, and its row in the runbook.
 
-    `said` stands in the last lines of the terminal, `status` in what `status` says, `row` in the left cell of a row of
-    the runbook and `advice` in its right cell.
+    `said` is in the last lines of the terminal, `status` in the output of `status`, `row` in the left cell of a runbook
+    row
+    and `advice` in its right cell.
     """
 
-    comes: Callable[[Scene], Ran]
+    comes: Callable[[Scene], CommandResult]
     code: int
     said: str
     status: str
     row: str
     advice: str
-    helps: Callable[[Scene], Ran] = lambda scene: scene.ask("resume", "--rate", "none")
+    helps: Callable[[Scene], CommandResult] = lambda scene: scene.ask("resume", "--rate", "none")
 
 
-def again(*args: Argument) -> Callable[[Scene], Ran]:
+def again(*args: Argument) -> Callable[[Scene], CommandResult]:
     return lambda scene: scene.ask("resume", "--rate", "none", *args)
 
 
@@ -292,7 +293,7 @@ FAULTS = {
 }
 
 
-# Other tests of the quick suite have these faults, each by itself, or a function that decides what is said.
+# Other tests of the quick suite cover these faults, alone or through a function that chooses the message.
 SLOW = {
     *(
         "quota of one call per second",
@@ -306,7 +307,7 @@ SLOW = {
 
 
 def set_in(run_dir: Path) -> set[str]:
-    """Return the users who are set, as the journal has it."""
+    """Return the users who are set in the journal."""
     with contextlib.closing(sqlite3.connect(f"file:{run_dir / 'journal.sqlite'}?mode=ro", uri=True)) as journal:
         return {user for (user,) in journal.execute("SELECT username FROM rows WHERE status = 'set'")}
 
@@ -340,8 +341,8 @@ def test_fault_is_reported_and_the_advice_of_the_runbook_helps(
     last = "\n".join([*ran.stdout.splitlines()[-8:], *ran.stderr.splitlines()[-3:]])
     assert (ran.code, fault.said in last) == (fault.code, True), last
     status = scene.ask("status")
-    told = status.stdout + status.stderr
-    assert fault.status in told, told
+    output = status.stdout + status.stderr
+    assert fault.status in output, output
     rows = [re.split(r"(?<!\\)\|", line) for line in RUNBOOK.splitlines() if line.startswith("|")]
     assert any(fault.row in left and fault.advice in right for _, left, right, *_ in rows)
     settled = set_in(ran.run_dir if fault.helps is not Scene.restored else killed_run)

@@ -10,7 +10,7 @@ from tests.e2e.command import SET, Command, assert_they_agree, finish, people, s
 from tests.sim import Simulator
 from tests.sim.handle import ACCESS_KEY
 
-# Half a second's calls at most are claimed, and may leave, when a guard stops a run: twenty, and one for each worker.
+# When a guard stops a run, at most the calls of half a second are claimed and may leave: twenty, and one per worker.
 PACE = "[pace]\nrate = 40\nworkers = 2\n"
 
 
@@ -26,7 +26,7 @@ def test_too_many_failures_stop_the_run(bulkreset: Command, sim: Simulator) -> N
     assert ran.code == 3
     assert ran.summary["state"] == "stopped"
     assert "max_failures = 4" in ran.stderr
-    assert 5 <= ran.summary["counts"]["failed"] <= 40  # of two batches, where the lane is on a cluster
+    assert 5 <= ran.summary["counts"]["failed"] <= 40  # of two batches, if the lane is on a cluster
     assert ran.summary["counts"]["unprocessed"] > 150
     assert_they_agree(ran, sim)
 
@@ -47,7 +47,7 @@ def test_guard_that_trips_when_all_the_rest_is_on_its_way_stops_nothing(bulkrese
 
 
 def test_refusals_in_a_row_are_not_missed_among_many_answers(bulkreset: Command, sim: Simulator) -> None:
-    """Which come back faster than they are committed."""
+    """The refusals come back faster than they are committed."""
     names = [name for name, _ in people(300)]
     seed(sim, [*names[:100], *names[112:]])
     write_csv(bulkreset.home / "users.csv", people(300))
@@ -119,7 +119,7 @@ def test_a_protected_group_that_cannot_be_read_refuses_the_run(bulkreset: Comman
 
 
 def credential_process(bulkreset: Command, keys: list[str]) -> dict[str, str | None]:
-    """A profile whose process hands out these access keys one after the other, the last one again and again."""
+    """Write a profile whose process returns these access keys in turn, and then repeats the last one."""
     script = bulkreset.home / "keys.py"
     counter = bulkreset.home / "count"
     script.write_text(
@@ -174,23 +174,23 @@ def test_credentials_that_cannot_be_renewed_stop_the_run_and_lose_nothing(bulkre
 def test_status_shows_a_stopped_run(bulkreset: Command, sim: Simulator) -> None:
     seed(sim, ["somebody.else"])
     ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 10"), "--yes")
-    told = []
+    outputs = []
     for args in (("--json",), ()):
         with bulkreset.start("status", ran.run_dir, *args) as process:
-            told.append(finish(process, ran.run_dir).stdout)
+            outputs.append(finish(process, ran.run_dir).stdout)
         assert process.returncode == 0
-    status = json.loads(told[0])
+    status = json.loads(outputs[0])
     assert status["state"] == "stopped"
     assert status["counts"] == ran.summary["counts"]
     assert status["rows_left"] == ran.summary["counts"]["unprocessed"]
     assert (status["alive"], status["resumable"]) == (False, True)
-    assert f"next: bulkreset resume {ran.run_dir}" in told[1]
+    assert f"next: bulkreset resume {ran.run_dir}" in outputs[1]
 
 
 def test_failed_rows_that_were_to_be_sent_again_and_were_not_have_failed_as_before(
     bulkreset: Command, sim: Simulator
 ) -> None:
-    """Kept by a guard before anything is sent, then by the first answer."""
+    """A guard stops the first retry before anything is sent; the first answer stops the second one."""
     seed(sim, ["user.001"])
     sim.configure(faults={"users": {"user.002": [{"garbage": True}], "user.009": [{"garbage": True}]}})
     ran = bulkreset("run", with_guards(bulkreset, sim, "max_refused_in_a_row = 0", rows=10), "--yes")

@@ -1,4 +1,4 @@
-"""A damaged journal: a correct error, or no settled row lost."""
+"""A damaged journal: a correct error, or no finished row lost."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ SETTLED = 250
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The journal of a run that stopped in the middle, its log folded in."""
+    """The journal of a run that stopped midway, after a checkpoint of its log."""
     path = tmp_path_factory.mktemp("whole") / "journal.sqlite"
     journal = Journal.create(path, ["us-east-1_A"], run_state("applying", rows=ROWS))
     journal.plan.add_rows((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
@@ -31,7 +31,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settled_rows_survive(path: Path) -> None:
-    """What resume does first; an error of ours is honest, everything else must leave settled rows settled."""
+    """Resume, and check the result: one of our own errors is fine; otherwise finished rows must stay finished."""
     try:
         journal = Journal.open(path)
     except BulkresetError:
@@ -72,7 +72,7 @@ def damage(whole: Path, tmp_path: Path, sidecar: str, data: st.DataObject) -> No
     for leftover in tmp_path.iterdir():
         leftover.unlink(missing_ok=True)
     shutil.copy(whole, path)
-    if sidecar:  # outcomes that are still in the log, as after a kill
+    if sidecar:  # results that are still in the log, as after a kill
         with contextlib.closing(sqlite3.connect(path)) as writer:
             writer.execute("PRAGMA wal_autocheckpoint = 0")
             writer.execute("UPDATE rows SET status = 'set' WHERE row <= ?", (SETTLED,))

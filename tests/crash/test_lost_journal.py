@@ -21,7 +21,7 @@ def started(bulkreset: Command, *args: str) -> tuple[Path, list[object]]:
 
 
 def listed(bulkreset: Command) -> str:
-    """What `status` says of all runs."""
+    """Return the output of `status` for all runs."""
     with bulkreset.start("status") as process:
         return finish(process, bulkreset.home).stdout
 

@@ -1,4 +1,4 @@
-"""A run that outlives its machine: killed, then continued elsewhere from S3; no row lost, no settled row sent again."""
+"""Kill a run and continue it on another machine from S3: no row lost, no finished row sent again."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.report.run_status import read_status
 from tests.bucket import BUCKET, Storage
 from tests.crash.test_resume import hold, let_go, sent
-from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, CommandResult, finish, people, write_csv, write_job
 from tests.mirror.mirrored import end_lease, settled_in
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -29,40 +29,42 @@ LEASE = 60
 def mirrored(
     bulkreset: Command, sim: Simulator, storage: Storage, rows: int, more: str = "", lease: int = LEASE
 ) -> Path:
-    """A job whose input and mirror are in S3."""
+    """Write a job whose input and mirror are in S3."""
     storage.put("in.csv", write_csv(bulkreset.home / "x.csv", people(rows)))
     (bulkreset.home / "x.csv").unlink()
     mirror = f'[mirror]\nto = "{TO}"\nlease = {lease}\n[pace]\nrate = 60\n'
     return write_job(bulkreset.home, sim.url, f'path = "s3://{BUCKET}/in.csv"', mirror + more)
 
 
-def killed(bulkreset: Command, sim: Simulator, argv: tuple[str | Path, ...], calls: int, after: float = 0.0) -> int:
-    """Run until the simulator has had so many calls, and some time longer; then kill. The exit code of one that ended before."""
+def killed_after(
+    bulkreset: Command, sim: Simulator, argv: tuple[str | Path, ...], calls: int, after: float = 0.0
+) -> int:
+    """Kill a run some time after the simulator has had so many calls. Return the exit code if it had ended before."""
     before = sim.stats().count(SET)
     with bulkreset.start(*argv) as process:
         wait_until(lambda: process.poll() is not None or sim.stats().count(SET) - before >= calls)
-        time.sleep(after)  # any moment behind it
+        time.sleep(after)  # at a random time after that call
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
         process.communicate()
     return process.returncode
 
 
-def elsewhere(bulkreset: Command, name: str, *more: str) -> Ran:
-    """Go on with the run on another machine: a directory of its own, and nothing but S3."""
+def resume_elsewhere(bulkreset: Command, name: str, *more: str) -> CommandResult:
+    """Continue the run on another machine: a new directory, and only S3."""
     return finish(
         bulkreset.start("resume", f"{TO}run", "--run-dir", bulkreset.home / name, *more), bulkreset.home / name
     )
 
 
-def freed(storage: Storage, at: str = "runs/run/lease.json") -> None:
-    """The dead machine's lease has ended, where it had one."""
+def end_old_lease(storage: Storage, at: str = "runs/run/lease.json") -> None:
+    """End the dead machine's lease, if it had one."""
     if at in storage.keys("runs/"):
         end_lease(storage, at)
 
 
 def test_run_killed_on_one_machine_continues_on_another(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
-    """Killed once some calls are answered and the mirror knows of it, and others are not."""
+    """At the kill some calls are answered and in the mirror, and others are not."""
     job = mirrored(bulkreset, sim, storage, 60, "workers = 4\n")
     first = bulkreset.home / "run"
     hold(sim, 15)
@@ -79,12 +81,12 @@ def test_run_killed_on_one_machine_continues_on_another(bulkreset: Command, sim:
     assert set(before) <= settled | claimed
     lease = json.loads(storage.client.get_object(Bucket=BUCKET, Key="runs/run/lease.json")["Body"].read())
     storage.put("runs/run/lease.json", json.dumps(lease | {"until": time.time() + 3600}).encode())
-    refused = elsewhere(bulkreset, "second")
-    assert (refused.code, "is held by another process" in refused.complaints[0]) == (4, True)
+    refused = resume_elsewhere(bulkreset, "second")
+    assert (refused.code, "is held by another process" in refused.error_lines[0]) == (4, True)
     assert not (bulkreset.home / "second").exists()
-    freed(storage)
-    ran = elsewhere(bulkreset, "second", "--rate", "none")
-    assert (ran.code, ran.complaints) == (0, [])
+    end_old_lease(storage)
+    ran = resume_elsewhere(bulkreset, "second", "--rate", "none")
+    assert (ran.code, ran.error_lines) == (0, [])
     again = [call.username for call in sim.calls(SET)][len(before) :]
     assert not settled & set(again)
     assert {user for user in again if user in before} <= claimed
@@ -93,7 +95,7 @@ def test_run_killed_on_one_machine_continues_on_another(bulkreset: Command, sim:
     assert {row["username"] for row in ran.report if row["in_doubt"] == "true"} <= claimed
     assert sim.passwords(POOL) == dict(people(60))
     late = finish(bulkreset.start("resume", first), first)
-    assert (late.code, "another process has gone on with it" in late.complaints[0]) == (2, True)
+    assert (late.code, "another process has continued it" in late.error_lines[0]) == (2, True)
     assert len(sim.calls(SET)) == len(before) + len(again)
     assert {"runs/run/report.csv", "runs/run/summary.json", "runs/run/log.jsonl"} < set(storage.keys())
     assert not any(b"Quiet-Garden" in path.read_bytes() for path in bulkreset.home.rglob("*") if path.is_file())
@@ -107,7 +109,7 @@ def test_missing_bucket_is_refused_first_and_on_resume_leaves_the_report(
     job.write_text(text.replace(TO, "s3://no-such-bucket/runs/"), encoding="utf-8")
     ran = bulkreset("run", job, "--yes")
     assert (ran.code, ran.run_dir.exists(), sim.calls(SET)) == (2, False, [])
-    assert ran.complaints == [
+    assert ran.error_lines == [
         (
             "bulkreset: mirror.to: there is no bucket no-such-bucket, so no run can be mirrored to"
             f" s3://no-such-bucket/runs/{ran.run_dir.name}/. Make the bucket, or correct mirror.to."
@@ -119,7 +121,7 @@ def test_missing_bucket_is_refused_first_and_on_resume_leaves_the_report(
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
     again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
     assert (again.code, len(sim.calls(SET)), again.summary["state"]) == (3, 1, "stopped")
-    assert "cannot be written: s3:GetObject failed with NoSuchBucket" in again.complaints[0]
+    assert "cannot be written: s3:GetObject failed with NoSuchBucket" in again.error_lines[0]
     assert again.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {limited.run_dir}"
     assert sorted(again.column("status")) == ["set", "unprocessed", "unprocessed"]
     facts = Journal.state_in(limited.run_dir / "journal.sqlite")
@@ -142,7 +144,7 @@ def test_failed_upload_of_the_end_is_reported_everywhere_and_fixed_by_resume(
     assert facts.stopped_by
     assert (facts.end.exit_code, facts.state) == (3, "stopped")
     assert asdict(facts.stopped_by) == ran.summary["stopped_by"]
-    assert facts.stopped_by.message in ran.complaints[0]
+    assert facts.stopped_by.message in ran.error_lines[0]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert read_status(ran.run_dir).resumable
     assert ran.column("status") == ["set"] * 3
@@ -155,12 +157,12 @@ def test_failed_upload_of_the_end_is_reported_everywhere_and_fixed_by_resume(
         "finished",
         False,
     ]
-    assert (len(sim.calls(SET)), again.complaints) == (3, [])
+    assert (len(sim.calls(SET)), again.error_lines) == (3, [])
     assert f"runs/{ran.run_dir.name}/report.csv" in storage.keys("runs/")
 
 
 def test_resume_repairs_a_death_while_the_end_is_uploaded(bulkreset: Command, sim: Simulator, storage: Storage) -> None:
-    """The end is in the journal by then, and the mirror does not have it."""
+    """The end is in the journal, but not yet in the mirror."""
     job = mirrored(bulkreset, sim, storage, 3)
     ran = bulkreset("run", job, "--yes")
     assert not read_status(ran.run_dir).resumable
@@ -183,14 +185,14 @@ def test_missing_mirror_can_be_given_up(bulkreset: Command, sim: Simulator, stor
     at = f"runs/{limited.run_dir.name}/lease.json"
     storage.put(at, json.dumps({"holder": "x", "host": "y", "seconds": 60, "until": time.time() + 3600}).encode())
     held = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "none"), limited.run_dir)
-    assert (held.code, "is held by another process, on y" in held.complaints[0]) == (4, True)
+    assert (held.code, "is held by another process, on y" in held.error_lines[0]) == (4, True)
     storage.client.delete_object(Bucket=BUCKET, Key=at)
     storage.configure(faults=[["^(GET|PUT) /nightly/runs/", 404, "NoSuchBucket", 999]])
     refused = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
-    advice = f"If the mirror is gone for good: bulkreset resume {limited.run_dir} --mirror none."
-    assert (refused.code, advice in refused.complaints[0]) == (3, True)
+    advice = f"If the mirror is permanently gone: bulkreset resume {limited.run_dir} --mirror none."
+    assert (refused.code, advice in refused.error_lines[0]) == (3, True)
     wrong = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "s3://x/"), limited.run_dir)
-    assert (wrong.code, "--mirror 's3://x/' is not possible" in wrong.complaints[0]) == (2, True)
+    assert (wrong.code, "--mirror 's3://x/' is not possible" in wrong.error_lines[0]) == (2, True)
     left = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "none"), limited.run_dir)
     assert (left.code, left.summary["state"], len(sim.calls(SET))) == (0, "finished", 3)
     again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
@@ -233,9 +235,9 @@ def test_s3_without_conditional_writes_is_refused_by_name(
     try:
         ran = bulkreset("run", job, "--yes")
         assert (ran.code, ran.run_dir.exists(), len(sim.calls(SET))) == (2, False, 1)
-        assert f"S3 at {storage.url} ignores {header}, so two processes could hold " in ran.complaints[0]
+        assert f"S3 at {storage.url} ignores {header}, so two processes could hold " in ran.error_lines[0]
         again = finish(bulkreset.start("resume", limited.run_dir), limited.run_dir)
-        assert (again.code, f"ignores {header}" in again.complaints[0], len(sim.calls(SET))) == (2, True, 1)
+        assert (again.code, f"ignores {header}" in again.error_lines[0], len(sim.calls(SET))) == (2, True, 1)
         left = finish(bulkreset.start("resume", limited.run_dir, "--mirror", "none"), limited.run_dir)
         assert (left.code, len(sim.calls(SET))) == (0, 3)
     finally:
@@ -254,7 +256,7 @@ def test_copy_of_a_live_run_is_not_resumed_beside_it(bulkreset: Command, sim: Si
         let_go(sim)
         ended = finish(process, live)
     assert refused.code == 4
-    assert f"{copy} is a copy of a run that may still be sending on" in refused.complaints[0]
+    assert f"{copy} is a copy of a run that may still be sending on" in refused.error_lines[0]
     assert (ended.code, len(sim.calls(SET))) == (0, 30)
     assert not (live / ".holder.json").exists()
 
@@ -263,20 +265,20 @@ def test_copy_of_a_live_run_is_not_resumed_beside_it(bulkreset: Command, sim: Si
 def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
-    """The lease is renewed every five seconds: then it is known to be lost."""
+    """The lease is renewed every five seconds, so that its loss is noticed."""
     job = mirrored(bulkreset, sim, storage, 600, lease=20)
     hold(sim, 10)
     argv, run_dir = bulkreset.with_run_dir(("run", job, "--yes", "--no-progress"))
     with bulkreset.start(*argv) as process:
         sent(sim, 10)
         storage.put(f"runs/{run_dir.name}/lease.json", b'{"holder": "x", "host": "y", "seconds": 60, "until": 9e9}')
-        asked = f"GET /{BUCKET}/runs/{run_dir.name}/lease.json"  # whose it is, after the renewal was refused
+        asked = f"GET /{BUCKET}/runs/{run_dir.name}/lease.json"  # reads the owner, after the renewal was refused
         before = storage.requests("GET").count(asked)
         wait_until(lambda: storage.requests("GET").count(asked) > before)
         let_go(sim)
         ran = finish(process, run_dir)
     assert (ran.code, ran.summary["state"]) == (4, "stopped")
-    assert "is lost: another process has taken it" in ran.complaints[0]
+    assert "is lost: another process has taken it" in ran.error_lines[0]
     made = len(sim.calls(SET))
     assert made < 600
     storage.client.delete_object(Bucket=BUCKET, Key=f"runs/{run_dir.name}/lease.json")
@@ -285,7 +287,7 @@ def test_lost_lease_stops_the_run_and_a_mirror_that_cannot_be_written_does(
     assert (ran.code, len(sim.calls(SET))) == (3, made)
     assert (
         "The mirror s3://nightly/runs/run-1/ cannot be written: s3:PutObject failed with AccessDenied."
-        in ran.complaints[0]
+        in ran.error_lines[0]
     )
     storage.configure(faults=[["^PUT /nightly/runs/.*delta", 503, "SlowDown", 3]])
     ran = finish(bulkreset.start("resume", run_dir, "--no-progress"), run_dir)
@@ -310,7 +312,7 @@ def test_run_killed_at_random_continues_on_another_machine_each_time(
     known = 0
     argv: tuple[str | Path, ...] = ("run", job, "--yes", "--run-dir", bulkreset.home / "run")
     for number in range(5):
-        killed(bulkreset, sim, argv, calls=chance.randrange(0, 90), after=chance.random())
+        killed_after(bulkreset, sim, argv, calls=chance.randrange(0, 90), after=chance.random())
         calls = [call.username for call in sim.calls(SET)]
         assert not settled & set(calls[known:])
         known = len(calls)
@@ -322,9 +324,9 @@ def test_run_killed_at_random_continues_on_another_machine_each_time(
             argv = ("resume", f"{TO}run", "--run-dir", bulkreset.home / f"m{number}")
         elif (bulkreset.home / "run").exists():
             argv = ("resume", bulkreset.home / "run")
-        freed(storage)
+        end_old_lease(storage)
     ran = (
-        elsewhere(bulkreset, "last")
+        resume_elsewhere(bulkreset, "last")
         if argv[1] == f"{TO}run"
         else finish(bulkreset.start(*argv), bulkreset.home / "run")
     )

@@ -33,7 +33,7 @@ from tests.e2e.command import (
     POOL,
     SET,
     Command,
-    Ran,
+    CommandResult,
     assert_they_agree,
     finish,
     people,
@@ -50,7 +50,7 @@ DAMAGED = (
 )
 
 
-def resume(bulkreset: Command, run_dir: Path, *args: str, env: dict[str, str | None] | None = None) -> Ran:
+def resume(bulkreset: Command, run_dir: Path, *args: str, env: dict[str, str | None] | None = None) -> CommandResult:
     with bulkreset.start("resume", run_dir, *args, env=env) as process:
         return finish(process, run_dir)
 
@@ -61,17 +61,17 @@ def sent(sim: Simulator, count: int) -> None:
 
 
 def hold(sim: Simulator, call: int, operation: str = SET, **which: str) -> None:
-    """Have the service keep its answers to itself from that call on, counted from now: nothing ends before it lets them go."""
+    """Make the service hold its answers from that call on, counted from now: no call ends before let_go()."""
     sim.configure(faults={"every": {"operation": operation, "from_call": call, "hold": True, **which}})
 
 
 def let_go(sim: Simulator) -> None:
-    """Answer what was held, and all that comes."""
+    """Release the held answers, and answer all later calls."""
     sim.configure(faults={"every": None})
 
 
-def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int = signal.SIGTERM) -> Ran:
-    """A run of these rows that a signal ended in the middle."""
+def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int = signal.SIGTERM) -> CommandResult:
+    """Start a run of these rows, and end it by a signal midway."""
     source = write_csv(bulkreset.home / "users.csv", people(rows))
     run_dir = bulkreset.home / "run"
     hold(sim, 8)
@@ -86,7 +86,7 @@ def interrupted(bulkreset: Command, sim: Simulator, rows: int = 60, number: int 
 
 @pytest.fixture
 def begun_run(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of ten rows of which two are set, by the test's own process, in which the command line's environment is."""
+    """A run of ten rows of which two are set, made in the test process with the command line's environment."""
     for name, value in bulkreset.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -98,14 +98,14 @@ def begun_run(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Silent:
-    """A Ui that says yes."""
+    """A Ui that answers yes."""
 
     def __getattr__(self, _name: str) -> Any:  # noqa: ANN401  (any method of it)
         return lambda *_: True
 
 
 def refusal(run_dir: Path, sim: Simulator) -> str:
-    """Why the run is not gone on with: nothing is sent, and the exit code is 2."""
+    """Resume, check that nothing is sent and the exit code is 2, and return the reason."""
     before = len(sim.calls(SET))
     with pytest.raises(Refused) as caught:
         start.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
@@ -126,7 +126,7 @@ def test_signal_finishes_calls_in_flight_writes_the_report_and_says_how_to_resum
     assert ran.summary["state"] == "interrupted"
     assert set(ran.summary["counts"]) == {"set", "unprocessed"}
     assert_they_agree(ran, sim)
-    if number != signal.SIGTERM:  # what any of them leaves is the same
+    if number != signal.SIGTERM:  # the other signals leave the same state
         return
     again = resume(bulkreset, ran.run_dir, "--rate", "none")
     assert again.code == 0
@@ -139,7 +139,7 @@ def test_signal_finishes_calls_in_flight_writes_the_report_and_says_how_to_resum
 def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
     bulkreset: Command, sim: Simulator, log_format: str
 ) -> None:
-    """It goes out again and again: two that arrive before the first one is heeded are one."""
+    """The signal is sent repeatedly: two that arrive before the first one is handled count as one."""
     source = write_csv(bulkreset.home / "users.csv", people(30))
     run_dir = bulkreset.home / "run"
     hold(sim, 1, username="user.005")
@@ -154,11 +154,11 @@ def test_a_second_signal_leaves_at_once_and_the_run_can_be_resumed(
         wait_until(lambda: said.search((run_dir / "log.jsonl").read_text(encoding="utf-8")))
         assert process.poll() is None, "one call is still in flight"
 
-        def has_left() -> bool:
+        def has_stopped() -> bool:
             process.send_signal(signal.SIGINT)
             return process.poll() is not None
 
-        wait_until(has_left)
+        wait_until(has_stopped)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert said.search(stderr)
@@ -190,7 +190,7 @@ def test_a_closed_terminal_counts_as_a_polite_kill(bulkreset: Command, sim: Simu
         process.send_signal(signal.SIGHUP)
         let_go(sim)
         process.wait(timeout=PATIENCE)
-    ran = Ran(process.returncode, "", "", run_dir)
+    ran = CommandResult(process.returncode, "", "", run_dir)
     assert ran.code == 143
     assert ran.summary["state"] == "interrupted"
     assert_they_agree(ran, sim)
@@ -206,7 +206,7 @@ def test_closed_pipe_does_not_end_the_run(bulkreset: Command, sim: Simulator) ->
         process.stderr.close()
         process.stdout = process.stderr = None
         assert process.wait(timeout=PATIENCE) == 0
-    assert_they_agree(Ran(0, "", "", run_dir), sim)
+    assert_they_agree(CommandResult(0, "", "", run_dir), sim)
 
 
 def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begun_run: Path) -> None:
@@ -224,7 +224,7 @@ def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begu
     ids=["region", "endpoint"],
 )
 def test_resume_refuses_a_changed_target(sim: Simulator, begun_run: Path, change: dict[str, object]) -> None:
-    """The target as the journal has it is edited, as if the settings that it came from had changed since."""
+    """The test edits the target in the journal, as if its settings had changed since."""
     with sqlite3.connect(begun_run / "journal.sqlite") as journal:
         for key, value in change.items():
             journal.execute(
@@ -266,7 +266,7 @@ def test_journal_that_is_not_a_database_is_damaged_and_named_among_all_runs(bulk
     path.mkdir(parents=True)
     (path / "journal.sqlite").write_text("hello " * 1000)
     ran = resume(bulkreset, path)
-    assert (ran.code, ran.complaints) == (3, [f"bulkreset: {DAMAGED.format(path)}"])
+    assert (ran.code, ran.error_lines) == (3, [f"bulkreset: {DAMAGED.format(path)}"])
     for as_json in ([], ["--json"]):
         with bulkreset.start("status", *as_json) as process:
             shown = finish(process, path)
@@ -321,7 +321,7 @@ def test_resume_sends_failed_rows_again_only_when_asked(bulkreset: Command, sim:
 
 
 def test_killed_retry_leaves_its_rows_failed_in_the_status_and_in_a_resume(bulkreset: Command, sim: Simulator) -> None:
-    """Three rows failed, and two were not sent yet when the retry was killed."""
+    """Three rows failed; two of them were not sent yet when the retry was killed."""
     users = people(6)
     seed(sim, [users[3][0]])
     source = write_csv(bulkreset.home / "users.csv", users)
@@ -401,8 +401,8 @@ def test_report_of_a_killed_run_shows_recorded_facts(bulkreset: Command, sim: Si
     with (run_dir / "report.csv").open(encoding="utf-8", newline="") as file:
         report = list(csv.DictReader(file))
     assert [row["row"] for row in report] == [str(number) for number in range(1, 61)]
-    told = {row["username"] for row in report if row["status"] in {"set", "in_doubt"}}
-    assert {call.username for call in sim.calls(SET)} <= told
+    text = {row["username"] for row in report if row["status"] in {"set", "in_doubt"}}
+    assert {call.username for call in sim.calls(SET)} <= text
     assert {row["status"] for row in report} == {"set", "in_doubt", "unprocessed"}
     answered = [row for row in report if row["status"] == "set"]
     took = moment(max(row["finished_at"] for row in answered)) - moment(min(row["started_at"] for row in answered))
@@ -411,11 +411,11 @@ def test_report_of_a_killed_run_shows_recorded_facts(bulkreset: Command, sim: Si
     assert took.total_seconds() < again.summary["sending_seconds"] < again.summary["seconds"]
 
 
-def moment(told: str) -> datetime:
-    return datetime.fromisoformat(told)
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
-# Chunks of ten rows, and a signal behind the second of them.
+# Pages of ten rows, and a signal after the second one.
 ENDS_WHILE_IT_PLANS = """
 import os
 from bulkreset.input import page_reader, text_reader
@@ -437,7 +437,7 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
     run_dir = bulkreset.home / "run"
     argv = (*bulkreset.against(source), "--yes", "--run-dir", run_dir)
     with bulkreset.start(*argv, first=ENDS_WHILE_IT_PLANS.format(number)) as process:
-        told, _ = process.communicate(timeout=PATIENCE)
+        text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode in {143, -9}
     with sqlite3.connect(run_dir / "journal.sqlite") as journal:
         assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
@@ -445,7 +445,7 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
     assert not found.plan_complete
     assert "The run stopped while reading the input" in describe_status(found)
     if number == signal.SIGTERM:
-        half = Ran(process.returncode, told, "", run_dir)
+        half = CommandResult(process.returncode, text, "", run_dir)
         assert "rows read so far" in half.stdout
         assert "The run stopped while reading the input" in half.stdout
         assert half.summary["plan_complete"] is False
@@ -488,7 +488,7 @@ LIMITED = '[pace]\nrate = "none"\nmax_attempts = 2\nmax_wait = 0.1\n'
 
 
 def stopping(bulkreset: Command, monkeypatch: pytest.MonkeyPatch, *, dry_run: bool, at: str) -> tuple[RunEnd, Path]:
-    """A run of ten rows, of which a report is long, that is asked to stop `at` a method of its user interface."""
+    """Return a function that resumes a run of ten rows with a slow report, and stops it `at` a method of its Ui."""
     for name, value in bulkreset.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -535,7 +535,7 @@ def test_stopped_run_does_not_wait_for_a_long_report(
 def test_stop_while_a_long_report_is_written_ends_it_and_leaves_none(
     bulkreset: Command, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every row is set by then, and no older report stays. Resume only writes the report."""
+    """By then every row is set and no older report exists. Resume only writes the report."""
     monkeypatch.setattr(database, "_STEPS_BETWEEN_CHECKS", 10)
     write = report_writers.WRITERS["csv"]
     stop = list[CancelToken]()

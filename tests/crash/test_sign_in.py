@@ -37,8 +37,8 @@ def cognito(url: str) -> "CognitoIdentityProviderClient":
     )
 
 
-def journalled(run_dir: Path, status: str) -> int:
-    """How many rows the journal has with a status."""
+def rows_with_status(run_dir: Path, status: str) -> int:
+    """Return how many rows of the journal have a status."""
     if not (run_dir / "journal.sqlite").exists():
         return 0
     with contextlib.closing(sqlite3.connect(run_dir / "journal.sqlite")) as journal:
@@ -61,7 +61,7 @@ def test_users_sign_in_with_generated_passwords_after_a_kill_in_the_middle(
     )["UserPoolClient"]["ClientId"]
     for name in names(rows):
         client.admin_create_user(UserPoolId=pool, Username=name, MessageAction="SUPPRESS")
-    kept = set(names(rows)[::4])  # whose passwords are permanent
+    kept = set(names(rows)[::4])  # users with permanent passwords
     lines = [(name, "true" if name in kept else "") for name in [*names(rows), "nobody"]]
     input_ = write_csv(bulkreset.home / "in.csv", lines, ("username", "permanent"))
     key = make_key(bulkreset.home)
@@ -69,10 +69,10 @@ def test_users_sign_in_with_generated_passwords_after_a_kill_in_the_middle(
     job = write_campaign(bulkreset, input_, key, more=more, plan="", url=stored.url, pool=pool)
     run_dir = bulkreset.home / "run"
     with bulkreset.start("run", job, "--yes", "--run-dir", run_dir) as process:
-        wait_until(lambda: journalled(run_dir, "set") >= rows // 4 or process.poll() is not None)
+        wait_until(lambda: rows_with_status(run_dir, "set") >= rows // 4 or process.poll() is not None)
         process.kill()
         process.communicate()
-    in_the_middle = journalled(run_dir, "set")
+    in_the_middle = rows_with_status(run_dir, "set")
     assert rows // 4 <= in_the_middle < rows
     assert len(opened(run_dir, key)) == in_the_middle
     again = resume(bulkreset, run_dir)

@@ -18,14 +18,14 @@ from tests.e2e.command import POOL, SET, Command, finish, people, seed, write_cs
 from tests.sim import Simulator
 
 WAKES = int(os.environ.get("WAKES", "3"))  # of each kind of run
-LEASE = 2  # seconds, the shortest that a job may ask for
+LEASE = 2  # seconds, the shortest lease that a job may have
 ROWS = 3000
 MIRROR = f'[mirror]\nto = "s3://{BUCKET}/runs/"\nlease = {LEASE}\n'
 FAST = "[pace]\nrate = 200\nworkers = 24\n"
 
 
 def job_of(kind: str, bulkreset: Command) -> Path:
-    """A job of so many rows with a mirror; its passwords are given, or generated."""
+    """Write a job of so many rows with a mirror; its passwords are given or generated."""
     more = MIRROR + FAST
     if kind == "given":
         source = write_csv(bulkreset.home / "in.csv", people(ROWS))
@@ -36,8 +36,8 @@ def job_of(kind: str, bulkreset: Command) -> Path:
 
 
 @contextlib.contextmanager
-def asleep(group: int) -> Iterator[None]:
-    """The machine sleeps in the block: every process of the run is stopped."""
+def suspended(group: int) -> Iterator[None]:
+    """Stop every process of the run inside the block, as if the machine slept."""
     os.killpg(group, signal.SIGSTOP)
     try:
         yield
@@ -53,7 +53,7 @@ def asleep(group: int) -> Iterator[None]:
 def test_process_that_slept_while_its_lease_was_taken_sends_nothing_when_it_wakes(
     bulkreset: Command, sim: Simulator, storage: Storage, where: str, passwords: str, round_: int
 ) -> None:
-    """It sleeps three times as long as its lease. Other workers than those of the coordinator's machine stop by themselves."""
+    """It sleeps for three leases. Workers on other machines stop by themselves."""
     everybody = [name for name, _ in people(ROWS)] if passwords == "given" else names(ROWS)
     seed(sim, everybody)
     sim.configure(latency=0.08, jitter=0.5)
@@ -64,8 +64,8 @@ def test_process_that_slept_while_its_lease_was_taken_sends_nothing_when_it_wake
     more = ["--cluster", "local:2"] if where == "cluster" else []
     with bulkreset.start("run", job, "--yes", "--no-progress", "--run-dir", run_dir, *more) as process:
         sent(sim, 100 + 37 * round_ % 2000)
-        with asleep(process.pid):
-            time.sleep(LEASE)  # what had left arrives
+        with suspended(process.pid):
+            time.sleep(LEASE)  # calls that had left arrive
             taken = {"holder": "x", "host": "y", "token": "z", "seconds": 60, "until": time.time() + 60}
             storage.put("runs/run/lease.json", json.dumps(taken).encode())
             time.sleep(2 * LEASE)
@@ -105,7 +105,7 @@ def test_run_that_slept_through_its_time_limit_sends_nothing_when_it_wakes(
     )
     with bulkreset.start(*argv) as process:
         sent(sim, 100)
-        with asleep(process.pid):
+        with suspended(process.pid):
             time.sleep(15)
             before = len(sim.calls(SET))
         ran = finish(process, run_dir)
@@ -113,7 +113,7 @@ def test_run_that_slept_through_its_time_limit_sends_nothing_when_it_wakes(
     assert (ran.code, ran.summary["state"]) == (5, "time_limit")
 
 
-# Each call takes a while between its slot and its departure, and each that leaves notes when, and when its slot was.
+# Each call takes a while between its slot and its departure, and records the time of both.
 NOTING = """
 import functools, threading, time
 from bulkreset import departure
@@ -152,7 +152,7 @@ def test_resumed_run_keeps_its_rate(
     with bulkreset.start(*argv, first=NOTING.format(str(notes))) as process:
         for stop in range(4):
             sent(sim, 90 + 150 * stop)
-            with asleep(process.pid):
+            with suspended(process.pid):
                 time.sleep(3 + stop)
         ran = finish(process, bulkreset.home / "run")
     assert ran.code == 0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_resume import hold, let_go
-from tests.e2e.command import LAX, POOL, SET, Argument, Command, Ran, finish, people, write_csv
-from tests.e2e.populated import FAST, LISTS, LOOKED_UP, PASSWORD, broken_off, resumed
+from tests.e2e.command import LAX, POOL, SET, Argument, Command, CommandResult, finish, people, write_csv
+from tests.e2e.populated import FAST, LISTS, LOOKED_UP, PASSWORD, interrupted_run, resumed
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -18,19 +18,21 @@ NAMED = 60
 
 @pytest.fixture
 def input_(tmp_path: Path, sim: Simulator) -> Path:
-    """An input of people of whom the pool, of forty pages, has the first sixty."""
+    """Write an input of users. The pool has forty pages, and the first sixty of these users."""
     sim.add_pool(POOL, policy=LAX, generate={"count": PAGES * 60, "prefix": "user.", "digits": 3, "first": 1})
     return write_csv(tmp_path / "in.csv", [*people(NAMED), ("nobody", PASSWORD)])
 
 
-def assert_whole(ran: Ran, status: str) -> None:
+def assert_whole(ran: CommandResult, status: str) -> None:
     assert ran.column("status") == [status] * NAMED + ["rejected"]
     assert ran.of("nobody")["code"] == "user_not_found"
     assert not (ran.run_dir / "users.sqlite").exists()
 
 
-def ended_after(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], pages: int, number: int) -> Ran:
-    """A run that a signal ends while the answer after so many pages, or look-ups, is held."""
+def ended_after(
+    bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], pages: int, number: int
+) -> CommandResult:
+    """Start a run, and end it by a signal while the answer after so many pages or look-ups is held."""
     argv, run_dir = bulkreset.with_run_dir(args)
     hold(sim, pages, operation=LISTS)
     with bulkreset.start(*argv) as process:
@@ -83,14 +85,14 @@ def test_look_ups_continue_with_names_that_were_not_looked_up(
     again = resumed(bulkreset, broken)
     assert again.code == 0
     assert again.summary["counts"] == {"ready": names}
-    # A killed process may forget the answers that it had not yet written down, sixty at most, and what was under way.
+    # A killed process may lose the answers that were not stored yet (at most sixty) and the calls in flight.
     assert names <= sim.stats().count(LISTS) <= names + (70 if number == signal.SIGKILL else 10)
 
 
 @pytest.mark.soak
 def test_sweep_that_is_killed_again_and_again_gets_to_its_end(input_: Path, bulkreset: Command, sim: Simulator) -> None:
     sim.configure(latency=0.03)
-    broken = broken_off(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--yes"), 8, signal.SIGKILL)
+    broken = interrupted_run(bulkreset, sim, (*bulkreset.checked(input_), *FAST, "--yes"), 8, signal.SIGKILL)
     for pages in (16, 24):
         with bulkreset.start("resume", broken.run_dir) as process:
             wait_until(lambda: sim.stats().count(LISTS) >= pages or process.poll() is not None)  # noqa: B023

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bucket import BUCKET, Storage
 from tests.crash.test_resume import hold, let_go
-from tests.e2e.command import POOL, SET, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, CommandResult, finish, people, write_csv, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -20,7 +20,7 @@ EACH = 60
 
 
 class Week:
-    """The nights so far: what is to be set, and which calls were looked at."""
+    """The scheduled runs so far: the passwords to be set, and how many calls were counted."""
 
     def __init__(self, bulkreset: Command, sim: Simulator, storage: Storage) -> None:
         self.bulkreset, self.sim, self.storage = bulkreset, sim, storage
@@ -35,8 +35,8 @@ class Week:
         self.storage.put(f"in/{day}.csv", write_csv(self.bulkreset.home / "x.csv", rows))
         self.wanted |= dict(rows)
 
-    def night(self) -> tuple[Ran, list[str]]:
-        """One night to its end, and whom it has sent."""
+    def run_schedule(self) -> tuple[CommandResult, list[str]]:
+        """Make one scheduled run, and return it with the users it sent."""
         ran = finish(self.bulkreset.start("run", self.job, "--yes", "--no-progress"), self.bulkreset.home)
         calls = [call.username for call in self.sim.calls(SET)]
         sent, self.seen = calls[self.seen :], len(calls)
@@ -51,19 +51,19 @@ def rows_of(day: str) -> list[tuple[str, str]]:
     return people(EACH * len(DAYS))[DAYS.index(day) * EACH :][:EACH]
 
 
-def assert_it_is_told(bulkreset: Command, storage: Storage, twice: set[str]) -> None:
-    """Every row of every night is in a report once; who was sent twice was in doubt."""
-    told: list[tuple[str, str]] = []
+def assert_reported_once(bulkreset: Command, storage: Storage, twice: set[str]) -> None:
+    """Check that every row of every run is in one report, and that users sent twice were in doubt."""
+    reported: list[tuple[str, str]] = []
     unsure: set[str] = set()
     for run in sorted((bulkreset.home / "runs").iterdir()):
-        report = Ran(0, "", "", run).report
+        report = CommandResult(0, "", "", run).report
         assert [row["row"] for row in report] == [str(number) for number in range(1, len(report) + 1)]
         assert {row["status"] for row in report} == {"set"}
         unsure |= {row["username"] for row in report if row["in_doubt"] == "true"}
-        told += [(row["file"], row["username"]) for row in report]
+        reported += [(row["file"], row["username"]) for row in report]
         assert f"runs/{run.name}/report.csv" in storage.keys("runs/")
     assert twice <= unsure
-    assert len(told) == len(set(told)) + 10  # Monday's changed file has ten users of Monday's first one
+    assert len(reported) == len(set(reported)) + 10  # Monday's changed file has ten users of Monday's first one
 
 
 @pytest.mark.soak
@@ -73,7 +73,7 @@ def test_week_of_scheduled_runs(bulkreset: Command, sim: Simulator, storage: Sto
     sim.configure(latency=0.03)
 
     week.export("mon", rows_of("mon"))
-    ran, sent = week.night()
+    ran, sent = week.run_schedule()
     assert (ran.code, sorted(sent)) == (0, sorted(dict(rows_of("mon"))))
 
     week.export("tue", rows_of("tue"))
@@ -89,32 +89,32 @@ def test_week_of_scheduled_runs(bulkreset: Command, sim: Simulator, storage: Sto
     assert 0 < len(crashed) < EACH
 
     week.export("wed", rows_of("wed"))
-    ran, sent = week.night()  # Tuesday's is finished first
+    ran, sent = week.run_schedule()  # Tuesday's is finished first
     assert (ran.code, ran.stdout.count("Run finished: 60 rows: 60 set.")) == (0, 2)
     twice = set(crashed) & set(sent)
     assert set(crashed) | set(sent) == {*dict(rows_of("tue")), *dict(rows_of("wed"))}
 
     week.export("thu", rows_of("thu"))
     sim.configure(faults={"every": {"operation": SET, "error": "ExpiredTokenException", "from_call": 20}})
-    ran, first = week.night()
+    ran, first = week.run_schedule()
     assert (ran.code, "Sign in again" in ran.stderr) == (3, True)
     sim.configure(faults={"every": []})
     week.export("fri", rows_of("fri"))
     sim.configure(quota={"rate": 30, "bucket": 3})
-    ran, sent = week.night()  # Thursday's is finished first; both with half the quota
+    ran, sent = week.run_schedule()  # Thursday's is finished first; both with half the quota
     assert (ran.code, week.finished()) == (0, {"mon", "tue", "wed", "thu", "fri"})
     assert {*first, *sent} == {*dict(rows_of("thu")), *dict(rows_of("fri"))}
 
     sim.configure(quota=None)
-    ran, sent = week.night()  # Saturday: nothing
+    ran, sent = week.run_schedule()  # Saturday: no input
     assert (ran.stdout, sent) == (f"No new input at {AT}/in/: nothing to do.\n", [])
 
     week.export("sun", rows_of("sun"))
     week.export("mon", [(user, f"{word}-anew") for user, word in rows_of("mon")[:10]])
-    ran, sent = week.night()
+    ran, sent = week.run_schedule()
     assert (ran.code, len(sent)) == (0, 70)
     assert set(sent) == {*dict(rows_of("sun")), *dict(rows_of("mon")[:10])}
     assert week.finished() == {"mon", "tue", "wed", "thu", "fri", "sun"}
     assert sim.passwords(POOL) == week.wanted
 
-    assert_it_is_told(bulkreset, storage, twice)
+    assert_reported_once(bulkreset, storage, twice)

@@ -1,6 +1,7 @@
-"""A program that uses the Python interface, as an orchestrator would: run by itself, and asserting as it goes.
+"""A program that uses the Python interface as an orchestrator does. It runs as a script and asserts at each step.
 
-Takes the folder to work in and the simulator's URL. Prints nothing: what a test looks for is that nobody else does, either.
+Its arguments are the working directory and the simulator's URL. It prints nothing: a test checks that the package
+prints nothing.
 """
 
 import logging
@@ -21,11 +22,11 @@ from bulkreset import ApiProgress, CancelToken, DryRun, Job, Result, apply, dry_
 
 NAMES = [f"user.{number:02d}" for number in range(30)]
 PASSWORD = "Quiet-Garden.1"
-SLOWLY = {"pace.rate": 0.5}  # all rows take a minute: a run is stopped in their middle on any machine
+SLOWLY = {"pace.rate": 0.5}  # all rows take a minute, so a run can be stopped midway on any machine
 
 
 def around() -> tuple[Any, ...]:
-    """What a program has of its own, and must have afterwards."""
+    """Settings of the host program, which must be unchanged afterwards."""
     mask = os.umask(0)
     os.umask(mask)
     libraries = [logging.getLogger(name) for name in ("boto3", "botocore", "urllib3")]

@@ -1,4 +1,4 @@
-"""Jobs that generate passwords, the keys that decrypt them, and all files that could contain one."""
+"""Jobs that generate passwords, the keys that decrypt them, and all files that could contain a password."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import pyrage
 
 from bulkreset.job import PasswordPolicy
 from bulkreset.report.passwords_export import read_passwords as in_process
-from tests.e2e.command import POOL, REGION, WITHOUT_PAGE, Command, Ran, finish
+from tests.e2e.command import POOL, REGION, WITHOUT_PAGE, Command, CommandResult, finish
 from tests.e2e.command import write_csv as write_columns
 from tests.sim import Simulator
 
@@ -30,14 +30,14 @@ HEADER: Final = "username,password,expires_at,pool"
 
 @dataclass(frozen=True)
 class Key:
-    """An identity and its file."""
+    """A private key and its file."""
 
     path: Path
     public: str
 
 
 def make_key(folder: Path, name: str = "key.txt") -> Key:
-    """A new identity, in a file as age-keygen writes it."""
+    """Generate a private key and write it to a file, as age-keygen does."""
     identity = pyrage.x25519.Identity.generate()
     public = str(identity.to_public())
     (folder / name).write_text(f"# public key: {public}\n{identity}\n")
@@ -49,7 +49,7 @@ def names(count: int) -> list[str]:
 
 
 def write_names(folder: Path, usernames: Iterable[str], name: str = "users.csv") -> Path:
-    """An input without passwords."""
+    """Write an input without passwords."""
     return write_columns(folder / name, [(username,) for username in usernames], ("username",))
 
 
@@ -64,7 +64,7 @@ def write_campaign(
     url: str = "",
     pool: str = POOL,
 ) -> Path:
-    """A job file: temporary passwords for the keys, or with none of them a scramble."""
+    """Write a job file: temporary passwords encrypted to the keys; without keys, a scramble."""
     to = ", ".join(f'"{key.public if isinstance(key, Key) else key}"' for key in keys)
     path = bulkreset.home / "campaign.toml"
     path.write_text(
@@ -78,15 +78,15 @@ def write_campaign(
     return path
 
 
-def run_passwords(bulkreset: Command, run_dir: Path, key: Key | Path, *args: str | Path) -> Ran:
+def run_passwords(bulkreset: Command, run_dir: Path, key: Key | Path, *args: str | Path) -> CommandResult:
     """Run `bulkreset passwords`."""
     path = key.path if isinstance(key, Key) else key
     with bulkreset.start("passwords", run_dir, "--identity", path, *args) as process:
         return finish(process, run_dir)
 
 
-def printed(text: str) -> dict[str, str]:
-    """The passwords that a decrypted CSV has, by username."""
+def parse_passwords(text: str) -> dict[str, str]:
+    """Return the passwords in a decrypted CSV, by username."""
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     found = {line["username"]: line["password"] for line in lines}
     assert len(found) == len(lines), "one line for each user"
@@ -94,15 +94,18 @@ def printed(text: str) -> dict[str, str]:
 
 
 def decrypted(bulkreset: Command, run_dir: Path, key: Key) -> dict[str, str]:
-    """What `bulkreset passwords` prints, by username."""
+    """Return what `bulkreset passwords` prints, by username."""
     ran = run_passwords(bulkreset, run_dir, key)
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith(HEADER + "\n")
-    return printed(ran.stdout)
+    return parse_passwords(ran.stdout)
 
 
 def opened(run_dir: Path, key: Key) -> dict[str, str]:
-    """What the key opens, by username, without the command line: for tests that look more often."""
+    """Return the passwords that the key decrypts, by username.
+
+    Faster than the command line, for tests that call it often.
+    """
     lines = list(in_process(run_dir, key.path))
     found = {line.username: line.password for line in lines}
     assert len(found) == len(lines)
@@ -110,12 +113,12 @@ def opened(run_dir: Path, key: Key) -> dict[str, str]:
 
 
 def held(sim: Simulator, pool: str = POOL) -> dict[str, str]:
-    """The passwords that the simulator's users have."""
+    """Return the passwords of the simulator's users."""
     return {name: password for name, password in sim.passwords(pool).items() if password}
 
 
 def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file, with its content."""
+    """Return every file with its content."""
     for path in sorted(folder.rglob("*")):
         try:
             if path.is_file():
@@ -125,7 +128,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def open_files(pid: int) -> Iterator[tuple[str, bytes]]:
-    """What a process has open and can be read as a file, deleted ones, too; and what the system shows of it."""
+    """Return every readable file that a process has open, including deleted files, and its /proc files."""
     for name in ("cmdline", "environ"):
         yield from _content(Path(f"/proc/{pid}/{name}"), name)
     try:
@@ -134,7 +137,7 @@ def open_files(pid: int) -> Iterator[tuple[str, bytes]]:
         return
     for link in links:
         try:
-            if link.is_file():  # no socket, no pipe
+            if link.is_file():  # not a socket or pipe
                 yield from _content(link, str(link.readlink()))
         except OSError:
             continue
@@ -147,8 +150,8 @@ def _content(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
         return
 
 
-def holders(places: Mapping[str, set[bytes]], passwords: Sequence[bytes]) -> set[str]:
-    """The places in which one of the passwords stands."""
+def places_with(places: Mapping[str, set[bytes]], passwords: Sequence[bytes]) -> set[str]:
+    """Return the places that contain one of the passwords."""
     return {
         place
         for place, contents in places.items()

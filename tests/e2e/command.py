@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tests.e2e.preloaded_command import FIRST, Started, Warm, can_warm
+from tests.e2e.preloaded_command import FIRST, CommandProcess, ForkedCommand, can_fork
 from tests.sim import Call, Simulator
 from tests.sim.handle import ACCESS_KEY, SIGNING_KEY
 
@@ -22,7 +22,7 @@ REGION: Final = "us-east-1"
 ACCOUNT: Final = "123456789012"
 SET: Final = "AdminSetUserPassword"
 PATIENCE: Final = 90.0
-# What may be asked at any time: it changes nothing, and makes no user a billed one (as AdminGetUser would).
+# Calls that are allowed at any time: they change nothing, and make no user billable (AdminGetUser would).
 FREE: Final = frozenset(
     {
         *("DescribeUserPool", "GetProvisionedLimit", "ListUsers", "ListUsersInGroup"),
@@ -34,7 +34,7 @@ FREE: Final = frozenset(
 THROTTLED: Final = frozenset(
     {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"}
 )
-# A pool whose policy takes any password that the syntax takes.
+# A policy that accepts every password that the API's syntax accepts.
 LAX: Final = {
     "MinimumLength": 1,
     "RequireUppercase": False,
@@ -42,14 +42,15 @@ LAX: Final = {
     "RequireNumbers": False,
     "RequireSymbols": False,
 }
-WITHOUT_PAGE: Final = "\n[report]\nhtml = false\n"  # it costs a fifth of a short run; tests/e2e/test_page.py draws it
+# the page takes a fifth of a short run; tests/e2e/test_page.py tests it
+WITHOUT_PAGE: Final = "\n[report]\nhtml = false\n"
 Argument = str | Path
 Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Ran:
-    """One execution of the command line, ended."""
+class CommandResult:
+    """The result of one finished command."""
 
     code: int
     stdout: str
@@ -57,8 +58,8 @@ class Ran:
     run_dir: Path
 
     @property
-    def complaints(self) -> list[str]:
-        """The sentences with which the program itself ended."""
+    def error_lines(self) -> list[str]:
+        """Return the error messages that bulkreset printed."""
         return [line for line in self.stderr.splitlines() if line.startswith("bulkreset: ")]
 
     @property
@@ -85,15 +86,16 @@ class Ran:
         return [row[name] for row in self.report]
 
     def of(self, username: str) -> dict[str, str]:
-        """The only line of the report about a user."""
+        """Return the only report line of a user."""
         (found,) = (row for row in self.report if row["username"] == username)
         return found
 
 
 class Command:
-    """Runs the command line in `home`, with no AWS configuration but the simulator's.
+    """Runs the command line in `home`. Its only AWS configuration is the simulator's.
 
-    `fresh`: always in an interpreter of its own; else, where that makes no difference, in one that has loaded the modules.
+    `fresh`: always start a new interpreter. Otherwise fork a process that has loaded the modules, if the result is the
+    same.
     """
 
     def __init__(self, home: Path, sim: Simulator, *, fresh: bool = False) -> None:
@@ -113,34 +115,39 @@ class Command:
         }
         self._runs = 0
 
-    def __call__(self, *args: Argument, env: Mapping[str, str | None] | None = None, patience: float = PATIENCE) -> Ran:
-        """Run to the end; a variable that `env` maps to None is not set."""
+    def __call__(
+        self, *args: Argument, env: Mapping[str, str | None] | None = None, patience: float = PATIENCE
+    ) -> CommandResult:
+        """Run to the end. A variable that `env` maps to None is not set."""
         argv, run_dir = self.with_run_dir(args)
         with self.start(*argv, env=env) as process:
             return finish(process, run_dir, patience)
 
-    def reset(self, input_: Path, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
+    def reset(self, input_: Path, *args: Argument, env: Mapping[str, str | None] | None = None) -> CommandResult:
         """Run an input against the simulator's pool, confirmed."""
         return self(*self.against(input_), "--yes", *args, env=env)
 
     def against(self, input_: Path) -> tuple[Argument, ...]:
-        """The options that name an input and the simulator's pool, whose users are made as they are met: none is looked up."""
+        """Return the options for an input and the simulator's pool, without looking users up.
+
+        The simulator creates each user at its first call.
+        """
         return (*self.checked(input_), "--no-check-users")
 
     def checked(self, input_: Path, pool: str = POOL) -> tuple[Argument, ...]:
-        """The options that name an input and a pool in which each user is looked up."""
+        """Return the options for an input and a pool in which each user is looked up."""
         where = ("--user-pool-id", pool, "--region", REGION, "--endpoint-url", self.sim.url)
-        return ("run", self._plain(input_), "--input", input_, *where)
+        return ("run", self._plain_job(input_), "--input", input_, *where)
 
-    def _plain(self, input_: Path) -> Path:
-        """A job that has nothing but no page, and the name that an input without a job gives."""
+    def _plain_job(self, input_: Path) -> Path:
+        """Write a job file that only turns the page off. Its name is the one that an input without a job file gives."""
         path = self.home / ".plain" / f"{input_.name}.toml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(WITHOUT_PAGE, encoding="utf-8")
         return path
 
     def with_run_dir(self, args: Sequence[Argument]) -> tuple[tuple[Argument, ...], Path]:
-        """The arguments with a run directory of their own, where they name none."""
+        """Return the arguments with a new run directory, if they name none."""
         if "--run-dir" in args:
             return tuple(args), Path(args[args.index("--run-dir") + 1])
         self._runs += 1
@@ -156,9 +163,10 @@ class Command:
         cwd: Path | None = None,
         first: str = "",
     ) -> subprocess.Popen[str]:
-        """Start it and do not wait; with `terminal` (a file descriptor) it talks to that alone, what it prints goes to `out`.
+        """Start the command without waiting.
 
-        It starts in `cwd`, if not in `home`. `first` is Python that its process runs before the command.
+        With `terminal` (a file descriptor) all three streams are the terminal; otherwise standard output goes to `out`.
+        The working directory is `cwd`, or `home`. `first` is Python code that the process runs before the command.
         """
         wanted = self.environment | dict(env or {})
         given = {name: value for name, value in wanted.items() if value is not None}
@@ -168,9 +176,9 @@ class Command:
             script.parent.mkdir(exist_ok=True)
             script.write_text(first, encoding="utf-8")
             given |= {"PYTHONPATH": str(script.parent)} if self.fresh else {FIRST: str(script)}
-        warm = not self.fresh and can_warm(argv, given)
-        return (Warm if warm else Started)(
-            argv if warm else [sys.executable, "-m", "bulkreset.cli.main", *argv],
+        can_be_forked = not self.fresh and can_fork(argv, given)
+        return (ForkedCommand if can_be_forked else CommandProcess)(
+            argv if can_be_forked else [sys.executable, "-m", "bulkreset.cli.main", *argv],
             cwd=cwd or self.home,
             env=given,
             stdin=subprocess.DEVNULL if terminal is None else terminal,
@@ -181,14 +189,14 @@ class Command:
         )
 
 
-def finish(process: subprocess.Popen[str], run_dir: Path, patience: float = PATIENCE) -> Ran:
-    """Wait for the end; a traceback is a bug wherever it shows."""
+def finish(process: subprocess.Popen[str], run_dir: Path, patience: float = PATIENCE) -> CommandResult:
+    """Wait for the end. A traceback is always a bug."""
     try:
         stdout, stderr = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
-    ran = Ran(process.returncode, stdout or "", stderr or "", run_dir)
+    ran = CommandResult(process.returncode, stdout or "", stderr or "", run_dir)
     assert "Traceback" not in ran.stdout + ran.stderr, ran.stdout + ran.stderr
     return ran
 
@@ -209,7 +217,7 @@ def write_csv(
 
 
 def people(count: int) -> list[tuple[str, str]]:
-    """Usernames with passwords that any policy takes."""
+    """Return usernames with passwords that every policy accepts."""
     return [(f"user.{number:03d}", f"Quiet-Garden.{number:03d}") for number in range(1, count + 1)]
 
 
@@ -222,9 +230,10 @@ def write_job(
     plan: str = "check_users = false",
     read_timeout: float = 60.0,
 ) -> Path:
-    """Write a job file: `input_` is the text of its [input] table, `plan` of [plan], `more` comes after the targets.
+    """Write a job file.
 
-    `read_timeout` is long: an answer that a busy machine gives late is not a lost one.
+    `input_` is the text of its [input] table and `plan` of [plan]; `more` is appended after the targets.
+    `read_timeout` is long, so that a late answer on a busy machine is not a lost one.
     """
     targets = "\n".join(
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{REGION}"\nendpoint_url = "{url}"\n'
@@ -241,20 +250,20 @@ def write_job(
 def seed(
     sim: Simulator, usernames: Iterable[str], pool: str = POOL, history: int | None = None, shortest: int = 1
 ) -> None:
-    """Put a pool that takes any password of `shortest` characters in place, with these users and no others."""
+    """Create a pool with exactly these users. It accepts any password of at least `shortest` characters."""
     sim.add_pool(pool, list(usernames), LAX | {"MinimumLength": shortest}, history)
 
 
-class Called(Protocol):
-    """Whoever knows which calls arrived: a simulator, or what was noted of one before it was reset."""
+class CallSource(Protocol):
+    """Knows which calls arrived: a simulator, or calls saved before it was reset."""
 
     def calls(self, operation: str | None = None) -> Sequence[Call]:
-        """Give the calls of one operation or all, in order of arrival."""
+        """Return the calls of one operation or all, in order of arrival."""
         ...
 
 
-def assert_they_agree(ran: Ran, sim: Called) -> None:
-    """Report, summary and simulator tell one story: rows, counts, attempts, and who was set to what."""
+def assert_they_agree(ran: CommandResult, sim: CallSource) -> None:
+    """Check that report, summary and simulator agree on rows, counts, attempts and passwords."""
     report, summary = ran.report, ran.summary
     assert [row["row"] for row in report] == [str(number) for number in range(1, len(report) + 1)]
     counts: dict[str, int] = {}

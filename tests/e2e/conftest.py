@@ -1,4 +1,4 @@
-"""Fixtures: one simulator process for a worker's tests, new for each test; the command line in a directory of its own."""
+"""Fixtures: one simulator process per test worker, reset for each test; the command line in its own directory."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.waiting import let_questions_end
 
 @pytest.fixture
 def sim(running: Simulator) -> Simulator:
-    """A simulator with one pool that knows every user and takes every password."""
+    """A simulator with one pool that knows every user and accepts every password."""
     running.reset()
     running.add_pool(POOL, policy=LAX, auto_users=True)
     return running
@@ -29,7 +29,7 @@ def bulkreset(tmp_path: Path, sim: Simulator, request: pytest.FixtureRequest) ->
 
 @pytest.fixture
 def program(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
-    """The Python interface in the test's own process, in the directory and the environment of the command line."""
+    """The Python interface in the test's own process, with the directory and environment of the command line."""
     for name in without_aws():
         monkeypatch.delenv(name)
     for name, value in environment(bulkreset).items():
@@ -41,7 +41,7 @@ def program(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pro
 
 @pytest.fixture
 def storage(stored: Storage, bulkreset: Command) -> Storage:
-    """An empty bucket that the command line reaches."""
+    """An empty bucket that the command line can reach."""
     stored.reset()
     bulkreset.environment |= stored.environment()
     return stored

@@ -1,4 +1,4 @@
-"""The commits in the journal of a live run."""
+"""Read the journal of a live run."""
 
 import sqlite3
 from contextlib import closing
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def query(run_dir: Path, question: str) -> list[Any]:
-    """Return the rows that a query finds; none if the run has no journal yet."""
+    """Return the rows that a query finds, or none if the run has no journal yet."""
     path = run_dir / "journal.sqlite"
     if not path.exists():
         return []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.command import LAX, POOL, Argument, Command, Ran, finish, write_csv
+from tests.e2e.command import LAX, POOL, Argument, Command, CommandResult, finish, write_csv
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -14,12 +14,12 @@ LISTS = "ListUsers"
 DESCRIBES = "DescribeUserPool"
 PASSWORD = "Quiet-Garden.1"
 FAST: tuple[Argument, ...] = ("--rate", "none")
-# Wherever a sweep is wanted, or look-ups, the pool says that it has as many users.
+# The pool reports this user count, which decides between a sweep and single look-ups.
 SWEPT, LOOKED_UP = 0, 10**6
 
 
 def user(username: str, status: str = "CONFIRMED", *, enabled: bool = True, **attributes: str) -> dict[str, Any]:
-    """A user as the simulator takes one."""
+    """Return a user in the simulator's form."""
     return {"username": username, "status": status, "enabled": enabled, "attributes": attributes}
 
 
@@ -54,42 +54,44 @@ ROWS: Mapping[str, tuple[str, str, str]] = {
 
 
 def populate(sim: Simulator, **options: Any) -> None:  # noqa: ANN401  (the pool's settings)
-    """Put the pool of these users in place."""
+    """Create the pool with these users."""
     sim.add_pool(POOL, USERS, LAX, **({"alias_attributes": ALIASES} | options))
 
 
-def naming(folder: Path, *names: str, file: str = "in.csv") -> Path:
-    """An input of these names."""
+def write_names(folder: Path, *names: str, file: str = "in.csv") -> Path:
+    """Write an input with these names."""
     return write_csv(folder / file, [(name, PASSWORD) for name in names])
 
 
-def verdicts(ran: Ran) -> dict[str, tuple[str, str, str]]:
-    """Status, code and status before of every row, by the name that it has (as the report shows it)."""
+def results(ran: CommandResult) -> dict[str, tuple[str, str, str]]:
+    """Return status, code and status before of every row, by the name that the report shows."""
     return {row["username"].removeprefix("'"): (row["status"], row["code"], row["status_before"]) for row in ran.report}
 
 
-def codes(ran: Ran) -> list[str]:
-    """Each row's code; its status where it has none."""
+def codes(ran: CommandResult) -> list[str]:
+    """Return each row's code, or its status if it has no code."""
     return [row["code"] or row["status"] for row in ran.report]
 
 
-def dry(bulkreset: Command, input_: Path, *args: Argument, pool: str = POOL) -> Ran:
-    """A dry run that looks every user up."""
+def dry_run(bulkreset: Command, input_: Path, *args: Argument, pool: str = POOL) -> CommandResult:
+    """Make a dry run that looks every user up."""
     return bulkreset(*bulkreset.checked(input_, pool), *FAST, *args, "--dry-run")
 
 
-def real(bulkreset: Command, input_: Path, *args: Argument) -> Ran:
-    """A run that looks every user up, confirmed."""
+def real_run(bulkreset: Command, input_: Path, *args: Argument) -> CommandResult:
+    """Make a confirmed run that looks every user up."""
     return bulkreset(*bulkreset.checked(input_), *FAST, *args, "--yes")
 
 
 def allowed(stderr: str) -> list[dict[str, Any]]:
-    """The IAM statements that the preflight proposes."""
+    """Return the IAM statements that the preflight proposes."""
     return [json.loads(line[12:]) for line in stderr.splitlines() if '"Effect": "Allow"' in line]
 
 
-def broken_off(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], pages: int, number: int) -> Ran:
-    """A run that a signal ends after so many pages."""
+def interrupted_run(
+    bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], pages: int, number: int
+) -> CommandResult:
+    """Start a run that a signal ends after this many pages."""
     argv, run_dir = bulkreset.with_run_dir(args)
     with bulkreset.start(*argv) as process:
         wait_until(lambda: sim.stats().count(LISTS) >= pages)
@@ -97,7 +99,7 @@ def broken_off(bulkreset: Command, sim: Simulator, args: tuple[Argument, ...], p
         return finish(process, run_dir)
 
 
-def resumed(bulkreset: Command, ran: Ran, *args: Argument) -> Ran:
-    """Go on with a run to its end."""
+def resumed(bulkreset: Command, ran: CommandResult, *args: Argument) -> CommandResult:
+    """Resume a run and wait for its end."""
     with bulkreset.start("resume", ran.run_dir, *args) as process:
         return finish(process, ran.run_dir)

@@ -1,8 +1,8 @@
-"""A command line that begins with its modules loaded: forked from a process that has imported them.
+"""Run the command line in a process that is forked from one with the modules loaded.
 
-What a test starts is a process of its own with its own streams, directory, environment, session and end, whose parent is
-the test's process, as that of any other. Its own are not the loading of the modules and what each start does once before
-its work: the parsers of the commands, the models of the services, the first text of pandas. Both take most of a second.
+Each command still has its own process, streams, directory, environment, session and exit, and is a child of the test
+process. Only two things are shared: the loaded modules, and the work that each start does first (command parsers,
+service models, the first text of pandas). Both take most of a second.
 """
 
 import array
@@ -34,13 +34,14 @@ from tests.shared_botocore import share
 
 MESSAGE: Final = 1 << 20
 STREAMS: Final = (0, 1, 2)
-SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER: whose parent has died becomes ours
-# What an interpreter reads when it begins, not when it is asked.
-_ALONE: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER: orphaned processes become our children
+# Variables that an interpreter reads only when it starts.
+_SINGLE_THREADED: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 EARLY: Final = ("PYTHON", "LANG", "LC_")
-# The path of Python to be run before the command, as an interpreter runs its sitecustomize. The command does not see it.
+# The path of a Python file to run before the command, as an interpreter runs sitecustomize. Hidden from the command.
 FIRST: Final = "TESTS_RUN_FIRST"
-# By name: the linter removes an import statement that nobody uses. Then every start is slow and no test fails.
+# Loaded by name: the linter would remove unused import statements, and every start would be slow without a failing
+# test.
 LOADED: Final = (
     "bulkreset.cli.main",
     "bulkreset.job.file",
@@ -61,7 +62,7 @@ LOADED: Final = (
     "pyarrow.pandas_compat",
 )
 
-# A call of each service that a run asks, and a refusal in the service's language.
+# One call to each service that a run uses, and an error answer in the service's format.
 CALLS: Final[tuple[tuple[str, str, dict[str, str], bytes], ...]] = (
     ("cognito-idp", "DescribeUserPool", {"UserPoolId": "us-east-1_Test00001"}, b"{}"),
     ("service-quotas", "GetServiceQuota", {"ServiceCode": "cognito-idp", "QuotaCode": "L-0"}, b"{}"),
@@ -70,13 +71,13 @@ CALLS: Final[tuple[tuple[str, str, dict[str, str], bytes], ...]] = (
 )
 
 
-def can_warm(argv: list[str], env: dict[str, str]) -> bool:
-    """Return whether a start differs from a fork in nothing but the loading."""
+def can_fork(argv: list[str], env: dict[str, str]) -> bool:
+    """Return whether a forked process behaves exactly like a new interpreter, except for loading."""
     return bool(argv) and sys.platform == "linux" and not any(name.startswith(EARLY) for name in env)
 
 
-class Started(subprocess.Popen[str]):
-    """A process that is killed if the test fails while it runs. Without that, the end of `with` would wait for it."""
+class CommandProcess(subprocess.Popen[str]):
+    """A process that is killed if the test fails while it runs. Otherwise `with` would wait for its end."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -86,8 +87,8 @@ class Started(subprocess.Popen[str]):
         super().__exit__(kind, error, trace)
 
 
-class Warm(Started):
-    """Popen, of the command line's arguments alone. All three streams must be given, and a session of its own."""
+class ForkedCommand(CommandProcess):
+    """A Popen that takes only the command's arguments. All three streams and start_new_session must be given."""
 
     def _execute_child(self, *given: Any) -> None:  # noqa: ANN401  (Popen's own)
         names = list(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]  # type: ignore[attr-defined]
@@ -95,13 +96,13 @@ class Warm(Started):
         assert wanted["start_new_session"]
         request = {"argv": list(map(str, wanted["args"])), "cwd": str(wanted["cwd"]), "env": wanted["env"]}
         streams = [wanted["p2cread"], wanted["c2pwrite"], wanted["errwrite"]]
-        self.pid = _oven().fork(request, streams)
+        self.pid = _fork_server().fork(request, streams)
         self._child_created = True
         self._close_pipe_fds(*(wanted[name] for name in names if name.startswith(("p2c", "c2p", "err"))))  # type: ignore[attr-defined]
 
 
-class _Oven:
-    """The process that is forked, as the tests' process sees it. It ends with it."""
+class _ForkServer:
+    """Holds the process that forks, from the test process's side. It ends with the test process."""
 
     def __init__(self) -> None:
         ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
@@ -109,8 +110,8 @@ class _Oven:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.preloaded_command", str(theirs.fileno())],
-                # Without the threads that numpy and Arrow start when they are loaded: a thread is not forked.
-                env=_ALONE,
+                # numpy and Arrow start threads when they load, and fork does not copy threads.
+                env=_SINGLE_THREADED,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -118,60 +119,63 @@ class _Oven:
             )
 
     def fork(self, request: dict[str, Any], streams: list[int]) -> int:
-        """Start one; its process id."""
+        """Fork one command and return its process id."""
         sent = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
         self._ours.sendmsg([json.dumps(request).encode()], [sent])
         return int(self._ours.recv(MESSAGE))
 
 
-_oven = cache(_Oven)
+_fork_server = cache(_ForkServer)
 
 
-def _serve(door: socket.socket) -> dict[str, Any]:
-    """Fork for every request; returns in what was forked."""
+def _serve(requests: socket.socket) -> dict[str, Any]:
+    """Fork for every request. Return only in the forked process."""
     while True:
-        message, streams, _, _ = socket.recv_fds(door, MESSAGE, len(STREAMS))
+        message, streams, _, _ = socket.recv_fds(requests, MESSAGE, len(STREAMS))
         if not message:
             os._exit(0)
-        told, tell = os.pipe()
-        if not (between := os.fork()):
-            if born := os.fork():
-                os.write(tell, str(born).encode())
-                os._exit(0)  # orphaned: the tests' process becomes the parent
+        pid_reader, pid_writer = os.pipe()
+        if not (middle := os.fork()):
+            if child := os.fork():
+                os.write(pid_writer, str(child).encode())
+                os._exit(0)  # orphaned, so the test process becomes the parent
             os.setsid()
             for stream, place in zip(streams, STREAMS, strict=True):
                 os.dup2(stream, place)
             os.closerange(len(STREAMS), os.sysconf("SC_OPEN_MAX"))
             found: dict[str, Any] = json.loads(message)
             return found
-        os.waitpid(between, 0)
-        door.send(os.read(told, 32))
-        for number in (*streams, told, tell):
+        os.waitpid(middle, 0)
+        requests.send(os.read(pid_reader, 32))
+        for number in (*streams, pid_reader, pid_writer):
             os.close(number)
 
 
-def _become(request: dict[str, Any]) -> None:
-    """Set the process up as the interpreter would have been."""
+def _set_up_process(request: dict[str, Any]) -> None:
+    """Set the process up as a new interpreter would be."""
     os.chdir(request["cwd"])
     first = request["env"].pop(FIRST, "")
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdin, sys.stdout, sys.stderr = map(_anew, STREAMS, (sys.stdin, sys.stdout, sys.stderr))
+    sys.stdin, sys.stdout, sys.stderr = map(_reopen, STREAMS, (sys.stdin, sys.stdout, sys.stderr))
     sys.argv[1:] = request["argv"]
     if first:
         runpy.run_path(first)
 
 
-def _anew(number: int, stream: TextIO) -> TextIO:
-    """A standard stream as that one, of what has its number now: whether that can seek, or is a terminal, is asked once."""
+def _reopen(number: int, stream: TextIO) -> TextIO:
+    """Open a standard stream again with the same settings.
+
+    A stream checks only once whether it is seekable or a terminal.
+    """
     mode, lines = ("w", 1) if number == STREAMS[2] else ("w", -1) if number else ("r", -1)
     return cast("TextIO", os.fdopen(number, mode, lines, stream.encoding, stream.errors, closefd=False))
 
 
 def load() -> None:
-    """Import what a run, a resumed one, a verification and their pages import; a name that is no more is an error."""
+    """Import what runs, resumed runs, verifications and pages import. A name that no longer exists is an error."""
     for name in LOADED:
         import_module(name)
     share()
@@ -180,14 +184,14 @@ def load() -> None:
     _build_commands()
     _read_a_row()
     wait_long()
-    # What is loaded here is frozen already, and to count it would take longer than the rest of that function.
+    # What is loaded here is frozen already, and counting it would take longer than the rest of that function.
     vars(import_module("bulkreset.run.apply"))["_frozen_heap"] = nullcontext
     gc.collect()
     gc.freeze()
 
 
 def _refuse(service: str, operation: str, arguments: dict[str, str], body: bytes) -> None:
-    """Refuse a call before it is sent: the models of the service, of its answers and of its errors stay loaded."""
+    """Refuse a call before it is sent, so that the models of the service, its answers and its errors stay loaded."""
     session = import_module("bulkreset.cognito.session").aws_session(None, "us-east-1")
     client = session.client(service, aws_access_key_id="none", aws_secret_access_key="none")
     refused: Any = AWSResponse(client.meta.endpoint_url, 403, HTTPHeaders(), None)
@@ -198,7 +202,7 @@ def _refuse(service: str, operation: str, arguments: dict[str, str], body: bytes
 
 
 def _build_commands() -> None:
-    """Build the parsers of all commands and of their options, which each start builds again."""
+    """Build the parsers of all commands and their options, which each start would build again."""
     typer_main: Any = import_module("typer.main")
     typer_main.get_command = cache(typer_main.get_command)
     app = import_module("bulkreset.cli.main").app
@@ -209,7 +213,7 @@ def _build_commands() -> None:
 
 
 def _read_a_row() -> None:
-    """Judge a row as a plan does: what pandas and Arrow set up at their first text stays."""
+    """Validate a row as a plan does, so that the set-up of pandas and Arrow for their first text stays loaded."""
     target = {"user_pool_id": "us-east-1_Test00001", "region": "us-east-1"}
     job = import_module("bulkreset.job").Job.model_validate(
         {"name": "x", "input": {"path": "x.csv"}, "targets": [target]}
@@ -219,7 +223,7 @@ def _read_a_row() -> None:
 
 
 def leave(ended: SystemExit) -> NoReturn:
-    """End as an interpreter does, but keep the modules: to take them down would copy each page shared with the parent."""
+    """Exit as an interpreter does, but keep the modules: freeing them would copy each page shared with the parent."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     try:
@@ -233,7 +237,7 @@ def leave(ended: SystemExit) -> NoReturn:
 if __name__ == "__main__":
     load()
     assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
-    _become(_serve(socket.socket(fileno=int(sys.argv[1]))))
+    _set_up_process(_serve(socket.socket(fileno=int(sys.argv[1]))))
     from bulkreset.cli.main import main
 
     try:

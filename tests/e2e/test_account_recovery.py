@@ -19,8 +19,8 @@ USERS = {
 }
 
 
-def come_back(sim: Simulator, username: str) -> bool:
-    """Whether a user who forgot the password can choose another one."""
+def recover(sim: Simulator, username: str) -> bool:
+    """Return whether a user who forgot the password can choose another one."""
     client, app = cognito(sim.url, region=REGION), client_id(POOL)
     with suppress(client.exceptions.InvalidParameterException):
         client.forgot_password(ClientId=app, Username=username)
@@ -43,7 +43,7 @@ def test_scrambled_users_can_recover_and_others_are_skipped(bulkreset: Command, 
     assert "1 by e-mail, 1 by SMS" in ran.stderr
     assert "1 user is skipped: the pool cannot send them a code" in ran.stderr
     assert_they_agree(ran, sim)
-    assert {name: come_back(sim, name) for name in USERS} == {"mail": True, "call": True, "lost": False}
+    assert {name: recover(sim, name) for name in USERS} == {"mail": True, "call": True, "lost": False}
 
 
 def test_scramble_of_a_pool_without_forgot_password_is_refused_and_nothing_is_sent(
@@ -64,9 +64,9 @@ def test_scramble_of_a_pool_without_forgot_password_is_refused_and_nothing_is_se
     )
     ran = bulkreset("run", accepted, "--yes")
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 3})
-    assert "3 users cannot come back without an administrator" in ran.stderr
+    assert "3 users cannot recover without an administrator" in ran.stderr
     assert {row["recovery"] for row in ran.report} == {"none"}
-    assert not any(come_back(sim, name) for name in names(3))
+    assert not any(recover(sim, name) for name in names(3))
 
 
 def test_pool_that_was_shut_after_the_plan_stops_the_resumed_scramble(bulkreset: Command, sim: Simulator) -> None:

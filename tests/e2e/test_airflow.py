@@ -15,7 +15,7 @@ from tests.sim import Simulator
 
 
 class FailError(Exception):
-    """Stands for AirflowFailException: never tried again."""
+    """Replaces AirflowFailException: never retried."""
 
 
 class Node:
@@ -31,7 +31,7 @@ class Node:
 
 
 class Task:
-    """A decorated function: called while the DAG is drawn it is a node, `body` is what a worker runs."""
+    """A decorated function. Calling it while the DAG is built gives a node; a worker runs `body`."""
 
     def __init__(self, body: Callable[..., Any], order: list[str], options: dict[str, Any]) -> None:
         self.body = body
@@ -44,7 +44,7 @@ class Task:
 
 @pytest.fixture
 def dag(monkeypatch: pytest.MonkeyPatch, bulkreset: Command, sim: Simulator) -> Iterator[dict[str, Any]]:
-    """The file's names, with its job and its runs in the test's own folder; `order` is how its tasks follow each other."""
+    """The names in the file, with job and runs in the test's folder. `order` is the dependency of its tasks."""
     for name, value in bulkreset.environment.items():
         monkeypatch.setenv(name, value)
     order: list[str] = []
@@ -77,7 +77,7 @@ def dag(monkeypatch: pytest.MonkeyPatch, bulkreset: Command, sim: Simulator) -> 
     job = write_job(bulkreset.home, sim.url, 'path = "in.csv"', "[pace]\nrate = 200", plan="check_users = true")
     inside = found["review"].body.__globals__
     inside.update(JOB=job, RUNS=bulkreset.home / "runs")
-    gc.freeze()  # each run goes through all that is not: here that is all that the tests have loaded
+    gc.freeze()  # each run collects everything that is not frozen, which would be all that the tests have loaded
     yield found | {"order": order, "approvals": approvals, "job": job}
     gc.unfreeze()
 
@@ -85,14 +85,15 @@ def dag(monkeypatch: pytest.MonkeyPatch, bulkreset: Command, sim: Simulator) -> 
 def test_dry_run_approval_run(dag: dict[str, Any], sim: Simulator) -> None:
     assert dag["order"] == ["review >> approve", "approve >> send"]
     assert "briefing" in dag["approvals"][0]["body"]
-    assert dag["approvals"][0].keys() == {"task_id", "subject", "body", "response_timeout"}  # none that is deprecated
+    # none of them is deprecated
+    assert dag["approvals"][0].keys() == {"task_id", "subject", "body", "response_timeout"}
     reviewed = dag["review"].body()
     assert "30 ready" in reviewed["briefing"]
     assert sim.calls(SET) == []
     done = dag["send"].body(reviewed)
     assert done["counts"] == {"set": 30}
     assert len(sim.calls(SET)) == 30
-    assert dag["send"].body(reviewed)["counts"] == {"set": 30}  # a worker that died with the news
+    assert dag["send"].body(reviewed)["counts"] == {"set": 30}  # a worker that died before it reported the result
     assert len(sim.calls(SET)) == 30
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from bulkreset.cli.main import app
 from bulkreset.errors import Refused
-from tests.e2e.command import LAX, POOL, SET, Argument, Command, Ran, finish, write_csv
+from tests.e2e.command import LAX, POOL, SET, Argument, Command, CommandResult, finish, write_csv
 from tests.e2e.populated import FAST, LISTS, PASSWORD, resumed
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -23,7 +23,7 @@ NAMES = ["ann", "bob", "cat"]
 
 @pytest.fixture
 def input_(tmp_path: Path, sim: Simulator) -> Path:
-    """An input of three users whom the pool has, and one whom it has not."""
+    """Write an input of three users in the pool, and one who is not."""
     sim.add_pool(POOL, NAMES, LAX)
     return write(tmp_path)
 
@@ -33,7 +33,7 @@ def write(folder: Path, *names: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def planned(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def planned(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
     """A dry run of that input, made once."""
     folder = tmp_path_factory.mktemp("planned")
     running.reset()
@@ -45,20 +45,20 @@ def planned(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Ran
 
 
 @pytest.fixture
-def reviewed(planned: Ran, input_: Path) -> Ran:
-    """The dry run that was looked at: a copy of its directory for each test."""
+def reviewed(planned: CommandResult, input_: Path) -> CommandResult:
+    """The reviewed dry run: a copy of its directory for each test."""
     return replace(planned, run_dir=Path(shutil.copytree(planned.run_dir, input_.with_name("reviewed"))))
 
 
-def approved(bulkreset: Command, input_: Path, by: Path, *args: Argument, **env: str) -> Ran:
-    """A run of what was approved; nobody is asked, for there is no terminal."""
+def approved(bulkreset: Command, input_: Path, by: Path, *args: Argument, **env: str) -> CommandResult:
+    """Run what was approved, without a terminal, so that no question is asked."""
     return bulkreset(*bulkreset.checked(input_), *FAST, "--approved", by, *args, env=env)
 
 
-def assert_refused(ran: Ran, sim: Simulator, *words: str) -> None:
-    """Refused in one sentence that names what changed; nothing sent, nothing left behind."""
+def assert_refused(ran: CommandResult, sim: Simulator, *words: str) -> None:
+    """Check that the run is refused in one sentence that names the change, sends nothing and leaves no files."""
     assert ran.code == 2
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     for word in words:
         assert word in sentence
     assert sim.calls(SET) == []
@@ -67,14 +67,14 @@ def assert_refused(ran: Ran, sim: Simulator, *words: str) -> None:
 
 
 def test_approved_run_sends_the_reviewed_rows_without_a_question(
-    input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
+    input_: Path, reviewed: CommandResult, bulkreset: Command, sim: Simulator
 ) -> None:
-    """A refused one changes nothing of what was reviewed: it can be approved all the same."""
+    """A refused run changes nothing in the reviewed one, which can still be approved."""
     before = {name: (reviewed.run_dir / name).read_bytes() for name in ("journal.sqlite", "report.csv", "summary.json")}
     assert_refused(approved(bulkreset, input_, reviewed.run_dir, "--permanent"), sim, "permanent")
     assert {name: (reviewed.run_dir / name).read_bytes() for name in before} == before
     ran = approved(bulkreset, input_, reviewed.run_dir)
-    assert (ran.code, ran.complaints) == (1, [])
+    assert (ran.code, ran.error_lines) == (1, [])
     assert ran.summary["counts"] == {"set": 3, "rejected": 1}
     assert {call.username for call in sim.calls(SET)} == set(NAMES)
     assert f"{reviewed.run_dir}, planned {reviewed.summary['finished_at']}" in ran.stderr
@@ -94,7 +94,7 @@ def test_no_more_rows_are_sent_than_in_the_dry_run(input_: Path, bulkreset: Comm
 
 
 def test_approved_limit_bounds_the_whole_run(input_: Path, bulkreset: Command, sim: Simulator) -> None:
-    """A resume sends nothing beyond it, however it is asked."""
+    """Every way to resume stays within the limit."""
     reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", "--limit", "2").run_dir
     ran = approved(bulkreset, input_, reviewed, "--limit", "1")
     assert (ran.code, ran.summary["counts"]["set"], ran.summary["approved"]["limit"]) == (5, 1, 2)
@@ -108,7 +108,7 @@ def test_approved_limit_bounds_the_whole_run(input_: Path, bulkreset: Command, s
 
 
 def test_every_difference_to_the_approved_run_is_named(
-    input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
+    input_: Path, reviewed: CommandResult, bulkreset: Command, sim: Simulator
 ) -> None:
     write(input_.parent, "ann", "bob", "cat", "dan")
     where = ("--permanent", "--max-rows", "7", "--no-check-users", "--read-timeout", "7")
@@ -125,14 +125,14 @@ def test_every_difference_to_the_approved_run_is_named(
     )
 
 
-def test_other_account_is_refused(input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator) -> None:
+def test_other_account_is_refused(input_: Path, reviewed: CommandResult, bulkreset: Command, sim: Simulator) -> None:
     sim.configure(accounts={"AKIDOTHER": "999988887777"})
     ran = approved(bulkreset, input_, reviewed.run_dir, AWS_ACCESS_KEY_ID="AKIDOTHER")
     assert_refused(ran, sim, f"the account of {POOL} was 123456789012 and is 999988887777")
 
 
 def test_user_who_was_deleted_meanwhile_is_named(
-    input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
+    input_: Path, reviewed: CommandResult, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.add_pool(POOL, ["ann", "cat"], LAX)
     ran = approved(bulkreset, input_, reviewed.run_dir)
@@ -140,7 +140,7 @@ def test_user_who_was_deleted_meanwhile_is_named(
 
 
 def test_listing_that_is_denied_meanwhile_is_refused(
-    input_: Path, reviewed: Ran, bulkreset: Command, sim: Simulator
+    input_: Path, reviewed: CommandResult, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.configure(faults={"every": {"operation": LISTS, "error": "AccessDeniedException"}})
     assert_refused(approved(bulkreset, input_, reviewed.run_dir), sim, "were looked up and are not now")
@@ -159,7 +159,7 @@ def test_approved_run_that_is_killed_in_its_plan_still_compares(
 ) -> None:
     crowd: dict[str, Any] = {"count": 20 * 60, "prefix": "user.", "digits": 4, "first": 1}
     sim.add_pool(POOL, policy=LAX, generate=crowd)
-    input_ = write(tmp_path, *(f"user.{number:04d}" for number in range(1171, 1201)))  # who is on the last page
+    input_ = write(tmp_path, *(f"user.{number:04d}" for number in range(1171, 1201)))  # a user on the last page
     reviewed = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run")
     pages = sim.stats().count(LISTS)
     sim.configure(faults={"every": {"operation": LISTS, "from_call": 5, "hold": True}})

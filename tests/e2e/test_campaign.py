@@ -31,18 +31,29 @@ from tests.e2e.campaigns import (
     decrypted,
     files_below,
     held,
-    holders,
     make_key,
     names,
     open_files,
     opened,
-    printed,
+    parse_passwords,
+    places_with,
     run_passwords,
     write_campaign,
     write_names,
 )
-from tests.e2e.command import LAX, POOL, SET, WITHOUT_PAGE, Command, Ran, assert_they_agree, finish, people, write_csv
-from tests.lanes.lane_targets import ALL, settle_in
+from tests.e2e.command import (
+    LAX,
+    POOL,
+    SET,
+    WITHOUT_PAGE,
+    Command,
+    CommandResult,
+    assert_they_agree,
+    finish,
+    people,
+    write_csv,
+)
+from tests.lanes.lane_targets import ALL, create_pools
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -53,7 +64,7 @@ VERIFIED = {"email": "x@y.example", "email_verified": "true"}
 
 
 def assert_not_begun(bulkreset: Command, sim: Simulator, run_dir: Path) -> None:
-    """Nothing was sent, and nothing is left of the run."""
+    """Check that nothing was sent and that the run left nothing."""
     assert sim.calls(SET) == []
     assert not run_dir.exists()
     assert [path for path in bulkreset.home.iterdir() if path.name.startswith(".")] == []
@@ -77,13 +88,13 @@ def test_scramble_sets_every_user_to_another_password_signs_them_out_and_keeps_n
     argv, run_dir = bulkreset.with_run_dir(["run", job, "--yes", "-vv", "--log-format", "json"])
     seen: dict[str, set[bytes]] = defaultdict(set)
     with ThreadPoolExecutor(1) as aside, bulkreset.start(*argv) as process:
-        said = aside.submit(process.communicate)  # every row is an event: a pipe that nobody empties would stop the run
+        said = aside.submit(process.communicate)  # every row is an event: an unread pipe would fill up and stop the run
         wait_until(lambda: sim.stats().count(SET) >= count // 2)
         for where, content in (*open_files(process.pid), *files_below(bulkreset.home)):
             seen[where].add(content)
         limits = Path(f"/proc/{process.pid}/limits").read_text()
         sim.configure(faults={"every": None})
-        ran = Ran(process.wait(), *said.result(), run_dir)
+        ran = CommandResult(process.wait(), *said.result(), run_dir)
     assert "Traceback" not in ran.stdout + ran.stderr
     assert (ran.code, ran.summary["counts"]) == (0, {"set": count})
     passwords = held(sim)
@@ -100,9 +111,9 @@ def test_scramble_sets_every_user_to_another_password_signs_them_out_and_keeps_n
         seen[where].add(content)
     seen["streams"].add((ran.stdout + ran.stderr).encode())
     some = list(passwords.values())[:: max(1, count // 300)]
-    assert holders(seen, [password.encode() for password in some]) == set()
+    assert places_with(seen, [password.encode() for password in some]) == set()
     for password in list(passwords.values())[:3]:
-        assert holders(seen, list(Canary(password).spellings)) == set()
+        assert places_with(seen, list(Canary(password).spellings)) == set()
     (core,) = (line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
     assert not (run_dir / "passwords").exists()
@@ -125,9 +136,9 @@ def test_decrypted_passwords_agree_with_the_service(bulkreset: Command, sim: Sim
     assert 2.9 < days <= 3
     places = {where: {content} for where, content in files_below(bulkreset.home)}
     places["streams"] = {(ran.stdout + ran.stderr).encode()}
-    assert holders(places, [password.encode() for password in held(sim).values()]) == set()
+    assert places_with(places, [password.encode() for password in held(sim).values()]) == set()
     for password in list(held(sim).values())[:3]:
-        assert holders(places, list(Canary(password).spellings)) == set()
+        assert places_with(places, list(Canary(password).spellings)) == set()
 
 
 def test_limit_of_rows_is_sent_and_resume_continues(bulkreset: Command, sim: Simulator) -> None:
@@ -136,7 +147,7 @@ def test_limit_of_rows_is_sent_and_resume_continues(bulkreset: Command, sim: Sim
     ran = bulkreset("run", job, "--yes", "--limit", "20")
     assert (ran.code, ran.summary["state"], len(sim.calls(SET))) == (5, "row_limit", 20)
     assert "after 20 rows" in ran.stderr
-    assert "Stopped after 20 rows, as --limit asks. 30 left." in ran.complaints[-1]
+    assert "Stopped after 20 rows, as --limit asks. 30 left." in ran.error_lines[-1]
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {ran.run_dir}"
     assert ran.summary["counts"] == {"set": 20, "unprocessed": 30}
     assert opened(ran.run_dir, key) == held(sim)
@@ -148,7 +159,7 @@ def test_limit_of_rows_is_sent_and_resume_continues(bulkreset: Command, sim: Sim
 
 
 def test_several_lanes_share_the_row_limit(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     key = make_key(bulkreset.home)
     lines = [(name, place.pool) for name in names(9) for place in ALL]
     input_ = write_csv(bulkreset.home / "users.csv", lines, ("username", "user_pool_id"))
@@ -216,15 +227,16 @@ def test_answers_that_are_lost_keep_the_password_within_one_execution(
     sim.configure(faults={"users": {name: lost[number % 3] for number, name in enumerate(names(9))}})
     key = make_key(bulkreset.home)
     ran = bulkreset("run", write_campaign(bulkreset, write_names(bulkreset.home, names(12)), key, more=FAST), "--yes")
-    # A generated password that the history refuses after a lost answer may be another one's: it stays in doubt.
+    # If the history refuses a generated password after a lost answer, the row stays in doubt: another program's call
+    # could have set it.
     assert (ran.code, ran.column("in_doubt").count("true")) == (0 if history is None else 1, 9)
     by_user: dict[str, set[str | None]] = defaultdict(set)
     for call in sim.calls(SET):
         by_user[call.username].add(call.password)
     assert {len(passwords) for passwords in by_user.values()} == {1}
     assert len(sim.calls(SET)) > 20
-    printed = opened(ran.run_dir, key)
-    assert (printed if history is None else printed | held(sim)) == held(sim)
+    parse_passwords = opened(ran.run_dir, key)
+    assert (parse_passwords if history is None else parse_passwords | held(sim)) == held(sim)
 
 
 @pytest.mark.parametrize("history", [pytest.param(None, marks=pytest.mark.soak), 5], ids=["no-history", "history"])
@@ -278,7 +290,7 @@ def test_users_who_could_not_come_back_are_set_all_the_same_if_the_job_accepts_i
     job = write_campaign(bulkreset, input_, permanent=True, plan="", more=accepts)
     dry = bulkreset("run", job, "--dry-run")
     assert dry.code == 0
-    assert "WARNING     2 users cannot come back without an administrator" in dry.stderr
+    assert "WARNING     2 users cannot recover without an administrator" in dry.stderr
     assert "generated, 24 characters, kept NOWHERE" in dry.stderr
     assert [bool(row["message"]) for row in dry.report] == [False, False, True, True]
     ran = bulkreset("run", job, "--approved", dry.run_dir)
@@ -388,13 +400,13 @@ def test_generated_password_appears_nowhere_even_if_the_service_repeats_it(
     places = {where: {content} for where, content in files_below(bulkreset.home)}
     places["stdout"], places["stderr"] = {ran.stdout.encode()}, {ran.stderr.encode()}
     for password in passwords:
-        assert holders(places, list(Canary(password).spellings)) == set()
+        assert places_with(places, list(Canary(password).spellings)) == set()
     assert [json.loads(line) for line in ran.stderr.splitlines() if line.startswith("{")]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that has ended, its key, and what the service holds."""
+    """A finished run, its key, and the service's passwords."""
 
     bulkreset: Command
     run_dir: Path
@@ -421,7 +433,7 @@ def test_password_file_is_readable_by_its_owner_only_and_has_exact_names(ended: 
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     text = out.read_text(encoding="utf-8")
     assert text.startswith(HEADER + "\n")
-    assert printed(text) == ended.held
+    assert parse_passwords(text) == ended.held
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -463,7 +475,7 @@ def test_passwords_command_names_the_fault(ended: Ended, tmp_path: Path) -> None
     assert list(tmp_path.rglob("*out.csv*")) == []
 
 
-# The command has passwords that never end.
+# The command offers permanent passwords only.
 ENDLESS = """
 import time
 from bulkreset.report import passwords_export
@@ -492,7 +504,7 @@ def test_passwords_command_that_is_ended_leaves_no_password_behind(ended: Ended,
     assert list(tmp_path.iterdir()) == [partial]
     told = run_passwords(ended.bulkreset, ended.run_dir, ended.key, "-o", out)
     assert (told.code, list(tmp_path.iterdir())) == (0, [out])
-    assert told.complaints == [
+    assert told.error_lines == [
         f"bulkreset: {partial} was left by a command that was killed. It contained passwords and was deleted."
     ]
 
@@ -504,5 +516,5 @@ def test_unwritable_passwords_are_a_failure(ended: Ended) -> None:
         with ended.bulkreset.start(*asked, out=full.fileno()) as process:
             _, said = process.communicate()
     assert process.returncode == 3
-    assert "Not all passwords could be written to standard output: No space left" in said
+    assert "The passwords could not be written completely to standard output: No space left" in said
     assert len(said.splitlines()) == 1

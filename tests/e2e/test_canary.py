@@ -17,12 +17,12 @@ from bulkreset import api
 from bulkreset.errors import BulkresetError
 from tests.bucket import BUCKET, Storage
 from tests.canary import Canary, files
-from tests.e2e.command import PATIENCE, POOL, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.e2e.command import PATIENCE, POOL, SET, Argument, Command, CommandResult, finish, write_csv, write_job
 from tests.notify.hook import web_hook
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
-# A worker's transport that fails with the row, and so its password, in its frames.
+# A worker's transport that raises with the row, and so its password, in its frames.
 INJECTED = """
 import os, signal, sys
 if any(argument in {"run", "resume"} for argument in sys.argv):
@@ -32,7 +32,7 @@ if any(argument in {"run", "resume"} for argument in sys.argv):
 %s
     client.BotoTransport.set_password = set_password
 """
-# Everything beside the run's own threads that ends by an exception, and warnings; then an exception that nobody catches.
+# Exceptions outside the run's own threads, warnings, and an uncaught exception at the end.
 BESIDE = """
 import threading, warnings
 class Broken:
@@ -50,7 +50,7 @@ except ValueError:
 warnings.warn(f"unexpected value: input_value={kept[1]}")
 raise BaseException(*kept)
 """
-# What botocore says of values that it does not take, with the values.
+# botocore's messages about invalid parameters contain the values.
 INVALID = """
 from types import SimpleNamespace
 from botocore.exceptions import ParamValidationError
@@ -58,7 +58,7 @@ def refuse(**parameters): raise ParamValidationError(report=f"Invalid type for p
 answer = self._send(SimpleNamespace(admin_set_user_password=refuse), row)
 return client.Answer(client.Verdict.REFUSED, answer.code, answer.message)
 """
-# A dump is wanted, as far as this process may want one.
+# Ask for a core dump, as far as this process can.
 DUMP = """
 import contextlib, ctypes, resource
 with contextlib.suppress(ValueError):
@@ -69,7 +69,7 @@ os.abort()
 
 
 class Secrets:
-    """Everything of a test that is told to nobody: a password, a url's token, a session's."""
+    """All secrets of a test: a password, the token in a URL, a session token."""
 
     def __init__(self) -> None:
         self.password = Canary()
@@ -87,14 +87,14 @@ def secrets(bulkreset: Command) -> Secrets:
     return found
 
 
-def output_of(ran: Ran) -> bytes:
+def output_of(ran: CommandResult) -> bytes:
     return (ran.stdout + ran.stderr).encode()
 
 
 def test_no_file_of_a_scheduled_run_has_a_secret(
     tmp_path: Path, secrets: Secrets, bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
-    """Mirror, state, archive, hook, textfile, EMF; then every form of the report, status, verify and a resume."""
+    """Check mirror, state, archive, hook, textfile and EMF; then every report format, status, verify and a resume."""
     (tmp_path / "in").mkdir()
     rows = [(f"user.{n}", secrets.password.password) for n in range(1, 9)]
     source = write_csv(tmp_path / "in" / "mon.csv", rows)
@@ -124,7 +124,7 @@ def test_no_file_of_a_scheduled_run_has_a_secret(
         )
         env = {"HOOK": f"{hook.url}?password={secrets.token.core}"}
 
-        def run(*args: Argument) -> Ran:
+        def run(*args: Argument) -> CommandResult:
             with bulkreset.start(*args, env=env) as process:
                 ran = finish(process, tmp_path)
             assert secrets.found_in(output_of(ran)) == []
@@ -180,7 +180,7 @@ ALSO = [pytest.mark.fresh, pytest.mark.soak]
 def test_crash_with_a_password_in_its_frames_reports_only_places(
     how: str, code: int, tmp_path: Path, secrets: Secrets, bulkreset: Command, sim: Simulator
 ) -> None:
-    # rich's tracebacks show local variables wherever somebody has installed them; faulthandler tells of a crash in C.
+    # Where rich's tracebacks are installed, they show local variables. faulthandler reports a crash in C.
     first = (
         "from rich.traceback import install; install(show_locals=True)\n"
         "import faulthandler; faulthandler.enable()\n"
@@ -196,7 +196,7 @@ def test_crash_with_a_password_in_its_frames_reports_only_places(
     if how is BESIDE:
         output_of = [line for line in stderr.splitlines() if "sitecustomize.py" in line]
         assert [line.partition(" at ")[0] for line in output_of if "a bug" in line] == [
-            *["bulkreset: a bug beside the run: ValueError"] * 3,
+            *["bulkreset: a bug outside the run: ValueError"] * 3,
             "bulkreset: a bug: BaseException",
         ]
         assert any("UserWarning" in line for line in output_of)
@@ -213,7 +213,7 @@ def test_crash_with_a_password_in_its_frames_reports_only_places(
 @pytest.mark.fresh
 @pytest.mark.soak
 def test_no_process_of_a_run_leaves_its_memory_behind(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """No core is dumped: by the command line itself and by the workers of its cluster."""
+    """No core is dumped by the command line or by the workers of its cluster."""
     sim.configure(faults={"every": {"operation": SET, "hold": True}})
     source = write_csv(tmp_path / "in.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(200)])
     argv, run_dir = bulkreset.with_run_dir(
@@ -242,18 +242,18 @@ def _below(pid: int) -> Iterator[int]:
 def test_host_of_the_interface_hears_and_shows_no_secret(
     tmp_path: Path, secrets: Secrets, sim: Simulator, bulkreset: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that logs everything, and shows what it gets and what is raised with all that hangs on it."""
+    """The host program logs everything, prints every result, and prints every exception with its attributes."""
     for name, value in bulkreset.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     heard: list[str] = []
 
-    class Ear(logging.Handler):
+    class ListHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             heard.append(self.format(record) + repr(record.__dict__))
 
-    ear = Ear()
-    logging.getLogger().addHandler(ear)
+    handler = ListHandler()
+    logging.getLogger().addHandler(handler)
     before = logging.getLogger().level
     logging.getLogger().setLevel(logging.DEBUG)
     refused = {"error": "AccessDeniedException", "operation": SET}
@@ -283,7 +283,7 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
             link = link.__cause__ or link.__context__
     finally:
         logging.getLogger().setLevel(before)
-        logging.getLogger().removeHandler(ear)
+        logging.getLogger().removeHandler(handler)
     assert len(sim.calls(SET)) >= 1
     own = [one for one in shown if not (isinstance(one, dict) and "tables" in one)]
     assert secrets.found_in("\n".join([*heard, *map(repr, own), *map(str, own)]).encode()) == []
@@ -293,7 +293,7 @@ def test_host_of_the_interface_hears_and_shows_no_secret(
 @pytest.mark.fresh
 @pytest.mark.soak
 def test_every_file_is_private_from_its_creation(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """Under a umask that forbids nothing; only what monitoring reads as another user is readable to it."""
+    """The umask allows everything. Only files for monitoring are readable to another user."""
     (tmp_path / "in").mkdir()
     source = write_csv(tmp_path / "in" / "mon.csv", [(f"user.{n}", "Quiet-Garden.1") for n in range(40)])
     more = '[pace]\nrate = 40\n[metrics]\ntextfile = "b.prom"\n[report]\nredact = "usernames"\n'
@@ -305,7 +305,7 @@ def test_every_file_is_private_from_its_creation(tmp_path: Path, bulkreset: Comm
         for path in {*tmp_path.rglob("*")} - known:
             try:
                 found = path.lstat()
-            except FileNotFoundError:  # gone between the listing and the look
+            except FileNotFoundError:  # deleted between listing and reading
                 continue
             if stat.S_IMODE(found.st_mode) & 0o077 and path.name != "b.prom":
                 open_[str(path)] = stat.S_IMODE(found.st_mode)

@@ -1,15 +1,15 @@
-"""What the tests' own command line promises to the tests."""
+"""The guarantees of the tests' own command runner."""
 
 import signal
 import sys
 
 import pytest
 
-from tests.e2e.preloaded_command import Started
+from tests.e2e.preloaded_command import CommandProcess
 
 
 def test_process_ends_with_the_test_that_fails() -> None:
     argv = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with pytest.raises(AssertionError), Started(argv, start_new_session=True, encoding="utf-8") as process:
+    with pytest.raises(AssertionError), CommandProcess(argv, start_new_session=True, encoding="utf-8") as process:
         raise AssertionError
     assert process.returncode == -signal.SIGKILL

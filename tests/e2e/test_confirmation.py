@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.command import ACCOUNT, LAX, PATIENCE, POOL, SET, Argument, Command, Ran, people, write_csv
+from tests.e2e.command import ACCOUNT, LAX, PATIENCE, POOL, SET, Argument, Command, CommandResult, people, write_csv
 from tests.sim import Simulator
 
 PROMPT = "[y/N]"
 
 
 class Person:
-    """Somebody at a terminal: reads what is shown and types."""
+    """A person at a terminal: reads the screen and types."""
 
     def __init__(self, terminal: int, process: subprocess.Popen[str], run_dir: Path) -> None:
         self._terminal = terminal
@@ -27,7 +27,7 @@ class Person:
         self.shown = ""
 
     def read_until(self, text: str) -> str:
-        """Read until `text` is shown or the program has gone."""
+        """Read until `text` is shown or the program has ended."""
         end = time.monotonic() + PATIENCE
         while text not in self.shown and time.monotonic() < end:
             if not self._read(end - time.monotonic()):
@@ -35,7 +35,7 @@ class Person:
         return self.shown
 
     def read_line_with(self, text: str) -> str:
-        """Read to the end of the line in which `text` is shown; that line."""
+        """Read to the end of the line that shows `text`, and return that line."""
         end = time.monotonic() + PATIENCE
         while "\n" not in self.shown.partition(text)[2] and self._read(end - time.monotonic()):
             pass
@@ -45,21 +45,21 @@ class Person:
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
-    def end(self) -> Ran:
+    def end(self) -> CommandResult:
         """Read to the end."""
         end = time.monotonic() + PATIENCE
         while self._read(end - time.monotonic()):
             pass
         code = self.process.wait(PATIENCE)
         assert "Traceback" not in self.shown
-        return Ran(code, self.shown, self.shown, self.run_dir)
+        return CommandResult(code, self.shown, self.shown, self.run_dir)
 
     def _read(self, seconds: float) -> bool:
         if not select.select([self._terminal], [], [], max(0.0, seconds))[0]:
             return False
         try:
             found = os.read(self._terminal, 65536)
-        except OSError:  # what a terminal gives when its last program has gone
+        except OSError:  # a terminal raises this after its last program has ended
             return False
         self.shown += found.decode(errors="replace").replace("\r\n", "\n")
         return bool(found)
@@ -72,7 +72,7 @@ def at_a_terminal(
     run_dir: Path | None = None,
     env: Mapping[str, str | None] | None = None,
 ) -> Iterator[Person]:
-    """Start a command; with `run_dir` it is one about that run, otherwise it gets a run directory of its own."""
+    """Start a command. With `run_dir` it works on that run; otherwise it gets a new run directory."""
     argv, run_dir = (tuple(args), run_dir) if run_dir else bulkreset.with_run_dir(args)
     outside, inside = pty.openpty()
     try:
@@ -114,7 +114,7 @@ def test_earlier_keystrokes_confirm_nothing(tmp_path: Path, bulkreset: Command, 
 def test_input_that_was_run_before_is_not_run_again_by_accident(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """A dry run says it, a person types the pool's name, and who is not asked says --again."""
+    """A dry run warns. On a terminal the pool's name must be typed; without one, --again must be given."""
     sim.add_pool(POOL, policy=LAX, auto_users=True, name="customers")
     args = bulkreset.against(write_csv(tmp_path / "in.csv", people(3)))
     runs = tmp_path / "runs"

@@ -10,7 +10,7 @@ import pytest
 
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import RunState
-from tests.e2e.command import SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.e2e.command import SET, Command, CommandResult, assert_they_agree, finish, people, seed, write_csv
 from tests.e2e.test_confirmation import PROMPT, at_a_terminal
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -19,7 +19,7 @@ ROWS = 40
 
 
 def start_run(bulkreset: Command, sim: Simulator, *args: str, rate: str = "20", rows: int = ROWS) -> tuple[Any, Path]:
-    """A run that has sent a few rows."""
+    """Start a run and wait until it has sent a few rows."""
     seed(sim, [name for name, _ in people(rows)])
     path = write_csv(bulkreset.home / "in.csv", people(rows))
     run_dir = bulkreset.home / "run"
@@ -28,19 +28,19 @@ def start_run(bulkreset: Command, sim: Simulator, *args: str, rate: str = "20", 
     return process, run_dir
 
 
-def command(bulkreset: Command, *args: str | Path) -> Ran:
-    """A command that makes no run."""
+def command(bulkreset: Command, *args: str | Path) -> CommandResult:
+    """Run a command that makes no run."""
     with bulkreset.start(*args) as process:
         return finish(process, bulkreset.home)
 
 
 def state_of(run_dir: Path) -> RunState:
-    """The run state that the journal has now."""
+    """Return the run state in the journal."""
     return Journal.state_in(run_dir / "journal.sqlite")
 
 
 def limited_by(run_dir: Path, reason: str) -> bool:
-    """Whether this limits the only lane."""
+    """Return whether this limits the only lane."""
     return [lane.limited_by for lane in state_of(run_dir).lanes] == [reason]
 
 
@@ -56,12 +56,10 @@ def test_paused_run_sends_nothing_until_it_continues(bulkreset: Command, sim: Si
         told = json.loads(command(bulkreset, "status", run_dir, "--json").stdout)
         assert (told["lanes"][0]["limit"], told["lanes"][0]["limited_by"]) == (0, "paused")
         assert "last order: pause, by " in command(bulkreset, "status", run_dir).stdout
-        # The worker follows with its next exchange: then the calls in flight are the last ones.
+        # The worker follows at its next exchange: from then on the calls in flight are the last ones.
         before = wait_until(lambda: (calls := len(sim.calls(SET))) == _later(sim, calls) and calls)
         assert before < ROWS
-        assert (
-            command(bulkreset, "control", run_dir, "--continue", "--rate", "200").code == 0
-        )  # no more than the job's 20
+        assert command(bulkreset, "control", run_dir, "--continue", "--rate", "200").code == 0  # at most the job's 20
         ran = finish(process, run_dir)
     assert ran.code == 0
     assert_they_agree(ran, sim)
@@ -71,7 +69,7 @@ def test_paused_run_sends_nothing_until_it_continues(bulkreset: Command, sim: Si
 
 
 def _later(sim: Simulator, calls: int) -> int:
-    """The number of calls after so many slots at the job's rate that some of them would have been used."""
+    """Return the number of calls after so many slots at the job's rate that some would have been used."""
     try:
         wait_until(lambda: len(sim.calls(SET)) > calls, patience=1.0)
     except AssertionError:
@@ -120,7 +118,7 @@ def test_row_limit_of_an_order_ends_the_run(bulkreset: Command, sim: Simulator) 
     assert "Stopped after 20 rows, as bulkreset control --limit asks. 20 left." in ran.summary["stopped_by"]["message"]
 
 
-NOT_YET = "It sends nothing yet: orders are in force from the first row on."
+NOT_YET = "It sends nothing yet: orders take effect from the first row on."
 
 
 def test_order_to_a_run_that_plans_is_in_force_from_the_first_row_on(bulkreset: Command, sim: Simulator) -> None:

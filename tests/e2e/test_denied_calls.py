@@ -6,7 +6,19 @@ from typing import Any
 import pytest
 
 from tests.e2e.command import LAX, POOL, SET, Command, people, write_csv, write_job
-from tests.e2e.populated import DESCRIBES, FAST, LISTS, PASSWORD, allowed, codes, dry, naming, populate, real, resumed
+from tests.e2e.populated import (
+    DESCRIBES,
+    FAST,
+    LISTS,
+    PASSWORD,
+    allowed,
+    codes,
+    dry_run,
+    populate,
+    real_run,
+    resumed,
+    write_names,
+)
 from tests.e2e.program import Program
 from tests.sim import Simulator
 
@@ -15,14 +27,14 @@ MISSING = "us-east-1_Missing01"
 
 
 def refuse(sim: Simulator, operation: str, code: str = "AccessDeniedException", **window: Any) -> None:  # noqa: ANN401
-    """The service answers so from now on."""
+    """Make the service answer like this from now on."""
     sim.configure(faults={"every": {"operation": operation, "error": code, **window}})
 
 
 def test_denied_list_is_reported_and_the_run_continues(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
     refuse(sim, LISTS)
-    ran = real(bulkreset, naming(tmp_path, "ann", "nobody"))
+    ran = real_run(bulkreset, write_names(tmp_path, "ann", "nobody"))
     assert (ran.code, codes(ran)) == (1, ["set", "UserNotFoundException"])
     assert "cognito-idp:ListUsers was denied (AccessDeniedException)" in ran.stderr
     assert "NOT checked: ListUsers was denied (AccessDeniedException)" in ran.stderr
@@ -36,7 +48,7 @@ def test_pool_with_a_denied_description_is_named_and_no_user_is_looked_up(
 ) -> None:
     populate(sim)
     refuse(sim, DESCRIBES)
-    ran = real(bulkreset, naming(tmp_path, "ann", "nobody"))
+    ran = real_run(bulkreset, write_names(tmp_path, "ann", "nobody"))
     assert (ran.code, codes(ran)) == (1, ["set", "UserNotFoundException"])
     assert "NOT checked: the pool could not be read (DescribeUserPool: " in ran.stderr
     assert allowed(ran.stderr) == [{"Effect": "Allow", "Action": ["cognito-idp:DescribeUserPool"], "Resource": HERE}]
@@ -50,7 +62,7 @@ def test_everything_that_is_denied_is_in_one_statement_for_each_resource(
     limits = ["GetProvisionedLimit", "GetServiceQuota", "GetAWSDefaultServiceQuota"]
     denied = [{"operation": operation, "error": "AccessDeniedException"} for operation in (LISTS, *limits)]
     sim.configure(faults={"every": denied})
-    ran = dry(bulkreset, naming(tmp_path, "ann"))
+    ran = dry_run(bulkreset, write_names(tmp_path, "ann"))
     assert ran.code == 0
     assert {statement["Resource"]: statement["Action"] for statement in allowed(ran.stderr)} == {
         HERE: ["cognito-idp:ListUsers"],
@@ -66,7 +78,7 @@ def test_throttled_interrupted_or_expired_listing_loses_no_user(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.add_pool(POOL, policy=LAX, generate={"count": 300, "prefix": "user.", "digits": 3})
-    # Of the calls that list, by number: the third one's page token is refused, so the sweep begins again.
+    # By list call: the third one's page token is refused, so the sweep begins again.
     troubles: list[dict[str, Any]] = [
         {"error": "TooManyRequestsException"},
         {"error": "InvalidParameterException", "from_call": 4},
@@ -93,15 +105,15 @@ def test_throttled_interrupted_or_expired_listing_loses_no_user(
         "ok",
         "ok",
         "ok",
-    ]  # the last one looks up who is not listed
+    ]  # the last call looks up users who are not listed
 
 
 def test_pool_that_is_not_there_ends_the_run_before_anything_is_sent_until_it_is(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    ran = bulkreset(*bulkreset.checked(naming(tmp_path, "ann", "bob"), MISSING), *FAST, "--yes")
+    ran = bulkreset(*bulkreset.checked(write_names(tmp_path, "ann", "bob"), MISSING), *FAST, "--yes")
     assert (ran.code, ran.summary["resumable"]) == (2, False)
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert MISSING in sentence
     assert "ResourceNotFoundException" in sentence
     assert "Region" in sentence
@@ -120,10 +132,10 @@ def test_pool_that_is_not_there_ends_the_run_before_anything_is_sent_until_it_is
 def test_pool_that_is_not_there_ends_a_dry_run_and_one_without_a_check(
     mode: str, *, check: bool, tmp_path: Path, program: Program, sim: Simulator
 ) -> None:
-    job = program.tables(naming(tmp_path, "ann", "bob"), user_pool_id=MISSING) | {"plan": {"check_users": check}}
+    job = program.tables(write_names(tmp_path, "ann", "bob"), user_pool_id=MISSING) | {"plan": {"check_users": check}}
     ran = getattr(program, mode)(job)
     assert ran.code == 2
-    assert MISSING in ran.complaints[0]
+    assert MISSING in ran.error_lines[0]
     assert ran.column("status") == ["ready" if mode == "plan" else "unprocessed"] * 2
     assert (sim.calls(SET), sim.calls(LISTS)) == ([], [])
 
@@ -133,9 +145,9 @@ def test_other_answer_after_which_no_call_can_succeed_ends_the_run(
 ) -> None:
     populate(sim)
     refuse(sim, DESCRIBES, "OptInRequired")
-    ran = real(bulkreset, naming(tmp_path, "ann"))
+    ran = real_run(bulkreset, write_names(tmp_path, "ann"))
     assert (ran.code, ran.summary["counts"]) == (3, {"unprocessed": 1})
-    assert "OptInRequired" in ran.complaints[0]
+    assert "OptInRequired" in ran.error_lines[0]
     assert sim.calls(SET) == []
 
 
@@ -146,17 +158,17 @@ def test_one_of_several_pools_that_is_not_there_ends_the_run(
     (tmp_path / "in.csv").write_text(f"username,password,user_pool_id\nann,{PASSWORD},{POOL}\n", encoding="utf-8")
     ran = bulkreset("run", write_job(tmp_path, sim.url, 'path = "in.csv"', plan="", pools=[POOL, MISSING]), "--yes")
     assert ran.code == 2
-    assert MISSING in ran.complaints[0]
+    assert MISSING in ran.error_lines[0]
     assert sim.calls(SET) == []
 
 
 def test_preflight_shows_the_quota_its_source_and_the_ceiling(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """Every source of it is in tests/cognito/test_quota.py."""
+    """The sources of the quota are tested in tests/cognito/test_quota.py."""
     populate(sim)
     sim.configure(provisioned_limits={"UserAccountRecovery": 60})
-    ran = bulkreset(*bulkreset.checked(naming(tmp_path, "ann")), "--dry-run")
+    ran = bulkreset(*bulkreset.checked(write_names(tmp_path, "ann")), "--dry-run")
     assert "us-east-1: 48 calls/s (80 % of the quota of 60/s; source: provisioned limit)\n" in ran.stderr
     (lane,) = ran.summary["lanes"]
     assert (lane["ceiling"], lane["quota"]) == (48, 60)
@@ -164,7 +176,7 @@ def test_preflight_shows_the_quota_its_source_and_the_ceiling(
 
 def test_published_quota_is_used_if_the_request_fails(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
-    input_ = naming(tmp_path, "ann")
+    input_ = write_names(tmp_path, "ann")
     env = {"AWS_ENDPOINT_URL_SERVICE_QUOTAS": "http://127.0.0.1:9"}
     ran = bulkreset(*bulkreset.checked(input_), "--dry-run", env=env)
     assert ran.code == 0

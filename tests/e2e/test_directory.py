@@ -20,18 +20,18 @@ from tests.e2e.populated import (
     SWEPT,
     USERS,
     codes,
-    dry,
-    naming,
+    dry_run,
     populate,
-    real,
+    real_run,
+    results,
     user,
-    verdicts,
+    write_names,
 )
 from tests.sim import Simulator
 
 
 def assert_free(sim: Simulator) -> None:
-    """Nothing was changed, and no user was asked for by a call that is billed."""
+    """Check that nothing was changed and that no billable call was made for a user."""
     stats = sim.stats()
     assert stats.operations.keys() <= FREE
     assert (stats.applied, stats.count("AdminGetUser"), stats.count(SET)) == (0, 0, 0)
@@ -44,9 +44,9 @@ def test_dry_run_shows_the_user_of_every_row_and_changes_nothing(
     tmp_path: Path, bulkreset: Command, sim: Simulator, users: int
 ) -> None:
     populate(sim, estimated_users=users)
-    ran = dry(bulkreset, naming(tmp_path, *ROWS))
-    assert (ran.code, ran.complaints) == (1, [])
-    assert verdicts(ran) == ROWS
+    ran = dry_run(bulkreset, write_names(tmp_path, *ROWS))
+    assert (ran.code, ran.error_lines) == (1, [])
+    assert results(ran) == ROWS
     assert ran.summary["counts"] == {"ready": 6, "rejected": 3, "skipped": 3}
     assert " found in the pool: 4 CONFIRMED" in ran.stderr
     assert (sim.stats().count(LISTS) < len(ROWS)) is (users == SWEPT), "a list looks up only the names that it lacks"
@@ -56,7 +56,7 @@ def test_dry_run_shows_the_user_of_every_row_and_changes_nothing(
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of pool: its settings and users, and names that may or may not name them."""
+    """A kind of pool: its settings and users, and names that may or may not match a user."""
 
     options: Mapping[str, Any]
     users: Sequence[Mapping[str, Any]]
@@ -103,7 +103,7 @@ def test_real_run_agrees_with_the_dry_run_for_either_kind_of_check(
     kind: str, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     has = KINDS[kind]
-    job = write_job(tmp_path, sim.url, f'path = "{naming(tmp_path, *has.names)}"', plan="skip = []")
+    job = write_job(tmp_path, sim.url, f'path = "{write_names(tmp_path, *has.names)}"', plan="skip = []")
     planned = []
     for users in (SWEPT, LOOKED_UP):
         sim.add_pool(POOL, has.users, LAX, estimated_users=users, **has.options)
@@ -111,7 +111,7 @@ def test_real_run_agrees_with_the_dry_run_for_either_kind_of_check(
     assert_free(sim)
     for swept, asked in zip(planned[0].report, planned[1].report, strict=True):
         if has.options.get("case_sensitive") is False and swept["code"] == "user_not_found":
-            # A filter compares case where the pool does not: whom it does not find may be there all the same.
+            # A filter is case-sensitive even if the pool is not, so a user it does not find may still exist.
             assert (asked["status"], asked["status_before"]) == ("ready", "")
         else:
             assert swept == asked
@@ -126,7 +126,7 @@ def test_real_run_agrees_with_the_dry_run_for_either_kind_of_check(
 
 def test_names_of_one_user_are_duplicates(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
-    ran = dry(bulkreset, naming(tmp_path, "ann", "bob", "annie", "eve", "+4512345678", "ann@x.example"))
+    ran = dry_run(bulkreset, write_names(tmp_path, "ann", "bob", "annie", "eve", "+4512345678", "ann@x.example"))
     assert codes(ran) == [*["duplicate_username"] * 3, "ready", *["duplicate_username"] * 2]
     assert ran.report[0]["message"] == "row 6 names the same user"
 
@@ -135,7 +135,7 @@ def test_first_name_of_a_user_is_kept_if_the_job_says_so_in_any_case_that_the_po
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim, case_sensitive=False)
-    input_ = naming(tmp_path, "annie", "ann", "out", "ANN@x.example", "bob", "BOB")
+    input_ = write_names(tmp_path, "annie", "ann", "out", "ANN@x.example", "bob", "BOB")
     job = write_job(tmp_path, sim.url, f'path = "{input_}"\non_duplicate = "first"', plan="")
     ran = bulkreset("run", job, *FAST, "--yes")
     duplicate = "duplicate_username"
@@ -148,7 +148,7 @@ def test_users_protected_under_any_name_or_skipped_by_the_job_are_skipped(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim, groups={"admins": ["bob"]})
-    input_ = naming(tmp_path, "ann@x.example", "+4512345678", "eve", "temp", "fed", "out", "new")
+    input_ = write_names(tmp_path, "ann@x.example", "+4512345678", "eve", "temp", "fed", "out", "new")
     guards = '[guards.protected]\nusernames = ["ANNIE", "Eve"]\ngroups = ["admins"]'
     skip = 'skip = ["unconfirmed", "disabled"]'
     ran = bulkreset("run", write_job(tmp_path, sim.url, f'path = "{input_}"', guards, plan=skip), *FAST, "--yes")
@@ -161,12 +161,12 @@ def test_users_protected_under_any_name_or_skipped_by_the_job_are_skipped(
 
 def test_run_sends_only_to_users_that_it_found(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim, estimated_users=LOOKED_UP)
-    ran = real(bulkreset, naming(tmp_path, *ROWS))
+    ran = real_run(bulkreset, write_names(tmp_path, *ROWS))
     assert ran.code == 1
     assert ran.summary["counts"] == {"set": 6, "rejected": 3, "skipped": 3}
-    # What it was before, not what it became.
+    # The status before, not the one after.
     ready = {name: ("set", *said) for name, (status, *said) in ROWS.items() if status == "ready"}
-    assert verdicts(ran) == {**ROWS, **ready}
+    assert results(ran) == {**ROWS, **ready}
     assert {call.answer for call in sim.calls(SET)} == {"ok"}
     assert sim.users(POOL)["new"]["status"] == "FORCE_CHANGE_PASSWORD"
     assert sim.stats().count(LISTS) > 1, "they were looked up"
@@ -175,7 +175,7 @@ def test_run_sends_only_to_users_that_it_found(tmp_path: Path, bulkreset: Comman
 
 def test_run_that_finds_no_user_sends_nothing(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     populate(sim)
-    ran = real(bulkreset, naming(tmp_path, "nobody", "nobody.else"))
+    ran = real_run(bulkreset, write_names(tmp_path, "nobody", "nobody.else"))
     assert (ran.code, ran.summary["counts"]) == (1, {"rejected": 2})
     assert sim.calls(SET) == []
 
@@ -198,7 +198,7 @@ def test_check_can_be_disabled_by_the_job_and_enabled_by_an_option(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
     populate(sim)
-    job = write_job(tmp_path, sim.url, f'path = "{naming(tmp_path, "ann", "nobody")}"')
+    job = write_job(tmp_path, sim.url, f'path = "{write_names(tmp_path, "ann", "nobody")}"')
     without = bulkreset("run", job, "--dry-run")
     assert codes(without) == ["ready", "ready"]
     assert "NOT checked: the job asks for no check" in without.stderr
@@ -220,7 +220,7 @@ def test_hundred_thousand_users_agree_with_the_dry_run(tmp_path: Path, bulkreset
     names = [f"user{number:05d}" for number in range(4 * share)]
     names += [f"user{number:05d}@x.example" for number in range(4 * share, 5 * share)]
     names += [f"{kind}{number:05d}" for kind in ("fed", "out", "absent") for number in range(share)]
-    input_ = naming(tmp_path, *random.Random(1).sample(names, len(names)))
+    input_ = write_names(tmp_path, *random.Random(1).sample(names, len(names)))
     ran = bulkreset(*bulkreset.checked(input_), *FAST, "--dry-run", patience=600)
     assert ran.summary["counts"] == {"ready": 5 * share, "skipped": 2 * share, "rejected": share}
     assert_free(sim)

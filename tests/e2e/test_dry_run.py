@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.text import printable_cell
 from tests.crash.test_resume import resume
-from tests.e2e.command import FREE, LAX, POOL, SAMPLES, SET, Command, Ran, seed, write_csv, write_job
+from tests.e2e.command import FREE, LAX, POOL, SAMPLES, SET, Command, CommandResult, seed, write_csv, write_job
 from tests.sim import Simulator
 
 POLICY = """[password.policy]
@@ -25,16 +25,16 @@ def bad(tmp_path: Path, sim: Simulator) -> Path:
 
 
 def _assert_free(sim: Simulator) -> None:
-    """Nothing was changed, and no user was made a billed one."""
+    """Check that nothing was changed and that no user became billable."""
     assert {call.operation for call in sim.calls()} <= FREE
     assert sim.users(POOL) == {}
 
 
-def _verdicts(ran: Ran) -> list[tuple[str, ...]]:
+def _verdicts(ran: CommandResult) -> list[tuple[str, ...]]:
     return [(row["row"], row["username"], row["status"], row["code"]) for row in ran.report]
 
 
-def _rejected(ran: Ran) -> list[dict[str, str]]:
+def _rejected(ran: CommandResult) -> list[dict[str, str]]:
     return [row for row in ran.report if row["status"] == "rejected"]
 
 
@@ -47,7 +47,7 @@ def test_each_row_of_the_sample_has_the_expected_status_and_the_real_run_sends_t
     with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:
         expected = [tuple(map(printable_cell, row)) for row in csv.reader(file)][1:]
     assert _verdicts(dry) == expected
-    assert (dry.code, dry.complaints) == (1, [])
+    assert (dry.code, dry.error_lines) == (1, [])
     again = f"bulkreset run {bad} --sign-out --approved {dry.run_dir}"
     assert f"Run exactly what this dry run planned:\n  {again}\n" in dry.stdout
     assert (dry.summary["mode"], dry.summary["state"], dry.summary["attempts"]) == ("dry_run", "finished", 0)

@@ -1,4 +1,4 @@
-"""The embedded Cognito: it needs nothing from outside and changes nothing there."""
+"""The embedded Cognito needs nothing from outside and changes nothing there."""
 
 import re
 import shutil
@@ -12,10 +12,10 @@ from bulkreset.job import Job
 from bulkreset.job.file import load
 from bulkreset.run.context import RunOptions
 from bulkreset.steps import COLUMNS
-from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, Ran, people, write_csv
+from tests.e2e.command import ROOT, SAMPLES, WITHOUT_PAGE, Command, CommandResult, people, write_csv
 from tests.sim import Simulator
 
-# What a machine may have set, and what must not matter.
+# Settings that a machine may have, and that must not matter.
 ELSEWHERE: dict[str, str | None] = {
     "AWS_ACCESS_KEY_ID": None,
     "AWS_SECRET_ACCESS_KEY": None,
@@ -28,7 +28,7 @@ ELSEWHERE: dict[str, str | None] = {
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """A job without a Region and with a profile that is not there; its quota lets one call through, and no other."""
+    """Write a job without a Region and with a missing profile; its quota allows one call."""
     write_csv(tmp_path / "in.csv", [("weak", "abc"), *people(4)])
     path = tmp_path / "job.toml"
     path.write_text(
@@ -46,7 +46,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
 ) -> None:
     redirected = {"AWS_ENDPOINT_URL": sim.url, "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER": sim.url}
     ran = bulkreset("run", job, "--emulate", env=ELSEWHERE | redirected)
-    assert (ran.code, ran.complaints) == (1, [])
+    assert (ran.code, ran.error_lines) == (1, [])
     assert ran.summary["counts"] == {"rejected": 1, "set": 1, "failed": 3}
     assert ran.summary["codes"] == {"password_policy": 1, "TooManyRequestsException": 3}
     assert ran.summary["throttled"] == sum(map(int, ran.column("throttled"))) == 6
@@ -71,14 +71,14 @@ def test_demo_is_the_emulated_sample_job_without_a_question(monkeypatch: pytest.
 
 
 def test_sample_job_says_what_the_readme_shows(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """The job as it is, with the first users of the sample."""
+    """The sample job unchanged, with the first users of the sample."""
     (tmp_path / "jobs").mkdir()
     (tmp_path / "samples").mkdir()
     shutil.copy(ROOT / "jobs" / "demo.toml", tmp_path / "jobs")
     lines = (SAMPLES / "users.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "samples" / "users.csv").write_text("".join(lines[:13]), encoding="utf-8")
     ran = bulkreset("run", tmp_path / "jobs" / "demo.toml", "--emulate", "--no-progress", env=ELSEWHERE)
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert ran.summary["counts"] == {"set": 12}
     assert sim.stats().total == 0
     assert _shown(ran) == [line.replace("1,000", "12") for line in _of_the_readme()]
@@ -88,7 +88,7 @@ def test_sample_job_says_what_the_readme_shows(tmp_path: Path, bulkreset: Comman
 @pytest.mark.fresh
 def test_demo_sets_the_sample_and_says_what_the_readme_shows(bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset("demo", "--no-progress", env=ELSEWHERE)
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert ran.summary["counts"] == {"set": 1000}
     assert ran.summary["attempts"] == 1000 + ran.summary["throttled"]
     assert sim.stats().total == 0
@@ -97,13 +97,13 @@ def test_demo_sets_the_sample_and_says_what_the_readme_shows(bulkreset: Command,
 
 def _of_the_readme() -> list[str]:
     (told,) = re.findall(r"^```\n(Job  .*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    return list(map(_figureless, told.splitlines()))
+    return list(map(_without_numbers, told.splitlines()))
 
 
-def _shown(ran: Ran) -> list[str]:
-    return list(map(_figureless, (ran.stderr + ran.stdout).splitlines()))
+def _shown(ran: CommandResult) -> list[str]:
+    return list(map(_without_numbers, (ran.stderr + ran.stdout).splitlines()))
 
 
-def _figureless(line: str) -> str:
-    """A line as it is in every run: without figures that differ, and where the report lies."""
+def _without_numbers(line: str) -> str:
+    """Return a line without the numbers and paths that differ between runs."""
     return re.sub(r"about .*|[\d,.]+ (calls|throttled|rows/s|s)\b|(?<=: )\S*(?=/report\.)", "", line)

@@ -16,7 +16,7 @@ from tests.input.inputs import encrypted_file, key_file
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
-OTHERS = ("us-west-2_Test00002", "eu-west-1_Test00003")  # of other Regions: each is a lane
+OTHERS = ("us-west-2_Test00002", "eu-west-1_Test00003")  # of other Regions, so each has its own lane
 NAMES = ["users.csv", "users.csv.gz", "users.parquet"]
 
 
@@ -26,13 +26,13 @@ def key(tmp_path: Path) -> Path:
 
 
 def encrypted_input(folder: Path, name: str, rows: Sequence[Sequence[str]], header: Sequence[str], key: Path) -> Path:
-    """Encrypt rows as a file of that name."""
+    """Encrypt rows into a file of that name."""
     frame = pd.DataFrame(rows, columns=list(header))
     path = folder / name
     if name.endswith("parquet"):
         frame.to_parquet(path, row_group_size=1000)
     else:
-        frame.to_csv(path, index=False)  # gzipped by its name
+        frame.to_csv(path, index=False)  # gzip, because of the name
     return encrypted_file(path, key)
 
 
@@ -41,14 +41,17 @@ def _holds(content: bytes, secret: bytes) -> bool:
 
 
 def places(folder: Path, process: subprocess.Popen[str] | None) -> Iterator[tuple[str, bytes]]:
-    """Every file below `folder`, which is home, working and temporary directory in one, and those without a name that a process has open."""
+    """Return every file below `folder`, and the unnamed files that a process has open.
+
+    `folder` is home, working and temporary directory.
+    """
     found = [path for path in folder.rglob("*") if path.is_file()]
     for path in Path(f"/proc/{process.pid}/fd").glob("*") if process else ():
         with suppress(OSError):
             if str(path.readlink()).endswith("(deleted)"):
                 found.append(path)
     for path in found:
-        with suppress(OSError):  # gone between the listing and the look
+        with suppress(OSError):  # deleted between listing and reading
             yield str(path), path.read_bytes()
 
 
@@ -60,10 +63,10 @@ def test_encrypted_input_is_set_and_nothing_of_it_is_on_disk(
     pools = (POOL, *OTHERS)
     for pool in OTHERS:
         sim.add_pool(pool, policy=LAX, auto_users=True)
-    # One lane's rows are all behind the others': reading goes back and forth.
+    # All rows of one lane come after the others', so reading goes back and forth.
     rows = [(f"user{row:05d}", f"{secret}{row:05d}", pools[row // 3000]) for row in range(0, 9000, 45)]
     path = encrypted_input(tmp_path, name, rows, ("username", "password", "user_pool_id"), key)
-    # The last lane's first call is held until everything was looked at.
+    # The last lane's first call is held until everything was searched.
     sim.configure(faults={"every": {"hold": True, "operation": SET, "pool": OTHERS[-1]}})
     more = "\n".join(
         f'[[targets]]\nuser_pool_id = "{pool}"\nregion = "{pool.partition("_")[0]}"\nendpoint_url = "{sim.url}"\n'
@@ -80,7 +83,7 @@ def test_encrypted_input_is_set_and_nothing_of_it_is_on_disk(
         ran = finish(process, run_dir)
     found |= {where for where, content in places(tmp_path, None) if _holds(content, secret.encode())}
     assert found == set()
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     for pool in pools:
         assert sim.passwords(pool) == {username: word for username, word, named in rows if named == pool}
     assert ran.summary["input"]["path"] == str(path)
@@ -92,7 +95,7 @@ def test_encrypted_input_is_set_and_nothing_of_it_is_on_disk(
 def test_run_of_an_encrypted_input_is_resumed(
     tmp_path: Path, key: Path, name: str, bulkreset: Command, sim: Simulator
 ) -> None:
-    rows = people(60)  # more than are claimed at a time: not all of them can have been sent by the time of the signal
+    rows = people(60)  # more rows than are claimed at a time: some cannot have been sent when the signal comes
     path = encrypted_input(tmp_path, name, rows, ("username", "password"), key)
     sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": 4}})
     input_ = f'path = "{path.name}"\nidentity = "{key.name}"'
@@ -110,7 +113,7 @@ def test_run_of_an_encrypted_input_is_resumed(
     with bulkreset.start("resume", run_dir) as process:
         ran = finish(process, run_dir)
     assert ran.code == 2
-    assert "identity file" in ran.complaints[0]
+    assert "identity file" in ran.error_lines[0]
     assert len(sim.calls(SET)) == sent
     moved.rename(key)
     with bulkreset.start("resume", run_dir, "--rate", "none") as process:
@@ -143,13 +146,13 @@ def test_unreadable_input_is_refused_before_anything_is_sent(
         key.unlink()
     elif harm == "another key":
         key_file(tmp_path)
-    elif harm == "cut short":  # behind the first chunk of rows
+    elif harm == "cut short":  # after the first chunk of rows
         os.truncate(path, path.stat().st_size * 9 // 10)
     else:
         write_csv(path, rows)
     ran = program.apply(write_job(tmp_path, sim.url, input_))
     assert ran.code == 2
-    assert said in ran.complaints[0]
+    assert said in ran.error_lines[0]
     assert secret not in ran.stderr
     assert sim.calls(SET) == []
     assert not ran.run_dir.exists()
@@ -166,5 +169,5 @@ def test_approved_run_needs_no_key_in_the_same_place(
     key.rename(tmp_path / "mine.txt")
     job = write_job(tmp_path, sim.url, f'path = "{path.name}"\nidentity = "mine.txt"')
     ran = bulkreset("run", job, "--approved", reviewed.run_dir)
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert sim.passwords(POOL) == dict(rows)

@@ -1,7 +1,7 @@
-"""What a run tells of rows whose answers were lost, beside what the service did: `set` is only what was set.
+"""Compare a run's report of rows with lost answers with what the service did: `set` only if it was set.
 
-In each pool the password history refuses the second call, either because the first one had set the password or because
-the user had it already: the answer is the same.
+In each pool the password history refuses the second call. Either the first call set the password, or the user already
+had it: the answer is the same.
 """
 
 import contextlib
@@ -15,7 +15,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from tests.e2e.command import PATIENCE, POOL, SET, Command, Ran, assert_they_agree, finish, seed, write_csv, write_job
+from tests.e2e.command import (
+    PATIENCE,
+    POOL,
+    SET,
+    Command,
+    CommandResult,
+    assert_they_agree,
+    finish,
+    seed,
+    write_csv,
+    write_job,
+)
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
@@ -27,7 +38,7 @@ EARLIER: Final = f"{MAY_BE_SET}, but the user was last changed before that call"
 ATTEMPTS: Final = 4
 LONG_AGO: Final = 3600.0  # seconds
 
-# The ways of losing the answer of a call that was applied, and of one that was not.
+# Ways to lose the answer of a call that was applied, and of one that was not.
 WAYS: Final[Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]] = {
     "time-out": ({"hang": 600, "apply": True}, {"hang": 600}),
     "reset": ({"cut": "after"}, {"cut": "before"}),
@@ -35,9 +46,9 @@ WAYS: Final[Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]] = {
     "bare-500": ({"http": 500, "apply": True}, {"http": 500}),
     "internal-error": ({"error": "InternalErrorException", "apply": True}, {"error": "InternalErrorException"}),
 }
-# What the first call met: it set the password, it never reached the pool, or the pool refused it.
+# What happened to the first call: it set the password, it never reached the pool, or the pool refused it.
 FIRST: Final = ("set", "dropped", "refused")
-# What the calls after it meet.
+# What happens to the calls after it.
 VERDICTS: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "ordinary": [],
     "throttled-then-ordinary": [{"throttle": 1}],
@@ -49,7 +60,7 @@ VERDICTS: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A user whose first answer is lost, and what the report must say."""
+    """A user whose first answer is lost, and the expected report."""
 
     way: str
     first: str
@@ -65,7 +76,7 @@ class Case:
 
     @property
     def expected(self) -> tuple[str, str, str]:
-        """Status, code, and the end of the message."""
+        """Return status, code, and the end of the message."""
         match self.verdict, self.first:
             case "unknown-user", _:
                 return "failed", "UserNotFoundException", MAY_BE_SET
@@ -85,14 +96,14 @@ CASES: Final = [Case(*of) for of in product(WAYS, FIRST, VERDICTS)]
 
 
 def user(name: str, password: str, *, has_it: bool) -> dict[str, Any]:
-    """A user who was last changed long ago, with this password or with another one."""
+    """Return a user who was last changed long ago, with this password or with another one."""
     long_ago = time.time() - LONG_AGO
     current = password if has_it else "Older-Garden.1"
     return {"username": name, "password": current, "created": long_ago, "modified": long_ago}
 
 
-def assert_set_is_what_was_set(ran: Ran, sim: Simulator) -> None:
-    """Every row that is told as set was set by a call of this run; what was set and is told otherwise is in doubt."""
+def assert_set_is_what_was_set(ran: CommandResult, sim: Simulator) -> None:
+    """Check that every `set` row was set by a call of this run, and that other applied rows are in doubt."""
     applied = {call.username for call in sim.calls(SET) if call.applied}
     assert {row["username"] for row in ran.report if row["status"] == "set"} <= applied
     assert applied <= {row["username"] for row in ran.report if row["status"] == "set" or row["in_doubt"] == "true"}
@@ -125,7 +136,7 @@ def _end_of(name: str) -> str:
     return next(case.expected[2] for case in CASES if case.name == name)
 
 
-def resumed(bulkreset: Command, run_dir: Path) -> Ran:
+def resumed(bulkreset: Command, run_dir: Path) -> CommandResult:
     with bulkreset.start("resume", run_dir) as process:
         return finish(process, run_dir)
 
@@ -138,7 +149,7 @@ def statuses(run_dir: Path) -> list[str]:
 def test_row_claimed_by_a_killed_run_is_set_only_if_its_call_was_sent_and_applied(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """Two threads wait for answers, so two rows are claimed and never leave. Half of the users have the password."""
+    """Two threads wait for answers, so two rows are claimed and never sent. Half of the users have the password."""
     names = ("sent.new", "sent.old", "unsent.new", "unsent.old")
     rows = [(name, f"Quiet-Garden.{number}") for number, name in enumerate(names)]
     seed(sim, [], history=3)

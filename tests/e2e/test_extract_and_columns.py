@@ -1,4 +1,4 @@
-"""Usernames and passwords as people deliver them: what an export has spoiled is said before anything is sent."""
+"""Usernames and passwords in files from other programs: damage by an export is reported before anything is sent."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pyrage
 import pytest
 
-from tests.e2e.command import POOL, Argument, Command, Ran, finish, people, seed, write_csv, write_job
+from tests.e2e.command import POOL, Argument, Command, CommandResult, finish, people, seed, write_csv, write_job
 from tests.sim import Simulator
 
 GOOD = "Vt9#mKq2!xLp"
@@ -19,19 +19,19 @@ HASHES = [
 ]
 
 
-def text_of(ran: Ran) -> str:
-    """What the program said."""
+def text_of(ran: CommandResult) -> str:
+    """Return the program's output."""
     return ran.stdout + ran.stderr
 
 
 def exit_code_of(bulkreset: Command, *args: Argument) -> int:
-    """The exit code of a command that has no run directory of its own."""
+    """Return the exit code of a command without a run directory."""
     with bulkreset.start(*args) as process:
         return finish(process, Path()).code
 
 
 def named(passwords: list[str]) -> list[tuple[str, str]]:
-    """Rows with these passwords."""
+    """Return rows with these passwords."""
     return [(f"user{number}", password) for number, password in enumerate(passwords, 1)]
 
 
@@ -153,20 +153,20 @@ HEADER = ("username", "password", "ticket", "department")
 
 
 def rows_of(path: Path) -> list[list[str]]:
-    """The lines of a CSV file."""
+    """Return the rows of a CSV file."""
     with path.open(encoding="utf-8", newline="") as file:
         return [*csv.reader(file)]
 
 
 def extracted(bulkreset: Command, *args: Argument) -> tuple[int, str]:
-    """The exit code of `extract`, and what it said."""
+    """Return the exit code of `extract` and its output."""
     with bulkreset.start("extract", *args) as process:
         ran = finish(process, Path())
         return ran.code, text_of(ran)
 
 
-def run_with_faults(tmp_path: Path, bulkreset: Command, sim: Simulator) -> tuple[Path, Ran]:
-    """A run of an input with two rejected rows, and its job."""
+def run_with_faults(tmp_path: Path, bulkreset: Command, sim: Simulator) -> tuple[Path, CommandResult]:
+    """Run an input with two rejected rows, and return the run and its job."""
     rows = [
         ("ann", GOOD, "T-1", "=Sales"),
         ("bob", "", "T-2", "a,b"),
@@ -215,7 +215,7 @@ def test_extract_named_age_is_encrypted(tmp_path: Path, bulkreset: Command, sim:
     _, ran = run_with_faults(tmp_path, bulkreset, sim)
     key = pyrage.x25519.Identity.generate()
     out = tmp_path / "again.csv.age"
-    assert extracted(bulkreset, ran.run_dir, "-o", out)[0] == 2  # nobody to encrypt it for
+    assert extracted(bulkreset, ran.run_dir, "-o", out)[0] == 2  # no key to encrypt it to
     assert extracted(bulkreset, ran.run_dir, "-o", out, "--recipient", str(key.to_public()))[0] == 0
     assert out.stat().st_mode & 0o777 == 0o600
     plain = pyrage.decrypt(out.read_bytes(), [key]).decode()

@@ -11,7 +11,7 @@ WORKERS = 4
 def test_fatal_code_stops_the_run_before_another_call_is_made(
     tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """Which codes do so is in tests/cognito/test_response.py."""
+    """The codes themselves are tested in tests/cognito/test_response.py."""
     sim.configure(faults={"every": {"error": "OptInRequired", "status": 403, "operation": SET}})
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(40)), "--workers", str(WORKERS), "--rate", "none")
     assert ran.code == 3
@@ -19,7 +19,7 @@ def test_fatal_code_stops_the_run_before_another_call_is_made(
     assert ran.summary["state"] == "stopped"
     assert ran.summary["counts"] == {"unprocessed": 40}
     assert_they_agree(ran, sim)
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert "OptInRequired" in sentence
     assert sentence.count(". ") == 1, "what happened, and what to do"
     assert f"bulkreset resume {ran.run_dir}" in ran.stderr
@@ -75,12 +75,12 @@ def test_pool_in_another_region_is_named(tmp_path: Path, bulkreset: Command) -> 
     for flags in (["--yes"], ["--dry-run"], ["--emulate"]):
         ran = bulkreset(*bulkreset.against(input_), "--region", "eu-west-1", *flags)
         assert (ran.code, ran.run_dir.exists()) == (2, False)
-        assert f'--region is "eu-west-1", but the pool {POOL} is in "us-east-1" by its ID' in ran.complaints[0]
+        assert f'--region is "eu-west-1", but the pool {POOL} is in "us-east-1" by its ID' in ran.error_lines[0]
     job = write_job(tmp_path, bulkreset.sim.url, f'path = "{input_}"')
     job.write_text(job.read_text().replace('region = "us-east-1"', 'region = "eu-west-1"\nreplica = true'))
     ran = bulkreset("run", job, "--yes")
     assert (ran.code, ran.summary["resumable"]) == (2, False)  # the same run can never succeed
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert POOL in sentence
     assert "Region" in sentence
 

@@ -13,7 +13,7 @@ from tests.e2e.command import (
     REGION,
     SET,
     Command,
-    Ran,
+    CommandResult,
     assert_they_agree,
     finish,
     write_csv,
@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 OTHER = "us-east-1_Test00002"
 LIST = "ListUsers"
 SCRAMBLE = 'permanent = true\npassword = { source = "generate" }\nafter = { sign_out = false }\ncampaign = { accept_lockout = true }\n'
-OLD, NEW = 1_600_000_000, 1_760_000_000  # 2020 and 2025
+OLD, NEW = 1_600_000_000, 1_760_000_000  # in 2020 and 2025
 PEOPLE: list[str | dict[str, Any]] = [
     {"username": "zoe", "created": OLD, "attributes": {"email": "z@x.example", "email_verified": "true"}},
     {"username": "ann", "created": NEW},
@@ -44,7 +44,7 @@ def campaign(folder: Path, sim: Simulator, select: str = "", more: str = "", poo
     return path
 
 
-def resume(bulkreset: Command, run_dir: Path) -> Ran:
+def resume(bulkreset: Command, run_dir: Path) -> CommandResult:
     with bulkreset.start("resume", run_dir) as process:
         return finish(process, run_dir)
 
@@ -56,7 +56,7 @@ def set_users(sim: Simulator, pool: str = POOL) -> set[str]:
 def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     sim.add_pool(POOL, PEOPLE, LAX)
     ran = bulkreset("run", campaign(tmp_path, sim), "--yes")
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     told = [(row["username"], row["status"], row["code"], row["status_before"]) for row in ran.report]
     assert told == [
         ("ann", "set", "", "CONFIRMED"),
@@ -71,7 +71,7 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
     assert len(set(sim.passwords(POOL).values()) - {None}) == 4
     assert ran.summary["input"] == {"path": "", "size": 0, "sha256": "", "files": 0, "remarks": []}
     assert "Input       the users of the pool: ALL of them" in ran.stderr
-    assert "3 users cannot come back without an administrator" in ran.stderr
+    assert "3 users cannot recover without an administrator" in ran.stderr
     assert {path.name for path in ran.run_dir.iterdir()} == {
         "journal.sqlite",
         "report.csv",
@@ -83,12 +83,12 @@ def test_users_of_the_pool_are_listed_once_checked_and_set(tmp_path: Path, bulkr
 
 
 def test_selection_says_whose_rows_there_are(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """Each way to select is in tests/plan/test_pool_users.py."""
+    """Each way to select is tested in tests/plan/test_pool_users.py."""
     sim.add_pool(POOL, PEOPLE, LAX, groups={"staff": ["ann", "bob"], "board": ["zoe", "bob"]}, case_sensitive=False)
     write_csv(tmp_path / "done.csv", [("ZOE",)], ("username",))
     select = 'select = { groups = ["staff", "board"], created_before = 2024-01-01, not_in = "done.csv" }'
     ran = bulkreset("run", campaign(tmp_path, sim, select), "--dry-run")
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert ran.column("username") == ["bob"]
 
 
@@ -96,7 +96,7 @@ def test_pools_are_listed_side_by_side_and_page_by_page(tmp_path: Path, bulkrese
     sim.add_pool(POOL, (), LAX, generate={"count": 150, "digits": 4})
     sim.add_pool(OTHER, ["ann"], LAX)
     ran = bulkreset("run", campaign(tmp_path, sim, pools=(OTHER, POOL)), "--yes")
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert ran.column("user_pool_id") == [OTHER] + [POOL] * 150
     assert ran.column("username")[1:] == [f"user{number:04d}" for number in range(150)]
     assert len(sim.calls(LIST)) == 3 + 1
@@ -139,7 +139,7 @@ def test_run_that_ended_while_it_listed_continues_the_list(
         wait_until(lambda: len(sim.calls(LIST)) >= 3)
         process.send_signal(number)
         if number == signal.SIGKILL:
-            process.wait()  # what is still held then is nobody's answer
+            process.wait()  # calls that are still held have no receiver
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
     assert ran.code == (130 if number == signal.SIGINT else -9)
@@ -148,7 +148,7 @@ def test_run_that_ended_while_it_listed_continues_the_list(
     listed = len(sim.calls(LIST))
     ran = resume(bulkreset, run_dir)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 200})
-    # Two of four pages were stored, and perhaps the third one if it was answered before the signal was seen.
+    # Two of four pages were stored; the third too, if its answer came before the signal was handled.
     assert len(sim.calls(LIST)) - listed in ({1, 2} if number == signal.SIGINT else {2})
     assert not (run_dir / "users.sqlite").exists()
     assert_they_agree(ran, sim)
@@ -159,18 +159,18 @@ def test_approved_run_sends_only_to_the_approved_users(tmp_path: Path, bulkreset
     job = campaign(tmp_path, sim, "select.created_before = 2200-01-01T00:00:00+02:00")
     reviewed = bulkreset("run", job, "--dry-run")
     assert reviewed.code == 0
-    sim.configure(users={POOL: ["zoe"]})  # who comes last: no row but hers is another
+    sim.configure(users={POOL: ["zoe"]})  # sorts last, so only her row is new
     ran = bulkreset("run", job, "--approved", reviewed.run_dir)
     assert ran.code == 2
-    assert "There are 3 rows now, and 2 were approved" in ran.complaints[0]
+    assert "There are 3 rows now, and 2 were approved" in ran.error_lines[0]
     sim.add_pool(POOL, ["ann", "cat"], LAX)
     ran = bulkreset("run", job, "--approved", reviewed.run_dir)
     assert ran.code == 2
-    assert "row 2 is another user's now" in ran.complaints[0]
+    assert "row 2 belongs to another user now" in ran.error_lines[0]
     assert sim.calls(SET) == []
     sim.add_pool(POOL, ["bob", "ann"], LAX)
     ran = bulkreset("run", job, "--approved", reviewed.run_dir)
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert set_users(sim) == {"ann", "bob"}
 
 
@@ -178,7 +178,7 @@ def test_pool_that_may_not_be_listed_is_refused(tmp_path: Path, bulkreset: Comma
     sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": LIST}})
     ran = bulkreset("run", campaign(tmp_path, sim), "--yes")
     assert ran.code == 2
-    assert f"The users of {POOL} could not be listed: AccessDeniedException." in ran.complaints[0]
+    assert f"The users of {POOL} could not be listed: AccessDeniedException." in ran.error_lines[0]
     assert not ran.run_dir.exists()
 
 
@@ -186,7 +186,7 @@ def test_pool_that_may_not_be_listed_is_refused(tmp_path: Path, bulkreset: Comma
     ("select", "said"),
     [
         ('select.groups = ["staff"]', f"The group 'staff' of {POOL} could not be listed: ResourceNotFoundException."),
-        ('select.statuses = ["COMPROMISED"]', "The pools have no user whom [input.select] selects."),
+        ('select.statuses = ["COMPROMISED"]', "[input.select] selects no user of the pools."),
         ('select.not_in = "none.csv"', "input.select.not_in: There is no input file"),
         ('path = "users.csv"', "input has a path, and from_pool"),
     ],
@@ -195,7 +195,7 @@ def test_empty_selection_is_refused(tmp_path: Path, select: str, said: str, prog
     sim.add_pool(POOL, PEOPLE, LAX)
     ran = program.apply(campaign(tmp_path, sim, select))
     assert ran.code == 2
-    assert said in ran.complaints[0]
+    assert said in ran.error_lines[0]
     assert not ran.run_dir.exists()
     assert sim.calls(SET) == []
 
@@ -203,7 +203,7 @@ def test_empty_selection_is_refused(tmp_path: Path, select: str, said: str, prog
 def test_emulator_has_no_users_to_list(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     ran = bulkreset("run", campaign(tmp_path, sim), "--emulate")
     assert ran.code == 2
-    assert "nobody to list" in ran.complaints[0]
+    assert "none to list" in ran.error_lines[0]
 
 
 def test_users_that_are_not_looked_up_are_set_as_they_are_listed(

@@ -13,15 +13,15 @@ from tests.e2e.command import LAX, POOL, Argument, Command, write_csv, write_job
 from tests.e2e.test_confirmation import at_a_terminal
 from tests.sim import Simulator
 
-ORDER = "\x1b]0;owned\x07\x9b31m"  # the title of the window, and a colour by a single C1 character
+ORDER = "\x1b]0;owned\x07\x9b31m"  # sets the window title, and a colour by a single C1 character
 SHOWN = "\u241b]0;owned\u2407[U+009B]31m"
 TURNED = "abc\u202egnp.exe"
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_OURS = re.compile("\x1b\\[[0-9;]*[mKAG]|\x1b\\[\\?25[lh]|\r")  # colours and a cursor that moves
+_OURS = re.compile("\x1b\\[[0-9;]*[mKAG]|\x1b\\[\\?25[lh]|\r")  # colours and cursor movement
 
 
 def at_terminal(bulkreset: Command, args: Sequence[Argument]) -> tuple[int, str]:
-    """What is shown to who runs a command at a terminal, without what the command draws with."""
+    """Return what a terminal shows, without bulkreset's own colours and cursor movement."""
     ours, theirs = pty.openpty()
     process = bulkreset.start(*args, terminal=theirs)
     os.close(theirs)
@@ -29,7 +29,7 @@ def at_terminal(bulkreset: Command, args: Sequence[Argument]) -> tuple[int, str]
     try:
         while found := os.read(ours, 65536):
             shown += found
-    except OSError:  # what a terminal gives when its last program has gone
+    except OSError:  # a terminal raises this after its last program has ended
         pass
     os.close(ours)
     return process.wait(60), _OURS.sub("", shown.decode())
@@ -57,9 +57,7 @@ def test_text_does_not_control_a_terminal_or_a_spreadsheet(tmp_path: Path, bulkr
     assert ran.code == 1
     shown = _OURS.sub("", ran.stdout)
     assert not _STEERS.search(shown)
-    assert f"Kunden ?]0;owned??31m abc?gnp.exe :warning: [red] ({POOL})" in " ".join(
-        shown.split()
-    )  # lines are broken to fit
+    assert f"Kunden ?]0;owned??31m abc?gnp.exe :warning: [red] ({POOL})" in " ".join(shown.split())  # lines are wrapped
     assert f"Odd{SHOWN}Exception" in shown
     report = (run_dir / "report.csv").read_bytes().decode()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", report)

@@ -18,7 +18,7 @@ def test_questions_are_repeated_until_the_job_is_valid(tmp_path: Path, bulkreset
     with bulkreset.start("init", terminal=inside) as process:
         os.close(inside)
         shown = b""
-        with suppress(OSError):  # what a terminal gives when its last program has gone
+        with suppress(OSError):  # a terminal raises this after its last program has ended
             while found := os.read(outside, 65536):
                 shown += found
     os.close(outside)

@@ -1,4 +1,4 @@
-"""How often a run reads its input: once for each pass, and an unchanged file is not hashed again."""
+"""How often a run reads its input: once for each pass. An unchanged file is not hashed again."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ ROWS = 400
 
 
 class Counted(io.RawIOBase):
-    """A file that counts the bytes that are read from it."""
+    """A file that counts the bytes read from it."""
 
     def __init__(self, stream: io.BufferedReader, counts: Counter[str]) -> None:
         self._stream = stream
@@ -50,7 +50,7 @@ class Counted(io.RawIOBase):
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Bytes read, bytes hashed, and parses begun, of the files of an input."""
+    """Count the bytes read, bytes hashed, and parses begun of the input files."""
     found: Counter[str] = Counter()
     opened, added, header = LocalFile.open, Digest.add, CsvRecords.header
 
@@ -88,7 +88,7 @@ def test_run_reads_its_input_once_for_each_pass(
     *,
     fresh: bool,
 ) -> None:
-    """A file that was written just now could change within its time stamp, so it alone is hashed once more."""
+    """A file written just now could change within its time stamp, so only such a file is hashed again."""
     monkeypatch.setattr(input_set, "is_fresh", lambda _identity: fresh)
     rows = [(*row, "n" * 4000) for row in people(ROWS)]
     path = write_csv(tmp_path / "users.csv", rows, ("username", "password", "notes"))
@@ -97,7 +97,7 @@ def test_run_reads_its_input_once_for_each_pass(
     program.apply(program.tables(path), pace__rate="none")
     assert len(sim.calls(SET)) == ROWS
     assert counts["parses"] == 2
-    # The beginning is read once more to find the kind of line ends, before each parse.
+    # The beginning is read again before each parse, to find the line ending.
     assert 2 * size <= counts["bytes"] <= 2 * size + 4 * (1 << 17)
     assert counts["hashed"] == (3 if fresh else 2) * size
 
@@ -121,7 +121,7 @@ def test_content_that_changed_under_the_same_time_stamps_is_found_at_the_end(
 
 
 def test_resumed_input_is_read_whole_before_it_is_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What another process has seen of a file says nothing: neither its size nor its times do."""
+    """Size and times that another process recorded prove nothing."""
     monkeypatch.setattr(input_set, "is_fresh", lambda _identity: False)
     path = write_csv(tmp_path / "users.csv", people(20))
     before = path.stat()

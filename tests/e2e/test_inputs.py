@@ -24,7 +24,7 @@ def test_run_sets_every_user_of_the_sample_to_its_exact_password(file: str, bulk
     wanted = _as_written(file.partition(".")[0])
     seed(sim, wanted)
     ran = bulkreset.reset(SAMPLES / file, "--rate", "none")
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert sim.passwords(POOL) == wanted
     assert len(sim.calls(SET)) == len(wanted)
     assert set(ran.column("status")) == {"set"}
@@ -54,7 +54,7 @@ def test_job_file_names_columns_delimiter_and_encoding_of_a_gzipped_file(
         'columns = { username = "login", password = "new secret" }',
     )
     ran = bulkreset("run", job, "--yes")
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert sim.passwords(POOL) == dict(rows)
     assert ran.column("username") == ["jos\u00e9", "zo\u00eb"]
 

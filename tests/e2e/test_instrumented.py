@@ -1,4 +1,4 @@
-"""A process with debug switches of libraries, Python and the system: none of them shows a password."""
+"""Debug switches of libraries, Python and the system: none of them shows a password."""
 
 import textwrap
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.canary import Canary, files
-from tests.e2e.command import SET, Argument, Command, Ran, finish, write_csv
+from tests.e2e.command import SET, Argument, Command, CommandResult, finish, write_csv
 from tests.sim import Simulator
 
 pytestmark = pytest.mark.fresh
 
-# What somebody who looks for a fault in a call turns on, before our code begins: each of these prints requests, or opens them.
+# Debugging that is turned on before our code starts. Each one prints requests, or opens them.
 DEBUG = """
     import http.client, logging, sys
     import boto3, botocore.session, urllib3
@@ -31,12 +31,12 @@ DEBUG = """
     import awscrt.io
     awscrt.io.init_logging(awscrt.io.LogLevel.Trace, "crt.log")
 """
-# All that Python itself has to say; it costs several seconds.
+# All of Python's own debug output; it costs several seconds.
 PYTHON = {"PYTHONDEVMODE": "1", "PYTHONTRACEMALLOC": "1"}
 
 
 class Instrumented:
-    """The command line on one input of a canary, with a session's token that is one, too."""
+    """The command line with one input that holds a canary. The session token is a canary too."""
 
     def __init__(self, bulkreset: Command) -> None:
         self.canary, self.token = Canary(), Canary()
@@ -45,16 +45,16 @@ class Instrumented:
         bulkreset.environment |= {"AWS_SESSION_TOKEN": self.token.core}
         rows = [(f"user.{n}", self.canary.password) for n in range(1, 9)]
         self.source = write_csv(self.home / "in.csv", rows)
-        self.customized("")
+        self.write_sitecustomize("")
 
-    def customized(self, text: str) -> None:
-        """Have every interpreter run this first."""
+    def write_sitecustomize(self, text: str) -> None:
+        """Make every interpreter run this first."""
         site = self.home / "site"
         site.mkdir(exist_ok=True)
         (site / "sitecustomize.py").write_text(textwrap.dedent(text), encoding="utf-8")
 
-    def run(self, *args: Argument, env: dict[str, str] | None = None) -> Ran:
-        """Run the input; the passwords are nowhere but in it."""
+    def run(self, *args: Argument, env: dict[str, str] | None = None) -> CommandResult:
+        """Run the input and check that its passwords appear nowhere else."""
         argv, run_dir = self.bulkreset.with_run_dir([*self.bulkreset.against(self.source), "--yes", "-vv", *args])
         given = {"PYTHONPATH": str(self.home / "site")} | (env or {})
         with self.bulkreset.start(*argv, env=given) as process:
@@ -72,7 +72,7 @@ def instrumented(bulkreset: Command) -> Instrumented:
 
 @pytest.mark.parametrize(
     ("rate", "python"),
-    [  # through the C runtime, and through boto3
+    [  # one through the C runtime, one through boto3
         ("none", {"PYTHONASYNCIODEBUG": "1"}),
         pytest.param("none", PYTHON, marks=pytest.mark.soak),
         pytest.param("300", PYTHON, marks=pytest.mark.soak),
@@ -83,8 +83,8 @@ def instrumented(bulkreset: Command) -> Instrumented:
 def test_debugging_of_libraries_shows_no_request(
     rate: str, python: dict[str, str], instrumented: Instrumented, sim: Simulator, front: str, certificate: Path
 ) -> None:
-    """Their switches are turned on before our code begins; and the keys of connections go into no file."""
-    instrumented.customized(DEBUG)
+    """The debug switches are on before our code starts. TLS keys go into no file."""
+    instrumented.write_sitecustomize(DEBUG)
     sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
     keys = instrumented.home / "keys.log"
     tls = ("--endpoint-url", front, "--ca-bundle", certificate)
@@ -102,7 +102,7 @@ def test_debugging_of_libraries_shows_no_request(
 def test_failing_callback_of_the_runtime_reports_only_its_place(
     callback: str, instrumented: Instrumented, sim: Simulator
 ) -> None:
-    """It is called from C, which tells what it raises to Python's hooks; and an answer may repeat the password."""
+    """C calls the callback and passes its exception to Python's hooks; an answer may repeat the password."""
     text = f"""
         from rich.traceback import install
         install(show_locals=True)
@@ -112,7 +112,7 @@ def test_failing_callback_of_the_runtime_reports_only_its_place(
             raise ValueError(held, args, named)
         crt._Exchange.{callback} = fail
     """
-    instrumented.customized(text)
+    instrumented.write_sitecustomize(text)
     sim.configure(faults={"echo_password": True, "every": {"error": "InvalidPasswordException", "operation": SET}})
     ran = instrumented.run("--read-timeout", "1", "--rate", "none", "--max-duration", "3")
     assert ran.code in {1, 3, 5}
@@ -121,8 +121,8 @@ def test_failing_callback_of_the_runtime_reports_only_its_place(
 
 @pytest.mark.soak
 def test_embedded_service_shows_no_request_either(instrumented: Instrumented) -> None:
-    """It is in the process, and is given the input's passwords; what is wrong with one of them is its to say."""
-    instrumented.customized(DEBUG)
+    """The service is in the same process and gets the passwords. It may name what is wrong with one of them."""
+    instrumented.write_sitecustomize(DEBUG)
     with instrumented.source.open("a", encoding="utf-8") as file:
         file.write(f'short,"{instrumented.canary.core[:12]}"\n')
     ran = instrumented.run("--emulate", "--rate", "100")

@@ -80,6 +80,6 @@ def test_job_plans_the_sample_users(
         sample = write_csv(tmp_path / "names.csv", [(name,) for name in names], ["username"])
     input_ = {} if job.input.from_pool else {"input.path": str(sample)}
     ran = program.plan(path, **input_, targets__endpoint_url=sim.url)
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert ran.summary["job"] == path.stem
     assert ran.summary["counts"] == {"ready": 1000}

@@ -1,4 +1,4 @@
-"""Many inputs, here and in S3, through the real command line: one run, one report, and never a changed one."""
+"""Many inputs, local and in S3, through the real command line: one run, one report, and no changed input."""
 
 import gzip
 import io
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.bucket import BUCKET, Storage
-from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, CommandResult, assert_they_agree, finish, people, write_csv, write_job
 from tests.input.inputs import encrypted_file, key_file
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 PACED = "[pace]\nrate = 40\nworkers = 2"
 
 
-def started(bulkreset: Command, sim: Simulator, *argv: str | Path, calls: int = 8) -> Ran:
+def started(bulkreset: Command, sim: Simulator, *argv: str | Path, calls: int = 8) -> CommandResult:
     """Start a run of more rows than are claimed at a time, and stop it with SIGINT while calls are held."""
     args, run_dir = bulkreset.with_run_dir(argv)
     sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": calls}})
@@ -29,7 +29,7 @@ def started(bulkreset: Command, sim: Simulator, *argv: str | Path, calls: int = 
         return finish(process, run_dir)
 
 
-def resumed(bulkreset: Command, ran: Ran) -> Ran:
+def resumed(bulkreset: Command, ran: CommandResult) -> CommandResult:
     with bulkreset.start("resume", ran.run_dir, "--rate", "none") as process:
         return finish(process, ran.run_dir)
 
@@ -46,9 +46,9 @@ def test_files_of_a_folder_are_one_run_and_resume_holds_to_them(bulkreset: Comma
     sent = len(sim.calls(SET))
     write_csv(folder / "1a.csv", [])
     refused = resumed(bulkreset, ran)
-    assert (refused.code, refused.complaints) == (
+    assert (refused.code, refused.error_lines) == (
         2,
-        ["bulkreset: The input 1a.csv was not there when it was planned. Take it away, or plan a new run."],
+        ["bulkreset: The input 1a.csv was not there when the run was planned. Remove it, or plan a new run."],
     )
     (folder / "1a.csv").unlink()
     assert len(sim.calls(SET)) == sent
@@ -77,7 +77,7 @@ def test_objects_of_every_format_are_read_from_s3_and_never_lie_on_disk(
     ran = started(bulkreset, sim, "run", job, "--yes")
     assert ran.code == 130
     assert re.match(
-        r"bulkreset: Interrupted by SIGINT\. \d+ of 60 rows set\. Calls in progress were finished", ran.complaints[0]
+        r"bulkreset: Interrupted by SIGINT\. \d+ of 60 rows set\. Calls in progress were finished", ran.error_lines[0]
     )
     assert not [path for path in bulkreset.home.rglob("*") if path.is_file() and b"Quiet-Garden" in path.read_bytes()]
     again = resumed(bulkreset, ran)
@@ -106,10 +106,10 @@ def test_object_that_changes_or_may_not_be_read_is_refused(
     sent = len(sim.calls(SET))
     refused = resumed(bulkreset, ran)
     assert refused.code == 2
-    assert f"The input {uri} has changed since it was planned." in refused.complaints[0]
+    assert f"The input {uri} has changed since it was planned." in refused.error_lines[0]
     storage.configure(faults=[["^(HEAD|GET) /nightly/in", 403, "AccessDenied", 99]])
     refused = bulkreset("run", "--input", uri, *flags)
     assert refused.code == 2
-    assert f"Allow s3:GetObject on arn:aws:s3:::{BUCKET}/in.csv." in refused.complaints[0]
+    assert f"Allow s3:GetObject on arn:aws:s3:::{BUCKET}/in.csv." in refused.error_lines[0]
     assert not refused.run_dir.exists()
     assert len(sim.calls(SET)) == sent

@@ -19,7 +19,7 @@ def test_program_asks_nothing_that_the_model_does_not_have(bulkreset: Command, s
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 5})
     assert ran.summary["signed_out"]["done"] == 5
     assert sim.model_faults() == []
-    # Every call of the program is among them.
+    # Every call that the program makes is among them.
     assert {call.operation for call in sim.calls()} == {
         *("AdminSetUserPassword", "AdminUserGlobalSignOut", "DescribeUserPool", "ListUsers", "ListUsersInGroup"),
         *("GetUserPoolMfaConfig", "ListUserPoolReplicas", "ListPointInTimeRecoveries", "GetCallerIdentity"),

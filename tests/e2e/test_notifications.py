@@ -1,4 +1,4 @@
-"""Notifications and metrics at the end of a run, which cannot end or change it."""
+"""Notifications and metrics at the end of a run. They cannot end or change it."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import Argument, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.command import Argument, Command, CommandResult, finish, people, write_csv, write_job
 from tests.notify.hook import Hook, web_hook
 from tests.notify.test_metrics import read
 from tests.sim import Simulator
@@ -29,8 +29,8 @@ def hook() -> Iterator[Hook]:
         yield made
 
 
-def nightly(bulkreset: Command, sim: Simulator, hook: Hook, *args: Argument, more: str = TOLD) -> Ran:
-    """A run of the nightly job, told to the hook."""
+def nightly(bulkreset: Command, sim: Simulator, hook: Hook, *args: Argument, more: str = TOLD) -> CommandResult:
+    """Run the nightly job with the hook as its receiver."""
     job = write_job(bulkreset.home, sim.url, 'path = "in.csv"', more)
     job.write_text(job.read_text(encoding="utf-8").replace('"e2e"', '"nightly"'), encoding="utf-8")
     return bulkreset("run", job, "--yes", *args, env={"HOOK": f"{hook.url}?password={TOKEN}"})
@@ -88,9 +88,9 @@ def test_failed_notifications_are_one_warning_each_and_change_nothing(
     assert [problem.partition(":")[0].split(" to ")[0] for problem in problems] == [
         "The metrics could not be written",
         "The metrics could not be written",
-        "Not everybody was told of the end",
+        "Not all notifications were sent",
     ]
-    assert "url 1: it was not taken; url 2: it was not taken" in problems[2]
+    assert "url 1: it was not accepted; url 2: it was not accepted" in problems[2]
     assert [line.startswith("warning: The metrics") for line in ran.stderr.splitlines() if "warning" in line] == [
         True,
         True,
@@ -99,8 +99,8 @@ def test_failed_notifications_are_one_warning_each_and_change_nothing(
     hook.status = 200
     with bulkreset.start("resume", ran.run_dir, "--limit", "9", env={"HOOK": hook.url}) as process:
         went_on = finish(process, ran.run_dir)
-    assert went_on.code == 0  # its job came from the journal, which keeps no url
-    (problem,) = [event["problem"] for event in went_on.log if "Not everybody" in event.get("problem", "")][1:]
+    assert went_on.code == 0  # its job came from the journal, which does not store URLs
+    (problem,) = [event["problem"] for event in went_on.log if "Not all notifications" in event.get("problem", "")][1:]
     assert "a resumed run needs notify.urls_from" in problem
     assert [got["title"] for got in hook.got[1:]] == ["bulkreset nightly: finished, exit code 0"]
     assert TOKEN not in "".join(path.read_text(errors="replace") for path in ran.run_dir.iterdir()) + ran.stderr

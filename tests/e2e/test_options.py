@@ -1,4 +1,4 @@
-"""Options by other ways than their flags: environment variables, --quiet, and the ways to the help."""
+"""Other ways to set options: environment variables and --quiet; and the ways to get help."""
 
 import re
 from typing import Any
@@ -55,14 +55,14 @@ def test_variable_sets_what_no_flag_sets(bulkreset: Command, sim: Simulator) -> 
 
 def test_quiet_run_says_nothing_unless_something_went_wrong(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "in.csv", people(3))
-    unreachable = {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}  # a warning of a run that is not quiet
+    unreachable = {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"}  # gives a warning, if the run is not quiet
     ran = bulkreset.reset(source, "--quiet", env=unreachable)
     assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
     ran = bulkreset.reset(source, "-q", "--limit", "1")
     assert ran.stdout.startswith("Run stopped at its row limit")
     assert [line.partition(":")[0] for line in ran.stderr.splitlines()] == ["bulkreset", "Resume with"]
     ran = bulkreset.reset(source, "-q", "-v")
-    assert (ran.code, "contradict" in ran.complaints[0]) == (2, True)
+    assert (ran.code, "contradict" in ran.error_lines[0]) == (2, True)
     assert len(sim.calls(SET)) == 4
 
 
@@ -100,5 +100,5 @@ def test_wrong_request_for_a_report_is_reported(args: tuple[str, ...], said: str
     with bulkreset.start("report", first.run_dir, *args) as process:
         ran = finish(process, first.run_dir)
     assert (ran.code, ran.stdout) == (2, "")
-    assert ran.complaints[0].startswith(f"bulkreset: {said}")
+    assert ran.error_lines[0].startswith(f"bulkreset: {said}")
     assert not list(bulkreset.home.glob("again*"))

@@ -28,14 +28,14 @@ def test_program_plans_applies_stops_and_resumes_in_silence(bulkreset: Command, 
     assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     assert not ran.stderr
     assert sim.passwords(POOL) == dict.fromkeys(NAMES, PASSWORD)
-    # Three runs of all users, one that was broken off by its caller, and one of two rows; no settled row sent twice.
+    # Three runs of all users, one that its caller stopped, and one of two rows; no finished row is sent twice.
     assert 3 * 30 + 2 < len(sim.calls(SET)) < 4 * 30 + 2
 
 
 def test_script_that_a_worker_loads_runs_nothing(
     bulkreset: Command, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What multiprocessing says of a process that is loading the script of the one that started it.
+    # The name of the main module while multiprocessing imports the parent's script.
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     target = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": sim.url}
     job = load({"input": {"path": str(bulkreset.home / "users.csv")}, "targets": [target]})

@@ -36,7 +36,7 @@ def test_page_agrees_with_the_report_and_is_written_when_a_run_stops(
 
 
 def slowest(text: str) -> str:
-    """The part of the page that names the slowest rows."""
+    """Return the part of the page that names the slowest rows."""
     return text.partition("Slowest rows")[2].partition("Account Regions")[0]
 
 

@@ -1,4 +1,4 @@
-"""Users with passkeys are counted only if the job asks for it, once, and what cannot be counted is said."""
+"""Users with passkeys are counted only if the job asks for it. What cannot be counted is reported."""
 
 from contextlib import closing
 from pathlib import Path
@@ -16,14 +16,14 @@ ASKED = {"check_users": False, "count_passkeys": True}
 
 
 def fill(sim: Simulator) -> None:
-    """Three users, the first two with passkeys; the fourth is not there."""
+    """Write three users, the first two with passkeys, and one who does not exist."""
     sim.add_pool(
         POOL, [{"username": name, "passkeys": 2 - at if at < 2 else 0} for at, name in enumerate(NAMES[:3])], LAX
     )
 
 
 def preflight(run_dir: Path) -> dict[str, str]:
-    """The lines of the preflight by label."""
+    """Return the lines of the preflight by label."""
     with closing(Journal.open(run_dir / "journal.sqlite", read_only=True)) as journal:
         return dict(journal.state.preflight)
 
@@ -52,7 +52,7 @@ def test_denied_call_is_a_gap_and_ends_the_count(tmp_path: Path, program: Progra
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException", "InvalidParameterException"])
 def test_call_that_fails_midway_leaves_no_number(tmp_path: Path, program: Program, sim: Simulator, code: str) -> None:
-    """The users after it would be counted as users without a passkey."""
+    """Otherwise the remaining users would count as users without a passkey."""
     fill(sim)
     sim.configure(faults={"every": {"error": code, "operation": CALL, "from_call": 2}})
     planned = program.plan(program.tables(write_csv(tmp_path / "in.csv", people(4))) | {"plan": ASKED})

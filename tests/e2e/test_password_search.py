@@ -1,4 +1,4 @@
-"""Every command for a run, at every verbosity: all files, streams, arguments and variables are searched."""
+"""Run every command at every verbosity, and search all files, streams, arguments and variables for passwords."""
 
 import csv
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from tests.bucket import BUCKET, Storage
 from tests.canary import Canary, files, process_of
 from tests.e2e.campaigns import make_key, write_campaign, write_names
-from tests.e2e.command import LAX, PATIENCE, POOL, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.e2e.command import LAX, PATIENCE, POOL, SET, Argument, Command, CommandResult, finish, write_csv, write_job
 from tests.sim import Simulator
 
 pytestmark = [pytest.mark.fresh, pytest.mark.soak, pytest.mark.timeout(300)]
@@ -28,40 +28,40 @@ VERBOSITIES: Sequence[Sequence[str]] = (
 FORMATS = ("csv", "parquet", "jsonl", "html")
 
 
-class Watched:
-    """The command line in a home that is searched all the time for some canaries, but for what may hold them."""
+class SearchedCommand:
+    """The command line in a home that is searched for canaries all the time, except files that may contain them."""
 
-    def __init__(self, bulkreset: Command, *canaries: Canary, but: Sequence[Path]) -> None:
-        self.bulkreset, self.canaries, self.but = bulkreset, canaries, but
+    def __init__(self, bulkreset: Command, *canaries: Canary, except_for: Sequence[Path]) -> None:
+        self.bulkreset, self.canaries, self.except_for = bulkreset, canaries, except_for
         self.found: set[str] = set()
-        self.looks = self.commands = 0
+        self.searches = self.commands = 0
 
-    def __call__(self, *args: Argument) -> Ran:
+    def __call__(self, *args: Argument) -> CommandResult:
         argv, run_dir = self.bulkreset.with_run_dir(args) if args[0] == "run" else (args, Path(args[-1]))
         self.commands += 1
         with self.bulkreset.start(*argv) as process:
-            self._look(process.pid)
+            self._search(process.pid)
             while process.poll() is None:
-                self._look(process.pid)
-                time.sleep(0.1)  # between two looks; whether it has ended is asked of it
+                self._search(process.pid)
+                time.sleep(0.1)  # between two searches
             ran = finish(process, run_dir)
-        self._look()
+        self._search()
         said = (f"what {args[0]} said", (ran.stdout + ran.stderr).encode())
         self.found |= {where for one in self.canaries for where in one.among([said])}
         assert self.found == set()
         return ran
 
-    def _look(self, pid: int = 0) -> None:
-        places = [*files(self.bulkreset.home, *self.but), *(process_of(pid) if pid else ())]
+    def _search(self, pid: int = 0) -> None:
+        places = [*files(self.bulkreset.home, *self.except_for), *(process_of(pid) if pid else ())]
         self.found |= {where for one in self.canaries for where in one.among(places)}
-        self.looks += 1
+        self.searches += 1
 
 
 @pytest.mark.parametrize("how", VERBOSITIES, ids=" ".join)
 def test_no_command_around_a_run_shows_a_password(
     how: Sequence[str], tmp_path: Path, bulkreset: Command, sim: Simulator, storage: Storage
 ) -> None:
-    """Dry run, approved run, resumption, the same from its mirror; status, reports, verification, a new input of it, init."""
+    """Dry run, approved run, resume, resume from the mirror, status, reports, verify, its new input, init."""
     canary = Canary()
     people = [f"user.{n}" for n in range(1, 7)]
     sim.add_pool(POOL, people, LAX)
@@ -78,7 +78,7 @@ def test_no_command_around_a_run_shows_a_password(
         html = true
     """
     job = write_job(tmp_path, sim.url, 'path = "in.csv"', textwrap.dedent(more), plan="")
-    watched = Watched(bulkreset, canary, but=[source])
+    watched = SearchedCommand(bulkreset, canary, except_for=[source])
     reviewed = watched("run", job, "--dry-run", *how)
     assert reviewed.code == 1
     ran = watched("run", job, "--approved", reviewed.run_dir, *how)
@@ -99,7 +99,7 @@ def test_no_command_around_a_run_shows_a_password(
     objects = [(key, storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys]
     assert len(objects) > 3
     assert canary.among(objects) == set()
-    assert watched.looks >= 2 * watched.commands
+    assert watched.searches >= 2 * watched.commands
     assert not [path for path in tmp_path.glob("*") if "history" in path.name]
 
 
@@ -107,7 +107,7 @@ def test_no_command_around_a_run_shows_a_password(
 def test_generated_passwords_are_only_in_decrypted_files(
     where: str, tmp_path: Path, bulkreset: Command, sim: Simulator
 ) -> None:
-    """The run, a look at it, a verification; then the passwords, decrypted into one file or to standard output."""
+    """A run, its status and verification; then the passwords, decrypted to a file or to standard output."""
     key = make_key(tmp_path)
     people = [f"user.{n}" for n in range(8)]
     sim.add_pool(POOL, people, LAX)
@@ -118,7 +118,7 @@ def test_generated_passwords_are_only_in_decrypted_files(
     assert len(made) == 8
     shutil.copytree(ran.run_dir, tmp_path / "kept")
     out = tmp_path / "opened.csv"
-    watched = Watched(bulkreset, *made, but=[out])
+    watched = SearchedCommand(bulkreset, *made, except_for=[out])
     assert watched("verify", "--reissue", "again.csv", "--within", "30", ran.run_dir).code in {0, 1}
     assert watched("report", "--format", "parquet", "-o", tmp_path / "again.parquet", ran.run_dir).code == 0
     if where == "output":

@@ -13,7 +13,7 @@ from tests.e2e.command import (
     REGION,
     SET,
     Command,
-    Ran,
+    CommandResult,
     assert_they_agree,
     finish,
     people,
@@ -46,22 +46,22 @@ SUMMARY = {
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """A run with rows of every fate: set, failed, rejected; throttled and in doubt on the way. What arrived of it."""
+class MixedRun:
+    """A run with rows of every result: set, failed, rejected, throttled, in doubt. It keeps the calls that arrived."""
 
-    ran: Ran
+    ran: CommandResult
     calls: list[Call]
     input: Path
 
 
 @pytest.fixture(scope="module")
-def mixed(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+def mixed(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> MixedRun:
     folder = tmp_path_factory.mktemp("mixed")
     running.reset()
     input_ = _mixture(folder, running)
     ran = Command(folder, running).reset(input_)
     assert_they_agree(ran, running)  # here, because every test resets the simulator
-    return Mixed(ran, running.calls(SET), input_)
+    return MixedRun(ran, running.calls(SET), input_)
 
 
 def _mixture(tmp_path: Path, sim: Simulator) -> Path:
@@ -71,7 +71,7 @@ def _mixture(tmp_path: Path, sim: Simulator) -> Path:
     return write_csv(tmp_path / "mixed.csv", rows)
 
 
-def test_report_has_every_row_once_in_order_under_the_documented_columns(mixed: Mixed) -> None:
+def test_report_has_every_row_once_in_order_under_the_documented_columns(mixed: MixedRun) -> None:
     ran = mixed.ran
     assert ran.code == 1
     assert ran.header == COLUMNS
@@ -81,7 +81,7 @@ def test_report_has_every_row_once_in_order_under_the_documented_columns(mixed: 
     assert set(ran.column("user_pool_id")) == {POOL}
 
 
-def test_report_repeats_the_service_s_request_ids_and_gives_times_in_utc(mixed: Mixed) -> None:
+def test_report_repeats_the_service_s_request_ids_and_gives_times_in_utc(mixed: MixedRun) -> None:
     ran = mixed.ran
     sent = [row for row in ran.report if row["attempts"] != "0"]
     last = {call.username: call.request_id for call in mixed.calls}
@@ -98,7 +98,7 @@ def test_report_holds_formulas_harmless(tmp_path: Path, bulkreset: Command) -> N
     assert ran.column("username") == [f"'{name}" for name in names]
 
 
-def test_summary_has_the_documented_keys_and_agrees_with_the_input(mixed: Mixed) -> None:
+def test_summary_has_the_documented_keys_and_agrees_with_the_input(mixed: MixedRun) -> None:
     ran = mixed.ran
     summary = ran.summary
     assert summary.keys() >= SUMMARY
@@ -112,7 +112,7 @@ def test_summary_has_the_documented_keys_and_agrees_with_the_input(mixed: Mixed)
     assert [target["user_pool_id"] for target in summary["targets"]] == [POOL]
 
 
-def test_run_directory_is_for_its_owner_only(mixed: Mixed) -> None:
+def test_run_directory_is_for_its_owner_only(mixed: MixedRun) -> None:
     ran = mixed.ran
     assert stat.S_IMODE(ran.run_dir.stat().st_mode) == 0o700
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in ran.run_dir.iterdir()}
@@ -130,7 +130,7 @@ def test_default_run_directory_is_new_under_runs_and_named_for_the_job(tmp_path:
     assert (made / "report.csv").is_file()
 
 
-def test_log_is_json_lines_that_all_carry_the_run_s_id(mixed: Mixed) -> None:
+def test_log_is_json_lines_that_all_carry_the_run_s_id(mixed: MixedRun) -> None:
     ran = mixed.ran
     assert {event["run_id"] for event in ran.log} == {ran.summary["run_id"]}
     events = [event["event"] for event in ran.log]
@@ -206,7 +206,7 @@ def test_error_of_every_command_is_an_event(args: tuple[str, ...], said: str, bu
     assert event["message"].startswith(said)
 
 
-def test_summary_on_the_terminal_counts_the_rows_and_names_the_report(mixed: Mixed) -> None:
+def test_summary_on_the_terminal_counts_the_rows_and_names_the_report(mixed: MixedRun) -> None:
     ran = mixed.ran
     assert "9 rows" in ran.stdout
     assert "7 set" in ran.stdout

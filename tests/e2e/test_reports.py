@@ -41,9 +41,9 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     assert set(sim.passwords(POOL)) == {*NAMES[:2]}
 
     with bulkreset.start("report", ran.run_dir, "--only", "failed,rejected", "--format", "jsonl", "-o", "-") as asked:
-        told = finish(asked, ran.run_dir)
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
-    assert told.code == 0
+        run_to_full_device = finish(asked, ran.run_dir)
+    lines = [json.loads(line) for line in run_to_full_device.stdout.splitlines()]
+    assert run_to_full_device.code == 0
     assert [(line["row"], line["code"]) for line in lines] == [(3, "UserNotFoundException"), (4, "missing_password")]
     assert [line["username"] for line in lines] == whole.column("username").to_pylist()[2:]
     assert all(re.fullmatch(r"u-[0-9a-f]{32}", line["username"]) for line in lines)
@@ -58,7 +58,7 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     with bulkreset.start("resume", ran.run_dir, "--failed") as asked:
         refused = finish(asked, ran.run_dir)
     assert (refused.code, len(sim.calls(SET))) == (2, calls), "exit 2 says that nothing was sent"
-    assert "is not a redaction key" in refused.complaints[-1]
+    assert "is not a redaction key" in refused.error_lines[-1]
 
 
 @pytest.mark.linux("/dev/full, a disk that is always full")
@@ -68,14 +68,14 @@ def test_failed_write_to_standard_output_is_reported(tmp_path: Path, bulkreset: 
         (*bulkreset.against(write_csv(tmp_path / "in.csv", [(name, "Quiet-Garden.1") for name in NAMES])), "--yes")
     )
 
-    def told(*args: Argument) -> tuple[int, list[str]]:
+    def run_to_full_device(*args: Argument) -> tuple[int, list[str]]:
         with Path("/dev/full").open("wb") as full:
             ran = finish(bulkreset.start(*args, out=full.fileno()), run_dir)
-        return ran.code, ran.complaints
+        return ran.code, ran.error_lines
 
     full = "could be written to standard output: No space left on device"
     kept = f" The report: {run_dir}/report.csv"
-    code, (said,) = told(*argv)
+    code, (said,) = run_to_full_device(*argv)
     assert (code, said) == (0, f"bulkreset: The summary {full.replace('could', 'could not')}.{kept}")
     for args in (
         ("status",),
@@ -83,5 +83,5 @@ def test_failed_write_to_standard_output_is_reported(tmp_path: Path, bulkreset: 
         ("report", run_dir, "-o", "-"),
         ("verify", run_dir, "--json"),
     ):
-        code, (said,) = told(*args)
+        code, (said,) = run_to_full_device(*args)
         assert (code, full in said) == (3, True), said

@@ -13,7 +13,7 @@ OTHER = "us-east-1_Other00002"
 
 
 def test_rows_that_name_one_user_are_kept_as_the_job_says(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    """What each word means is in tests/journal/test_journal.py."""
+    """The meaning of each word is tested in tests/journal/test_journal.py."""
     rows = [("ann", "First-Answer.1"), ("bob", "Other-User.1"), ("ann", "Second-Answer.2"), ("ann", "Third-Answer.3")]
     write_csv(tmp_path / "in.csv", rows)
     seed(sim, ["ann", "bob"])
@@ -88,7 +88,7 @@ def test_max_rows_sends_nothing_of_an_input_that_is_larger(tmp_path: Path, bulkr
     assert ran.code == 3
     assert sim.calls(SET) == []
     assert (ran.summary["state"], ran.summary["counts"]) == ("stopped", {"unprocessed": 4})
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert "max_rows" in sentence
 
 
@@ -106,7 +106,7 @@ def test_workers_is_the_most_calls_at_a_time(tmp_path: Path, bulkreset: Command,
         [*bulkreset.against(input_), "--yes", "--workers", "3", "--rate", "none", "--read-timeout", "60"]
     )
     with bulkreset.start(*argv) as process:
-        wait_until(lambda: len(sim.calls(SET)) == 3)  # at the same time: none of them is answered
+        wait_until(lambda: len(sim.calls(SET)) == 3)  # sent concurrently: none of them is answered yet
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
     assert (ran.code, len(sim.calls(SET))) == (0, 16)

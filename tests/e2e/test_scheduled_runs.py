@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.bucket import BUCKET, Storage
-from tests.e2e.command import POOL, SET, Command, Ran, finish, people, seed, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, CommandResult, finish, people, seed, write_csv, write_job
 from tests.e2e.live import rows_set
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -19,8 +19,8 @@ from tests.waiting import wait_until
 ROWS = people(60)
 
 
-def night(bulkreset: Command, job: Path, *args: str, runs: str = "runs") -> tuple[Ran, list[Path]]:
-    """One night; the run directories that it has made, in order."""
+def run_schedule(bulkreset: Command, job: Path, *args: str, runs: str = "runs") -> tuple[CommandResult, list[Path]]:
+    """Make one scheduled run, and return the new run directories in order."""
     folder = bulkreset.home / runs
     before = set(folder.iterdir()) if folder.is_dir() else set()
     with bulkreset.start("run", job, "--yes", *args) as process:
@@ -60,8 +60,8 @@ def test_each_input_is_run_once_and_remaining_rows_come_first(bulkreset: Command
     assert stored_state(bulkreset)["open_run"]["inputs"] == [str(bulkreset.home / "in" / "mon.csv")]
     sim.configure(faults={"every": None})
     export(bulkreset, "tue.csv", ROWS[30:])
-    ran, runs = night(bulkreset, job)
-    assert (ran.code, ran.complaints) == (0, [])
+    ran, runs = run_schedule(bulkreset, job)
+    assert (ran.code, ran.error_lines) == (0, [])
     assert ran.stdout.count("Run finished: 30 rows: 30 set.") == 2
     assert len(runs) == 1
     assert sim.passwords(POOL) == dict(ROWS)
@@ -69,12 +69,12 @@ def test_each_input_is_run_once_and_remaining_rows_come_first(bulkreset: Command
     assert sorted(path.name for path in (bulkreset.home / "archive").iterdir()) == ["mon.csv", "tue.csv"]
     assert stored_state(bulkreset)["open_run"] is None
     before = len(sent(sim))
-    ran, runs = night(bulkreset, job)
+    ran, runs = run_schedule(bulkreset, job)
     assert (ran.code, ran.stdout, runs) == (0, f"No new input at {bulkreset.home}/in: nothing to do.\n", [])
     assert 'bulkreset_last_success_timestamp_seconds{job="e2e"}' in (bulkreset.home / "b.prom").read_text()
     assert 'bulkreset_rows{job="e2e",status="set"} 0.0' in (bulkreset.home / "b.prom").read_text()
     export(bulkreset, "mon.csv", [("user.001", "Another-Garden.1")])
-    ran, runs = night(bulkreset, job)
+    ran, runs = run_schedule(bulkreset, job)
     assert (ran.code, len(runs), sent(sim)[before:]) == (0, 1, ["user.001"])
     assert (bulkreset.home / "archive" / "mon-2.csv").is_file()
 
@@ -85,10 +85,10 @@ def test_failed_rows_of_an_archived_input_can_be_sent_again(bulkreset: Command, 
     export(bulkreset, "mon.csv", ROWS[3:6])
     names = [name for name, _ in ROWS[:9]]
     seed(sim, [name for name in names if name != "user.005"])
-    ran, (first,) = night(bulkreset, job)
+    ran, (first,) = run_schedule(bulkreset, job)
     assert (ran.code, sorted(os.listdir(bulkreset.home / "archive"))) == (1, ["a.csv", "mon.csv"])  # noqa: PTH208
     seed(sim, names)
-    export(bulkreset, "mon.csv", ROWS[6:9])  # the next night's, of the same name
+    export(bulkreset, "mon.csv", ROWS[6:9])  # the next run's input, with the same name
     with bulkreset.start("resume", first, "--failed") as process:
         again = finish(process, first)
     assert (again.code, sent(sim).count("user.005")) == (0, 2)
@@ -100,8 +100,8 @@ def test_used_run_directory_is_not_recorded_for_this_scheduled_run(bulkreset: Co
     job = write_job(bulkreset.home, sim.url, 'path = "in"\n[schedule]\nstate = "nightly.json"')
     export(bulkreset, "mon.csv", ROWS[:2])
     (bulkreset.home / "taken").mkdir()
-    ran, _ = night(bulkreset, job, "--run-dir", "taken")
-    assert (ran.code, "taken already exists" in ran.complaints[0], sent(sim)) == (2, True, [])
+    ran, _ = run_schedule(bulkreset, job, "--run-dir", "taken")
+    assert (ran.code, "taken already exists" in ran.error_lines[0], sent(sim)) == (2, True, [])
     assert not (bulkreset.home / "nightly.json").exists()
 
 
@@ -115,16 +115,16 @@ def test_known_inputs_are_not_run_and_a_dry_run_records_nothing(bulkreset: Comma
     )
     with (bulkreset.home / "nightly.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran, _ = night(bulkreset, job)
-        assert (ran.code, "Another night of this job" in ran.complaints[0]) == (4, True)
+        ran, _ = run_schedule(bulkreset, job)
+        assert (ran.code, "Another scheduled run of this job" in ran.error_lines[0]) == (4, True)
     export(bulkreset, "mon.csv", ROWS[:3])
-    ran, _ = night(bulkreset, job, "--dry-run")
+    ran, _ = run_schedule(bulkreset, job, "--dry-run")
     assert (ran.code, sent(sim)) == (0, [])
     assert not (bulkreset.home / "nightly.json").exists()
-    assert night(bulkreset, job)[0].code == 0
+    assert run_schedule(bulkreset, job)[0].code == 0
     os.utime(bulkreset.home / "in" / "mon.csv")
-    ran, _ = night(bulkreset, job)
-    assert (ran.code, "and one is expected" in ran.complaints[0], len(sent(sim))) == (2, True, 3)
+    ran, _ = run_schedule(bulkreset, job)
+    assert (ran.code, "and one is expected" in ran.error_lines[0], len(sent(sim))) == (2, True, 3)
     assert json.loads(ran.stdout.splitlines()[0])["ExitCode"] == 2, "whoever waits for an input is told"
 
 
@@ -135,14 +135,14 @@ def test_objects_are_finished_moved_and_remembered_in_s3(bulkreset: Command, sim
     job = write_job(bulkreset.home, sim.url, input_)
     storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[:3]))
     storage.put("archive/mon.csv", b"another")
-    assert night(bulkreset, job)[0].code == 0
+    assert run_schedule(bulkreset, job)[0].code == 0
     assert storage.keys() == ["archive/mon-2.csv", "archive/mon.csv", "nightly.json"]
-    ran, _ = night(bulkreset, job)
+    ran, _ = run_schedule(bulkreset, job)
     assert (ran.code, ran.stdout, len(sent(sim))) == (0, f"No new input at {at}/in/: nothing to do.\n", 3)
     names = [name for name, _ in ROWS[3:6]]
     seed(sim, names[1:])
     storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[3:6]))
-    ran, (run,) = night(bulkreset, job)
+    ran, (run,) = run_schedule(bulkreset, job)
     assert (ran.code, storage.keys("archive/")[:2]) == (1, ["archive/mon-2.csv", "archive/mon-3.csv"])
     seed(sim, names)
     storage.put("in/mon.csv", write_csv(bulkreset.home / "x.csv", ROWS[6:9]))

@@ -1,4 +1,4 @@
-"""A password is only in the input and at the service, and in no output or file of a run, in any spelling."""
+"""A password is only in the input and at the service. No output or file of a run has it, in any spelling."""
 
 import signal
 import time
@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from tests.canary import Canary, files, process_of
-from tests.e2e.command import POOL, SET, Argument, Command, Ran, assert_they_agree, finish, write_csv
+from tests.e2e.command import POOL, SET, Argument, Command, CommandResult, assert_they_agree, finish, write_csv
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
-PATIENT = ("--read-timeout", "90")  # a call that is held is waited for
+PATIENT = ("--read-timeout", "90")  # a held call must not time out
 
 
 @pytest.fixture
@@ -27,29 +27,29 @@ def _started(bulkreset: Command, input_: Path, *args: Argument) -> tuple[tuple[A
     return bulkreset.with_run_dir([*bulkreset.against(input_), "--yes", "-vv", *args])
 
 
-def _shown(canary: Canary, bulkreset: Command, input_: Path, ran: Ran) -> set[str]:
-    """Return the places in which an ended run has the canary, but its input."""
+def _places_with(canary: Canary, bulkreset: Command, input_: Path, ran: CommandResult) -> set[str]:
+    """Return the places where a finished run has the canary, except its input."""
     found = canary.among(files(bulkreset.home, input_))
     return found | {name for name in ("stdout", "stderr") if canary.is_in(getattr(ran, name).encode())}
 
 
-def _watched(bulkreset: Command, canary: Canary, input_: Path, *args: Argument) -> Ran:
-    """Run an input of which nothing is sent. Look everywhere after it, and now and then while it runs."""
+def _run_and_search(bulkreset: Command, canary: Canary, input_: Path, *args: Argument) -> CommandResult:
+    """Run an input that sends nothing. Search everywhere while it runs and after it."""
     argv, run_dir = _started(bulkreset, input_, *args)
     found: set[str] = set()
     with bulkreset.start(*argv) as process:
         while process.poll() is None:
             found |= canary.among([*process_of(process.pid), *files(bulkreset.home, input_)])
-            time.sleep(0.1)  # only between two looks: what must hold, holds at any moment
+            time.sleep(0.1)  # only between two searches: the result does not depend on it
         ran = finish(process, run_dir)
-    assert found | _shown(canary, bulkreset, input_, ran) == set()
+    assert found | _places_with(canary, bulkreset, input_, ran) == set()
     return ran
 
 
-def _watched_in_the_middle(
+def _run_and_search_midway(
     bulkreset: Command, canary: Canary, held: str, rules: Sequence[Mapping[str, Any]], *args: Argument
-) -> Ran:
-    """Run eight rows, of which one is held at the service until everything was looked at; look again at the end."""
+) -> CommandResult:
+    """Run eight rows. One is held at the service while everything is searched; search again at the end."""
     sim = bulkreset.sim
     input_ = write_csv(bulkreset.home / "in.csv", [(f"user.{n}", canary.password) for n in range(1, 9)])
     sim.configure(faults={"echo_password": True, "every": [{"hold": True, "username": held}, *rules]})
@@ -59,14 +59,14 @@ def _watched_in_the_middle(
         found = canary.among([*process_of(process.pid), *files(bulkreset.home, input_)])
         sim.configure(faults={"every": rules})
         ran = finish(process, run_dir)
-    assert found | _shown(canary, bulkreset, input_, ran) == set()
+    assert found | _places_with(canary, bulkreset, input_, ran) == set()
     assert {call.password for call in sim.calls(SET)} == {canary.password}
     assert_they_agree(ran, sim)
     return ran
 
 
 TRANSPORTS = {"none": "crt", "300": "boto3"}
-# Each of these answers repeats the password, but what is cut.
+# Each of these answers repeats the password, except in the truncated part.
 STEPS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "user.2": [{"error": "InvalidPasswordException"}],
     "user.3": [{"garbage": True}, {"garbage": "truncated", "status": 500}] * 3,
@@ -82,7 +82,7 @@ def test_password_appears_nowhere_with_any_answer(
 ) -> None:
     sim.configure(faults={"users": STEPS})
     args = ("--log-format", log_format, "--rate", rate)
-    ran = _watched_in_the_middle(bulkreset, canary, "user.8", [], *args)
+    ran = _run_and_search_midway(bulkreset, canary, "user.8", [], *args)
     assert (ran.code, ran.summary["counts"]) == (1, {"set": 7, "failed": 1})
     (started,) = (event for event in ran.log if event["event"] == "sending_started")
     assert started["transport"] == TRANSPORTS[rate]
@@ -94,7 +94,7 @@ def test_fatal_answer_that_repeats_the_password_shows_it_nowhere(
 ) -> None:
     rules = [{"error": "AccessDeniedException", "operation": SET}]
     args = ("--log-format", log_format, "--rate", rate, "--workers", "1")
-    ran = _watched_in_the_middle(bulkreset, canary, "user.1", rules, *args)
+    ran = _run_and_search_midway(bulkreset, canary, "user.1", rules, *args)
     assert (ran.code, ran.summary["counts"]) == (3, {"set": 1, "unprocessed": 7})
 
 
@@ -102,20 +102,20 @@ def test_fatal_answer_that_repeats_the_password_shows_it_nowhere(
 def test_password_in_another_column_shows_nowhere(
     mode: str, tmp_path: Path, canary: Canary, bulkreset: Command, sim: Simulator
 ) -> None:
-    """The columns are swapped; or the cells of a row are shifted, or there are too many of them."""
+    """The columns are swapped, the cells of a row are shifted, or a row has too many cells."""
     secret = canary.password
     swapped = write_csv(tmp_path / "in.csv", [(secret, f"ann.{number}@mail.example.com") for number in range(40)])
     ran = bulkreset.reset(swapped, mode, "-vv")
     assert (ran.code, ran.run_dir.exists()) == (2, False)
     assert "they seem to be swapped" in ran.stderr
-    assert _shown(canary, bulkreset, swapped, ran) == set()
+    assert _places_with(canary, bulkreset, swapped, ran) == set()
     swapped.unlink()
     rows = [("ann", "", "true", secret), ("bob", "true", secret, POOL), ("cat", "x", "true", POOL, secret)]
     shifted = write_csv(tmp_path / "in.csv", rows, ("username", "password", "permanent", "user_pool_id"))
     ran = bulkreset.reset(shifted, mode, "-vv")
     assert (ran.code, ran.column("status")) == (1, ["rejected"] * 3)
     assert ran.column("user_pool_id")[0] == ""
-    assert _shown(canary, bulkreset, shifted, ran) == set()
+    assert _places_with(canary, bulkreset, shifted, ran) == set()
     assert not sim.calls(SET)
 
 
@@ -138,7 +138,7 @@ def test_password_of_a_rejected_row_shows_nowhere(
     with input_.open("ab") as file:
         file.write(f'"broken"quoting,{canary.core}\n'.encode())
         file.write(b"bad.bytes," + canary.core.encode() + b"\xff\n")
-    ran = _watched(bulkreset, canary, input_, "--log-format", "json")
+    ran = _run_and_search(bulkreset, canary, input_, "--log-format", "json")
     assert ran.code == 1
     assert ran.summary["counts"] == {"rejected": 11}
     assert sim.calls(SET) == []
@@ -150,12 +150,12 @@ def test_password_of_an_input_that_is_refused_shows_nowhere(
     frame = pd.DataFrame({"username": ["ann"], "password": [int(canary.core[3:], 16) % 10**18]})
     number = str(frame["password"][0])
     frame.to_parquet(tmp_path / "in.parquet")
-    ran = _watched(bulkreset, canary, tmp_path / "in.parquet")
+    ran = _run_and_search(bulkreset, canary, tmp_path / "in.parquet")
     assert ran.code == 2
     assert number not in ran.stderr
     unclosed = tmp_path / "unclosed.csv"
     unclosed.write_text(f'username,password\nann,"{canary.core}\nbob,"{canary.core}"x\n', encoding="utf-8")
-    assert _watched(bulkreset, canary, unclosed).code == 2
+    assert _run_and_search(bulkreset, canary, unclosed).code == 2
     assert sim.calls(SET) == []
 
 
@@ -164,7 +164,7 @@ def test_password_shows_nowhere_after_sigterm_and_the_report_agrees_with_the_ser
     tmp_path: Path, canary: Canary, bulkreset: Command, sim: Simulator
 ) -> None:
     sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": 9}})
-    # More rows than are claimed at a time: not all of them can have been sent by the time of the signal.
+    # More rows than are claimed at a time: some cannot have been sent when the signal comes.
     input_ = write_csv(tmp_path / "in.csv", [(f"user.{n:04d}", f"{canary.password}{n}") for n in range(1000)])
     argv, run_dir = _started(bulkreset, input_, "--rate", "none", "--workers", "4", *PATIENT)
     with bulkreset.start(*argv) as process:
@@ -173,7 +173,7 @@ def test_password_shows_nowhere_after_sigterm_and_the_report_agrees_with_the_ser
         process.send_signal(signal.SIGTERM)
         sim.configure(faults={"every": None})
         ran = finish(process, run_dir)
-    assert running | _shown(canary, bulkreset, input_, ran) == set()
+    assert running | _places_with(canary, bulkreset, input_, ran) == set()
     assert ran.code == 143
     assert ran.summary["state"] == "interrupted"
     assert 12 <= ran.summary["counts"]["set"] < 1000

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, people, seed, write_csv, write_job
+from tests.e2e.command import POOL, SET, Command, CommandResult, assert_they_agree, people, seed, write_csv, write_job
 from tests.sim import Call, Simulator, Stats
 
 REMEMBERS: Final = "us-east-1_History01"
@@ -17,7 +17,7 @@ MAX_ATTEMPTS: Final = 4
 
 @dataclass(frozen=True)
 class Case:
-    """One user: what goes wrong at its calls, and what its row must become."""
+    """One user: the faults of its calls, and the expected result of its row."""
 
     steps: Sequence[Mapping[str, Any]]
     status: str = "set"
@@ -82,8 +82,8 @@ CASES: Final[Mapping[str, Case]] = {
 
 
 @dataclass(frozen=True)
-class Noted:
-    """What arrived at a simulator that is another test's by now."""
+class SavedCalls:
+    """Calls saved from a simulator that was reset since."""
 
     arrived: Sequence[Call]
     stats: Stats
@@ -93,15 +93,15 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Troubled:
-    """A run in which all of CASES happened, among calm users."""
+class FaultyRun:
+    """A run in which all of CASES happen, among users without faults."""
 
-    ran: Ran
-    noted: Noted
+    ran: CommandResult
+    saved: SavedCalls
 
 
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Troubled:
+def faulty_run(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> FaultyRun:
     folder = tmp_path_factory.mktemp("troubled")
     running.reset()
     rows = [(name, f"Quiet-Garden.{n}") for n, name in enumerate(CASES)] + people(10)
@@ -112,28 +112,28 @@ def troubled(tmp_path_factory: pytest.TempPathFactory, running: Simulator) -> Tr
     pace = f"[pace]\nmax_attempts = {MAX_ATTEMPTS}\nmax_wait = 0.2"
     job = write_job(folder, running.url, 'path = "in.csv"', pace)
     ran = Command(folder, running)("run", job, "--yes", "--rate", "none", "--workers", "8")
-    return Troubled(ran, Noted(running.calls(), running.stats()))
+    return FaultyRun(ran, SavedCalls(running.calls(), running.stats()))
 
 
-def test_every_row_ends_as_its_answers_say(troubled: Troubled) -> None:
+def test_every_row_ends_as_its_answers_say(faulty_run: FaultyRun) -> None:
     columns = ("status", "code", "attempts", "throttled", "in_doubt")
-    found = {row["username"]: tuple(row[name] for name in columns) for row in troubled.ran.report}
+    found = {row["username"]: tuple(row[name] for name in columns) for row in faulty_run.ran.report}
     assert {name: found[name] for name in CASES} == {name: case.cells() for name, case in CASES.items()}
-    assert troubled.ran.code == 1
-    assert troubled.ran.summary["state"] == "finished"
-    assert_they_agree(troubled.ran, troubled.noted)
+    assert faulty_run.ran.code == 1
+    assert faulty_run.ran.summary["state"] == "finished"
+    assert_they_agree(faulty_run.ran, faulty_run.saved)
 
 
-def test_failed_rows_say_why_and_calm_ones_are_untouched_by_their_trouble(troubled: Troubled) -> None:
-    rows = troubled.ran.report
+def test_failed_rows_say_why_and_calm_ones_are_untouched_by_their_trouble(faulty_run: FaultyRun) -> None:
+    rows = faulty_run.ran.report
     assert [row["username"] for row in rows if row["status"] in {"failed", "in_doubt"} and not row["message"]] == []
     calm = rows[len(CASES) :]
     assert {(row["status"], row["attempts"]) for row in calm} == {("set", "1")}
 
 
-def test_calls_for_one_user_never_overlap(troubled: Troubled) -> None:
-    assert len(troubled.noted.calls(SET)) > len(CASES)
-    assert troubled.noted.stats.overlapping_calls == 0
+def test_calls_for_one_user_never_overlap(faulty_run: FaultyRun) -> None:
+    assert len(faulty_run.saved.calls(SET)) > len(CASES)
+    assert faulty_run.saved.stats.overlapping_calls == 0
 
 
 def test_missing_answer_is_waited_for_until_the_jobs_time_out_at_most(
@@ -142,7 +142,7 @@ def test_missing_answer_is_waited_for_until_the_jobs_time_out_at_most(
     never = {"hang": 600}
     sim.configure(faults={"users": {"user.001": [never], "user.002": [never | {"apply": True}]}})
     write_csv(tmp_path / "in.csv", people(2))
-    # On a busy machine other answers come too late as well, and their calls are made again.
+    # On a busy machine other answers come too late as well, and their calls are repeated.
     pace = '[pace]\nrate = "none"\nmax_attempts = 100\nmax_wait = 0.2'
     job = write_job(tmp_path, sim.url, 'path = "in.csv"', pace, read_timeout=0.7)
     ran = bulkreset("run", job, "--yes")
@@ -160,7 +160,7 @@ def test_rate_holds_for_retries_too(tmp_path: Path, bulkreset: Command, sim: Sim
     ran = bulkreset("run", job, "--yes", "--rate", "30")
     assert ran.code == 0
     assert ran.summary["attempts"] == 30
-    # In w seconds at most 30 w + 1 calls leave: so many take at least this long, on the fastest machine.
+    # In w seconds at most 30 w + 1 calls leave, so this many calls take at least this long on any machine.
     assert ran.summary["sending_seconds"] >= (30 - 1) / 30
     assert ran.summary["lanes"][0]["ceiling"] == 30
     assert_they_agree(ran, sim)
@@ -168,7 +168,7 @@ def test_rate_holds_for_retries_too(tmp_path: Path, bulkreset: Command, sim: Sim
 
 def test_quota_below_the_rate_costs_retries_but_no_row(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     rows = people(12)
-    # As a quota would, but whatever the machine's speed: the first calls for these users are refused.
+    # The first calls for these users are refused, as a quota would, but independent of the machine's speed.
     sim.configure(faults={"users": {name: [{"throttle": 1}] for name, _ in rows[:4]}})
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--rate", "200")
     assert ran.code == 0
@@ -202,7 +202,7 @@ def test_missing_worker_stops_the_run_before_any_row(tmp_path: Path, bulkreset: 
     job = write_job(tmp_path, "http://127.0.0.1:9", 'path = "in.csv"', "[pace]\nmax_attempts = 2\nmax_wait = 0.2")
     ran = bulkreset("run", job, "--yes")
     assert ran.code == 3
-    assert "Cannot connect to http://127.0.0.1:9." in ran.complaints[0]
+    assert "Cannot connect to http://127.0.0.1:9." in ran.error_lines[0]
     assert ran.summary["counts"] == {}  # no row has failed: all can be sent later
     assert ran.summary["resumable"] is True
     assert sim.calls(SET) == []

@@ -1,4 +1,4 @@
-"""Runs that are steered for a minute, counted by the simulator's clock: no window has more calls than what is in force allows."""
+"""Steer runs for a minute, timed by the simulator's clock: no window has more calls than the current rates allow."""
 
 import time
 from collections import defaultdict
@@ -16,17 +16,17 @@ from tests.sim import Simulator
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.soak
-FOLLOWS = 1.0  # seconds within which a run follows an order
+FOLLOWS = 1.0  # seconds within which a run follows a command
 LATE = 1.0  # seconds by which a call may arrive late on a busy machine
 PAUSE = 20.0
 LEASE = 60.0  # seconds of the mirror's lease
-Change = tuple[float, float, float]  # asked and given (monotonic seconds), calls per second
+Change = tuple[float, float, float]  # when asked and when confirmed (monotonic seconds), calls per second
 
 
-def most(changes: Sequence[Change], since: float, until: float) -> float:
-    """The most calls that may leave between two moments: while an order is on its way, the higher rate counts."""
+def max_calls(changes: Sequence[Change], since: float, until: float) -> float:
+    """Return the most calls that may leave between two times. While a command is on its way, the higher rate counts."""
     total, rate, begin = 0.0, 0.0, float("-inf")
-    pieces: list[tuple[float, float]] = []  # until, rate
+    pieces: list[tuple[float, float]] = []  # (until, rate)
     for asked, given, new in changes:
         pieces += [(asked, rate), (given + FOLLOWS, max(rate, new))]
         rate = new
@@ -37,10 +37,10 @@ def most(changes: Sequence[Change], since: float, until: float) -> float:
 
 
 def assert_followed(times: Sequence[float], changes: Sequence[Change]) -> None:
-    """No window has more calls than the rates in force allow, and one."""
+    """Check that no window has more calls than the current rates allow, plus one."""
     for number, since in enumerate(times):
         for calls, until in enumerate(times[number:], start=1):
-            assert calls <= most(changes, since - LATE, until) + 1, (calls, since, until)
+            assert calls <= max_calls(changes, since - LATE, until) + 1, (calls, since, until)
 
 
 def test_slots_that_are_too_close_are_noticed() -> None:
@@ -53,10 +53,10 @@ def test_slots_that_are_too_close_are_noticed() -> None:
 
 def test_most_calls_of_a_window() -> None:
     changes = [(0.0, 0.0, 30.0), (10.0, 11.0, 5.0), (20.0, 21.0, 20.0)]
-    assert most(changes, 2, 4) == 60
-    assert most(changes, 11, 14) == 30 + 2 * 5
-    assert most(changes, 14, 21) == 6 * 5 + 20
-    assert most(changes, 30, 32) == 40
+    assert max_calls(changes, 2, 4) == 60
+    assert max_calls(changes, 11, 14) == 30 + 2 * 5
+    assert max_calls(changes, 14, 21) == 6 * 5 + 20
+    assert max_calls(changes, 30, 32) == 40
     assert_followed([1.0, 1.1, 1.2], changes)
     with pytest.raises(AssertionError):
         assert_followed([14 + number / 30 for number in range(60)], changes)
@@ -114,7 +114,7 @@ def assert_paced(lines: Sequence[str]) -> int:
 @pytest.mark.parametrize("where", ["none", "local:2"])
 def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simulator, where: str) -> None:
     pair = (lane_targets.A, lane_targets.B)
-    env = lane_targets.settle_in(bulkreset, sim, pair)
+    env = lane_targets.create_pools(bulkreset, sim, pair)
     lines = [line for both in zip(*(lane_targets.users(place, 900) for place in pair), strict=True) for line in both]
     source = lane_targets.write_input(bulkreset.home, lines)
     job = lane_targets.write_job(bulkreset, sim, pair, source, "[pace]\nrate = 30\n")
@@ -126,26 +126,26 @@ def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simul
     def times(place: lane_targets.Place) -> list[float]:
         return sorted(call.time for call in sim.calls(SET) if call.account == place.account)
 
-    def order(rate: float, *flags: str) -> None:
+    def change_rate(rate: float, *flags: str) -> None:
         asked = time.monotonic()
         assert command(bulkreset, "control", run_dir, *flags).code == 0
         changes.append((asked, time.monotonic(), rate))
 
-    def more(calls: int) -> None:
-        """Wait until each lane has sent so many calls that the last order certainly holds for."""
+    def wait_for_calls(calls: int) -> None:
+        """Wait until each lane has sent so many calls that the last command certainly applies."""
         since = changes[-1][1] + FOLLOWS
         wait_until(lambda: all(sum(at > since for at in times(place)) >= calls for place in pair))
 
     with bulkreset.start("run", job, "--yes", "--cluster", where, "--run-dir", run_dir, env=env) as process:
         changes.append((0.0, 0.0, 30.0))
-        more(60)
-        order(5, "--rate", "5")
-        more(20)
-        order(20, "--rate", "20")
-        more(60)
-        order(0, "--pause")
+        wait_for_calls(60)
+        change_rate(5, "--rate", "5")
+        wait_for_calls(20)
+        change_rate(20, "--rate", "20")
+        wait_for_calls(60)
+        change_rate(0, "--pause")
         time.sleep(FOLLOWS + PAUSE)
-        order(20, "--continue")
+        change_rate(20, "--continue")
         ran = finish(process, run_dir)
     assert ran.code == 0
     assert_they_agree(ran, sim)
@@ -158,7 +158,7 @@ def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simul
 
 @pytest.mark.usefixtures("storage")
 def test_two_runs_that_meet_in_s3_never_take_more_than_one(bulkreset: Command, sim: Simulator, tmp_path: Path) -> None:
-    """The runs are on two machines: they know of each other by the prefix of their mirrors alone."""
+    """The two runs are on different machines. They know of each other only by the prefix of their mirrors."""
 
     def started(name: str) -> tuple[list[Argument], dict[str, str | None], Path]:
         folder = tmp_path / name

@@ -18,7 +18,7 @@ def test_unknown_certificate_stops_the_run_before_a_password_is_sent(
     assert ran.code == 3
     assert ran.summary["counts"] == {}  # it stops before the users are looked up
     assert sim.calls(SET) == []
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert f"The certificate of {front} could not be verified" in sentence
     assert "--ca-bundle" in sentence
     assert "--no-check-users" not in sentence
@@ -31,7 +31,7 @@ def test_unknown_certificate_stops_a_run_without_the_check_too(
     ran = bulkreset.reset(input_, "--endpoint-url", front, "--no-check-users")
     assert ran.code == 3
     assert sim.calls(SET) == []
-    assert f"The certificate of {front} could not be verified" in ran.complaints[0]
+    assert f"The certificate of {front} could not be verified" in ran.error_lines[0]
 
 
 @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
@@ -43,7 +43,7 @@ def test_ca_bundle_that_is_missing_is_named_before_anything_is_sent(
     ran = bulkreset.reset(input_, "--endpoint-url", front, env={name: str(gone)})
     assert ran.code == 2
     assert sim.calls() == []
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert f"The CA bundle {gone} cannot be used: No such file or directory." in sentence
     assert name in sentence
 
@@ -56,7 +56,7 @@ def test_proxy_that_is_dead_is_named(tmp_path: Path, bulkreset: Command, sim: Si
     ran = bulkreset.reset(input_, "--endpoint-url", front, env=proxy)
     assert ran.code == 3
     assert sim.calls(SET) == []
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert f"127.0.0.1:{port} gives no connection to {front}" in sentence
     assert "hidden" not in sentence
     assert "--no-check-users" not in sentence
@@ -68,7 +68,7 @@ def test_endpoint_that_refuses_connections_is_named(tmp_path: Path, bulkreset: C
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", people(1)), "--endpoint-url", url)
     assert ran.code == 3
     assert sim.calls(SET) == []
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert f"Cannot connect to {url}." in sentence
     assert "--no-check-users" not in sentence
 
@@ -79,7 +79,7 @@ def test_certificate_of_the_ca_bundle_is_trusted(
     rows = people(3)
     input_ = write_csv(tmp_path / "in.csv", rows)
     ran = bulkreset.reset(input_, "--endpoint-url", front, "--ca-bundle", certificate)
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert sim.passwords(POOL) == dict(rows)
     assert "NOT ENCRYPTED" not in ran.stderr
 
@@ -87,7 +87,7 @@ def test_certificate_of_the_ca_bundle_is_trusted(
 def test_no_verify_ssl_asks_for_no_certificate(tmp_path: Path, bulkreset: Command, sim: Simulator, front: str) -> None:
     rows = people(3)
     ran = bulkreset.reset(write_csv(tmp_path / "in.csv", rows), "--endpoint-url", front, "--no-verify-ssl")
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert sim.passwords(POOL) == dict(rows)
 
 
@@ -97,12 +97,12 @@ def test_aws_ca_bundle_of_the_environment_is_trusted_too(
     rows = people(2)
     input_ = write_csv(tmp_path / "in.csv", rows)
     ran = bulkreset.reset(input_, "--endpoint-url", front, env={"AWS_CA_BUNDLE": str(certificate)})
-    assert (ran.code, ran.complaints) == (0, [])
+    assert (ran.code, ran.error_lines) == (0, [])
     assert sim.passwords(POOL) == dict(rows)
 
 
 def with_mfa(folder: Path) -> dict[str, str | None]:
-    """The environment in which the profile `nightly` asks for a code."""
+    """Return an environment in which the profile `nightly` asks for an MFA code."""
     config = folder / "config"
     config.write_text(
         "[profile keys]\naws_access_key_id = AKID\naws_secret_access_key = secret\n"

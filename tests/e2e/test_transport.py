@@ -25,7 +25,7 @@ def test_run_through_every_kind_of_answer(transport: str, tmp_path: Path, bulkre
     sim.configure(faults={"users": steps}, secret_keys={ACCESS_KEY: SIGNING_KEY})
     pace = f'[pace]\nrate = "none"\ntransport = "{transport}"\nmax_wait = 0.2\n'
     ran = bulkreset("run", write_job(tmp_path, sim.url, 'path = "in.csv"', pace), "--yes", "-vv")
-    assert ran.code == 1  # nobody
+    assert ran.code == 1  # no row was set
     assert_they_agree(ran, sim)
     assert ran.summary["counts"] == {"set": 100, "failed": 1}
     assert {name for name, password in sim.passwords(POOL).items() if password} == {name for name, _ in rows}

@@ -1,4 +1,4 @@
-"""A run is undone: its pool is restored to the time before it, after a preview, and a killed undo can be continued."""
+"""Undo a run: restore its pool to the time before it, after a preview. A killed undo can be continued."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,11 @@ from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
+from bulkreset.models import EntityChange
 from bulkreset.run.undo import UndoClock, UndoRequest, undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
-from tests.e2e.command import LAX, POOL, Argument, Command, Ran, finish, people, write_csv
+from tests.e2e.command import LAX, POOL, Argument, Command, CommandResult, finish, people, write_csv
 from tests.e2e.program import Program
 from tests.e2e.test_confirmation import at_a_terminal
 from tests.sim import Simulator
@@ -34,14 +35,14 @@ USERS = [name for name, _ in people(3)]
 
 
 class Person(UndoClock):
-    """Answers the questions in turn, and keeps what was shown. Time passes only while it waits."""
+    """Answers the questions in turn and keeps the output. Time passes only while it waits."""
 
     def __init__(self, *answers: str, now: int = 0, waits: int = 100) -> None:
         self.answers = list(answers)
         self.shown: list[str] = []
         self.asked: list[str] = []
         self.now = now
-        self.waits = waits  # how often it waits before a signal comes
+        self.waits = waits  # number of waits before a signal comes
 
     def notice(self, text: str) -> None:
         self.shown.append(text)
@@ -66,7 +67,7 @@ class Person(UndoClock):
 
 
 def pool(sim: Simulator, tier: str = "ESSENTIALS", polls: int = 2, **more: Any) -> None:  # noqa: ANN401  (settings)
-    """A pool in which three users have had a password for long."""
+    """Create a pool in which three users have had a password for a long time."""
     old = {"created": 1e9, "modified": 1e9, "password": BEFORE, "status": "CONFIRMED"}
     users = [{"username": name} | old for name in (*USERS, "bystander")]
     time = {"polls": polls} | more
@@ -84,7 +85,7 @@ def ran(tmp_path: Path, program: Program, sim: Simulator) -> Path:
 
 
 def shift(run_dir: Path, back: timedelta) -> None:
-    """Put the recovery point back in time."""
+    """Move the recovery point back in time."""
     with closing(Journal.open(run_dir / "journal.sqlite")) as journal:
         point = unix_ms(journal.state.recovery_point or "") - back // timedelta(milliseconds=1)
         journal.write.change(recovery_point=format_iso(point, "seconds"))
@@ -95,13 +96,13 @@ def point_of(run_dir: Path) -> int:
 
 
 def undone(run_dir: Path, person: Person, after: float = 20 * MINUTE, **request: bool) -> dict[str, UndoFacts]:
-    """Undo it, with the clock so many seconds after the recovery point."""
+    """Undo the run, with the clock this many seconds after the recovery point."""
     person.now = point_of(run_dir) + round(after * 1000)
     return undo(run_dir, UndoRequest(**request), person, CancelToken(), person)
 
 
-def run_command(bulkreset: Command, command: str, run_dir: Path, *args: Argument) -> Ran:
-    """Run a command about a run to its end."""
+def run_command(bulkreset: Command, command: str, run_dir: Path, *args: Argument) -> CommandResult:
+    """Run a command for a run to its end."""
     with bulkreset.start(command, run_dir, *args) as process:
         return finish(process, run_dir)
 
@@ -115,7 +116,7 @@ def called(sim: Simulator) -> list[str]:
 
 
 def writes(sim: Simulator) -> str:
-    """What a write of somebody else is answered."""
+    """Write to the pool as another program and return the answer."""
     try:
         cognito(sim.url).admin_set_user_password(UserPoolId=POOL, Username="bystander", Password=BEFORE)
     except cognito(sim.url).exceptions.ClientError as error:
@@ -130,11 +131,9 @@ def test_undo_restores_the_passwords_after_a_preview(ran: Path, sim: Simulator) 
     assert passwords(sim) == {BEFORE}
     assert called(sim) == [INITIATE, START]
     assert found[POOL].status == "RESTORE_COMPLETED"
-    assert [one.model_dump() for one in found[POOL].preview] == [
-        {"entity": "User", "created": 0, "updated": 3, "deleted": 0}
-    ]
+    assert found[POOL].preview == (EntityChange("User", created=0, updated=3, deleted=0),)
     before, after = person.text.split("Preview of customers", 1)
-    for words in ("TAKES NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
+    for words in ("ACCEPTS NO WRITES", "EVERYTHING since that time", "Not known: AWS says", "is not documented"):
         assert words in before
     assert "User: 0 created, 3 updated, 0 deleted" in after
     assert "This run: 3 passwords set or in doubt in this pool." in after
@@ -167,8 +166,17 @@ def test_later_changes_by_others_are_named(ran: Path, sim: Simulator) -> None:
     assert "So 1 or more changes that are NOT this run's would be reverted, too." in person.text
 
 
+def test_later_runs_beside_it_are_named_before_anybody_agrees(ran: Path, tmp_path: Path, program: Program) -> None:
+    later = program.apply(program.tables(write_csv(tmp_path / "later.csv", people(2))), permanent=True).run_dir
+    person = Person("no")
+    with pytest.raises(NotConfirmed):
+        undone(ran, person)
+    assert "These runs have set passwords in the pool since then" in person.text
+    assert f"in {later}: 2 set" in person.text
+
+
 def test_service_may_keep_the_passwords_of_the_run(tmp_path: Path, program: Program, sim: Simulator) -> None:
-    """The documentation leaves open whether it does: that is said before, and nothing else is claimed after."""
+    """The AWS documentation does not say. The preview says so, and the result claims nothing else."""
     pool(sim, keeps=True)
     end = program.apply(program.tables(write_csv(tmp_path / "in.csv", people(3))), permanent=True)
     shift(end.run_dir, timedelta(minutes=20))
@@ -185,7 +193,7 @@ def test_preview_without_start_is_cancelled(ran: Path, sim: Simulator) -> None:
     assert called(sim) == [INITIATE, CANCEL]
     assert found[POOL].status == "PREVIEW_CANCELLED"
     assert BEFORE not in passwords(sim)
-    assert "Cancelled: customers takes writes again. Nothing was changed." in person.text
+    assert "Cancelled: customers accepts writes again. Nothing was changed." in person.text
     assert writes(sim) == "ok"
     assert "undone" not in json.loads((ran / "summary.json").read_text())
 
@@ -207,7 +215,7 @@ def test_second_no_cancels(ran: Path, sim: Simulator) -> None:
 @pytest.fixture
 def interrupted(ran: Path, sim: Simulator) -> Path:
     """An undo that a signal ended while the preview was generated."""
-    with pytest.raises(Interrupted, match="takes no writes meanwhile") as ended:
+    with pytest.raises(Interrupted, match="accepts no writes meanwhile") as ended:
         undone(ran, Person("customers", waits=0))
     assert "Continue or cancel it: bulkreset undo" in str(ended.value)
     assert writes(sim) == "OperationNotEnabledException"
@@ -215,7 +223,7 @@ def interrupted(ran: Path, sim: Simulator) -> Path:
 
 
 def test_interrupted_undo_is_continued(interrupted: Path, sim: Simulator) -> None:
-    person = Person("y")  # it asks for no name again: the writes are paused already
+    person = Person("y")  # it does not ask for the name again: the writes are paused already
     undone(interrupted, person)
     assert called(sim) == [INITIATE, START]
     assert passwords(sim) == {BEFORE}
@@ -272,7 +280,7 @@ def test_lost_answer_to_the_start_is_not_a_failure(ran: Path, sim: Simulator) ->
 
 
 def test_crash_before_the_first_answer_is_found_again(ran: Path, sim: Simulator) -> None:
-    """The intent is in the journal, and the service has a recovery to the same point: it is this run's."""
+    """The intent is in the journal and the service has a recovery to the same point, so it belongs to this run."""
     recovery: Any = cognito(sim.url)
     recovery.initiate_point_in_time_recovery(UserPoolId=POOL, RestoreTimestamp=point_of(ran) / 1000)
     with closing(Journal.open(ran / "journal.sqlite")) as journal:
@@ -296,7 +304,7 @@ def test_preview_that_fails_changes_nothing(tmp_path: Path, program: Program, si
 def test_another_recovery_is_skipped(ran: Path, sim: Simulator) -> None:
     recovery: Any = cognito(sim.url)
     recovery.initiate_point_in_time_recovery(UserPoolId=POOL, RestoreTimestamp=point_of(ran) / 1000 - 60)
-    with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is under way"):
+    with pytest.raises(Refused, match=r"Another recovery of customers to .* UTC is in progress"):
         undone(ran, Person("customers", "y"))
     assert called(sim) == [INITIATE]
 
@@ -358,7 +366,7 @@ def test_killed_undo_is_continued_by_the_same_command(ran: Path, bulkreset: Comm
 
 
 def in_mirror(folder: Path, storage: Storage, name: str) -> Path:
-    """Restore the run from its mirror, as another machine would; its lease has ended."""
+    """Restore the run from its mirror, as on another machine. Its lease has ended."""
     storage.client.delete_object(Bucket=BUCKET, Key=f"runs/{name}/lease.json")
     restore(f"s3://{BUCKET}/runs/{name}", folder)
     return folder
@@ -375,9 +383,9 @@ def test_mirror_learns_of_an_undo_before_it_begins_and_when_it_ends(
     with pytest.raises(Interrupted):
         undone(end.run_dir, Person("customers", waits=0))
     there = in_mirror(tmp_path / "first", storage, end.run_dir.name)
-    with pytest.raises(RunDirError, match=r"An undo of the run .* is under way"):
+    with pytest.raises(RunDirError, match=r"An undo of the run .* is in progress"):
         api.resume(there, failed=True)
-    # The other machine continues the undo; then this directory is behind, and is left alone.
+    # The other machine continues the undo; then this directory is behind its mirror and is not changed.
     undone(there, Person("y"))
     with pytest.raises(RunDirError, match="is behind its mirror"):
         undone(end.run_dir, Person())
@@ -419,7 +427,11 @@ def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Progra
     facts = api.undo(end.run_dir, confirm=agree, on_notice=told.append)
     assert facts[POOL].is_completed
     assert passwords(sim) == {BEFORE}
-    assert ["WHOLE POOL TAKES NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [True, True, 2]
+    assert ["WHOLE POOL ACCEPTS NO WRITES" in asked[0], "Preview of customers" in asked[1], len(asked)] == [
+        True,
+        True,
+        2,
+    ]
     assert "is as it was on" in told[-1]
 
 
@@ -434,7 +446,7 @@ def _names(shape: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  (a shape o
 
 
 def _require_known(told: object, shape: Any) -> None:  # noqa: ANN401  (as above)
-    """Every member of an answer is one of the API's model, with a value of its type."""
+    """Check that every member of an answer is in the API's model and has the right type."""
     if shape.type_name == "structure":
         assert isinstance(told, dict)
         members = dict(_names(shape))
@@ -451,7 +463,7 @@ def _require_known(told: object, shape: Any) -> None:  # noqa: ANN401  (as above
 
 
 def test_simulator_answers_in_the_shapes_of_the_api(ran: Path, sim: Simulator) -> None:
-    """boto3 checks the requests; the answers are compared before boto3 reads them, which drops what it does not know."""
+    """boto3 checks the requests. The answers are compared before boto3 reads them, because it drops unknown members."""
     model = get_session().get_service_model("cognito-idp")
     client: Any = cognito(sim.url)
     seen: list[str] = []

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bulkreset.cli.main import app
-from tests.e2e.command import FREE, POOL, Command, Ran, finish, people, write_csv, write_job
+from tests.e2e.command import FREE, POOL, Command, CommandResult, finish, people, write_csv, write_job
 from tests.e2e.program import Program
 from tests.sim import Simulator
 
@@ -42,7 +42,7 @@ def _numbers(folder: Path) -> Path:
 
 
 GOOD: Make = _text("username,password\nann,Quiet-Garden.1\n")
-# Each: the input, and a word that the sentence about it must have.
+# Each: the input, and a word that the error message must contain.
 INPUTS: Mapping[str, tuple[Make, str]] = {
     "no such file": (lambda folder: folder / "missing.csv", "missing.csv"),
     "a directory": (lambda folder: folder, "has no inputs"),
@@ -58,15 +58,15 @@ INPUTS: Mapping[str, tuple[Make, str]] = {
 }
 
 
-def _refused(run: Callable[[], Ran], home: Path, sim: Simulator) -> str:
-    """Return the one sentence of the refusal, having seen that nothing else came of it."""
+def _refused(run: Callable[[], CommandResult], home: Path, sim: Simulator) -> str:
+    """Return the one sentence of the refusal, after checking that no call was made and no file left."""
     before = {path for path in home.iterdir() if path.name != ".cache"}
     ran = run()
     assert ran.code == 2
     assert ran.stdout == ""
     assert sim.stats().operations.keys() <= FREE, "only what changes nothing may have been asked"
     assert {path for path in home.iterdir() if path.name != ".cache"} == before
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     return sentence
 
 
@@ -114,7 +114,7 @@ def test_run_without_an_input_or_a_pool_is_refused_with_the_flag(
 
 @dataclass(frozen=True)
 class Circumstance:
-    """Job keys and variables under which a good input cannot be run, and a word of the sentence."""
+    """Job keys and variables with which a good input cannot be run, and a word of the error message."""
 
     word: str
     keys: Mapping[str, object] = field(default_factory=dict)
@@ -167,7 +167,7 @@ def test_region_that_is_not_the_pool_s_is_refused_with_the_pool_s(
     ("word", "options", "env"),
     [
         ("credentials", ["--yes"], NO_KEYS),
-        ("--yes", [], {}),  # and no terminal to ask
+        ("--yes", [], {}),  # without a terminal to ask
         ("--rate must be", ["--yes", "--rate", "fast"], {}),
     ],
     ids=["credentials", "confirmation", "rate"],
@@ -199,7 +199,7 @@ def test_existing_run_directory_stays_unchanged(tmp_path: Path, bulkreset: Comma
     calls = len(sim.calls())
     again = bulkreset.reset(tmp_path / "in.csv", "--run-dir", kept)
     assert again.code == 2
-    (sentence,) = again.complaints
+    (sentence,) = again.error_lines
     assert "already exists" in sentence
     assert "resume" in sentence
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == before

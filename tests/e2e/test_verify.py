@@ -1,4 +1,4 @@
-"""Verification: the present state of each user that a run has set, with ListUsers only."""
+"""Verification: the current state of each user that a run has set, with ListUsers only."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import pyrage
 import pytest
 
-from tests.e2e.command import LAX, POOL, REGION, SET, Argument, Command, Ran, finish, write_csv, write_job
+from tests.e2e.command import LAX, POOL, REGION, SET, Argument, Command, CommandResult, finish, write_csv, write_job
 from tests.e2e.live import rows_set
 from tests.sim import Simulator
 from tests.waiting import wait_until
@@ -25,7 +25,7 @@ COLUMNS = ["row", "user_pool_id", "username", "state", "user_status", "set_at", 
 HEADER = ("username", "password", "permanent")
 ASKED = {"DescribeUserPool", "ListUsers", "GetCallerIdentity"}
 
-# Who is set, whether for good, when as days ago, and what the pool says of the user afterwards.
+# Users that are set: permanent or not, how many days ago, and the pool's state of the user afterwards.
 PEOPLE: Mapping[str, tuple[bool, float, Mapping[str, Any] | None]] = {
     "=waits": (False, 0, {"status": "FORCE_CHANGE_PASSWORD"}),
     "hurry": (False, 2.5, {"status": "FORCE_CHANGE_PASSWORD"}),
@@ -54,13 +54,15 @@ STATES = {
 }
 
 
-def verify(bulkreset: Command, run_dir: Path, *args: Argument, env: Mapping[str, str | None] | None = None) -> Ran:
+def verify(
+    bulkreset: Command, run_dir: Path, *args: Argument, env: Mapping[str, str | None] | None = None
+) -> CommandResult:
     with bulkreset.start("verify", run_dir, *args, env=env) as process:
         return finish(process, run_dir)
 
 
 def backdate(run_dir: Path, row: int, days: float) -> None:
-    """Let a row have been set some days ago."""
+    """Change a row as if it had been set some days ago."""
     with closing(sqlite3.connect(run_dir / "journal.sqlite")) as db, db:
         back = round(days * DAY * 1000)
         db.execute(
@@ -69,13 +71,13 @@ def backdate(run_dir: Path, row: int, days: float) -> None:
 
 
 def people_now(sim: Simulator, users: Sequence[str | Mapping[str, Any]], days: int = 3, pool: str = POOL) -> None:
-    """The pool has these users from now on, and no others."""
+    """Replace the pool's users."""
     sim.add_pool(pool, users, LAX | {"TemporaryPasswordValidityDays": days})
 
 
 @pytest.fixture(scope="module")
-def ended(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A run that has set everybody, some of them days ago. Each test looks at a copy of its directory."""
+def ended(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> CommandResult:
+    """A run that has set all users, some of them days ago. Each test works on a copy of its directory."""
     home = tmp_path_factory.mktemp("ended")
     running.reset()
     running.add_pool(POOL, policy=LAX, auto_users=True)
@@ -88,11 +90,11 @@ def ended(running: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 @pytest.fixture
-def ran(ended: Ran, tmp_path: Path, sim: Simulator) -> Ran:
-    """That run, in a pool where much has happened since."""
+def ran(ended: CommandResult, tmp_path: Path, sim: Simulator) -> CommandResult:
+    """That run, in a pool that has changed a lot since."""
     run_dir = shutil.copytree(ended.run_dir, tmp_path / "ran")
     people_now(sim, [{"username": name, **now} for name, (_, _, now) in PEOPLE.items() if now is not None])
-    return Ran(ended.code, ended.stdout, ended.stderr, run_dir)
+    return CommandResult(ended.code, ended.stdout, ended.stderr, run_dir)
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -104,7 +106,7 @@ def partials(folder: Path) -> list[Path]:
     return list(folder.rglob("*.partial")) + list(folder.glob("bulkreset-*"))
 
 
-def test_every_set_row_is_reported_with_its_next_step(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_every_set_row_is_reported_with_its_next_step(bulkreset: Command, sim: Simulator, ran: CommandResult) -> None:
     before = len(sim.calls())
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 1, told.stderr
@@ -133,7 +135,7 @@ def test_every_set_row_is_reported_with_its_next_step(bulkreset: Command, sim: S
 
 
 @pytest.mark.fresh
-def test_as_json_it_says_the_same_and_how_soon_is_the_callers_choice(bulkreset: Command, ran: Ran) -> None:
+def test_as_json_it_says_the_same_and_how_soon_is_the_callers_choice(bulkreset: Command, ran: CommandResult) -> None:
     told = verify(bulkreset, ran.run_dir, "--json", "--within", "0.4", "-o", "new.csv")
     assert told.code == 1
     shown = json.loads(told.stdout)
@@ -151,7 +153,7 @@ def test_as_json_it_says_the_same_and_how_soon_is_the_callers_choice(bulkreset: 
 
 
 def test_users_with_expiring_passwords_are_the_input_of_a_new_run(
-    tmp_path: Path, bulkreset: Command, sim: Simulator, ran: Ran
+    tmp_path: Path, bulkreset: Command, sim: Simulator, ran: CommandResult
 ) -> None:
     told = verify(bulkreset, ran.run_dir, "--reissue", "again.csv")
     assert told.code == 1
@@ -190,7 +192,7 @@ def test_pools_are_distinguished_in_the_new_input(tmp_path: Path, bulkreset: Com
     ]
 
 
-def test_when_everybody_is_done_so_is_this(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_when_everybody_is_done_so_is_this(bulkreset: Command, sim: Simulator, ran: CommandResult) -> None:
     people_now(sim, [{"username": name, "status": "CONFIRMED"} for name in PEOPLE])
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 0
@@ -199,7 +201,7 @@ def test_when_everybody_is_done_so_is_this(bulkreset: Command, sim: Simulator, r
 
 
 def test_live_run_can_be_inspected(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
-    # More rows than are claimed at a time: not all of them can have been sent by the time of the signal.
+    # More rows than are claimed at a time: some cannot have been sent when the signal comes.
     rows = [(f"user.{number}", f"Quiet-Garden.{number}", "true") for number in range(60)]
     source = write_csv(tmp_path / "in.csv", rows, HEADER)
     run_dir = tmp_path / "live"
@@ -216,7 +218,7 @@ def test_live_run_can_be_inspected(tmp_path: Path, bulkreset: Command, sim: Simu
     assert [line["state"] for line in lines(run_dir / "verify.csv")] == ["agrees"] * 5
 
 
-def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: CommandResult) -> None:
     sim.configure(faults={"every": {"hold": True, "operation": "ListUsers"}})
     with bulkreset.start("verify", ran.run_dir, "--reissue", "again.csv", "--json") as process:
         wait_until(lambda: sim.calls("ListUsers"))
@@ -225,50 +227,52 @@ def test_ctrl_c_leaves_nothing_behind(bulkreset: Command, sim: Simulator, ran: R
         told = finish(process, ran.run_dir)
     assert told.code == 130
     assert told.stdout == ""
-    assert told.complaints == ["bulkreset: Interrupted by SIGINT. Nothing was written."]
+    assert told.error_lines == ["bulkreset: Interrupted by SIGINT. Nothing was written."]
     assert not (ran.run_dir / "verify.csv").exists()
     assert not (bulkreset.home / "again.csv").exists()
     assert partials(bulkreset.home) == []
 
 
-def test_denied_look_up_names_the_permission(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_denied_look_up_names_the_permission(bulkreset: Command, sim: Simulator, ran: CommandResult) -> None:
     sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": "ListUsers"}})
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 2
-    (sentence,) = told.complaints
+    (sentence,) = told.error_lines
     assert f"Allow cognito-idp:ListUsers on arn:aws:cognito-idp:{REGION}:*:userpool/{POOL}" in sentence
     assert partials(bulkreset.home) == []
 
 
-def test_interrupted_listing_is_not_an_answer(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_interrupted_listing_is_not_an_answer(bulkreset: Command, sim: Simulator, ran: CommandResult) -> None:
     sim.configure(faults={"every": {"error": "ResourceNotFoundException", "operation": "ListUsers"}})
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 2
     assert told.stdout == ""
-    (sentence,) = told.complaints
+    (sentence,) = told.error_lines
     assert POOL in sentence
     assert "resume" not in sentence
     assert not (ran.run_dir / "verify.csv").exists()
 
 
-def test_impossible_request_is_refused_before_any_question(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_impossible_request_is_refused_before_any_question(
+    bulkreset: Command, sim: Simulator, ran: CommandResult
+) -> None:
     before = len(sim.calls())
     (bulkreset.home / "in.csv").write_text("kept")
     told = verify(bulkreset, ran.run_dir, "--reissue", "in.csv")
     assert told.code == 2
-    assert "in.csv already exists" in told.complaints[0]
+    assert "in.csv already exists" in told.error_lines[0]
     assert len(sim.calls()) == before
 
 
-def test_another_endpoint_or_account_is_another_pool(bulkreset: Command, sim: Simulator, ran: Ran) -> None:
+def test_another_endpoint_or_account_is_another_pool(bulkreset: Command, sim: Simulator, ran: CommandResult) -> None:
     with closing(sqlite3.connect(ran.run_dir / "journal.sqlite")) as db, db:
         db.execute("UPDATE meta SET value = replace(value, '127.0.0.1', 'localhost') WHERE key = 'job'")
     told = verify(bulkreset, ran.run_dir)
     assert told.code == 2
-    assert "The endpoint of" in told.complaints[0]
+    assert "The endpoint of" in told.error_lines[0]
     with closing(sqlite3.connect(ran.run_dir / "journal.sqlite")) as db, db:
         db.execute("UPDATE meta SET value = replace(value, 'localhost', '127.0.0.1') WHERE key = 'job'")
     sim.configure(accounts={"AKIDOTHER": "999988887777"}, secret_keys={"AKIDOTHER": "simulated"})
     told = verify(bulkreset, ran.run_dir, env={"AWS_ACCESS_KEY_ID": "AKIDOTHER"})
     assert told.code == 2
-    assert "these credentials are of 999988887777" in told.complaints[0]
+    assert "these credentials are of 999988887777" in told.error_lines[0]

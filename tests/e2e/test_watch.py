@@ -1,4 +1,4 @@
-"""A run that is watched by another process, and its page while it works."""
+"""A run that another process watches, and its page while it works."""
 
 import signal
 
@@ -36,7 +36,7 @@ def test_ending_the_watching_does_not_end_the_run(bulkreset: Command, sim: Simul
     assert not limited_by(run_dir, "control")
 
 
-# Says when the watching process has looked at the run for the first time: then its signals are handled.
+# Printed when the watching process has read the run for the first time: from then on its signals are handled.
 READY = """
 import pathlib
 from bulkreset.report import run_status

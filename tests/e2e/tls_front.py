@@ -17,7 +17,7 @@ from tests.sim import Simulator
 
 
 def certify(folder: Path) -> Path:
-    """Make a certificate for loopback that only itself vouches for; its key is in the same file."""
+    """Make a self-signed certificate for loopback. Its key is in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     now = dt.datetime.now(dt.UTC)
@@ -43,7 +43,7 @@ def certify(folder: Path) -> Path:
 
 
 class Front(ThreadingHTTPServer):
-    """Takes TLS off and passes each request on to the simulator."""
+    """Ends TLS and passes each request on to the simulator."""
 
     daemon_threads = False
     block_on_close = True

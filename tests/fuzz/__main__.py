@@ -1,6 +1,6 @@
-"""Fuzz targets one after the other, guided by coverage: `python -m tests.fuzz [TARGET …] [--seconds N]`.
+"""Run fuzz targets one after the other, guided by coverage: `python -m tests.fuzz [TARGET …] [--seconds N]`.
 
-What is found anew is kept in .fuzz/TARGET, a crash in .fuzz/crashes: fixed, it becomes a part of the corpus.
+New inputs are stored in .fuzz/TARGET, crashes in .fuzz/crashes. After its fix, a crash is added to the corpus.
 """
 
 import argparse
@@ -19,7 +19,7 @@ MEMORY = 2048  # MB
 
 
 def main() -> int:
-    """Run each target in a process of its own; how many of them found something."""
+    """Run each target in a new process; return how many failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
@@ -39,7 +39,7 @@ def _ran(target: str, seconds: int) -> bool:
     sys.stdout.flush()
     command = [sys.executable, "-m", "tests.fuzz", "--guided", target, "--seconds", str(seconds)]
     memory = "/dev/shm"  # noqa: S108  (a folder of its own is made in it)
-    # libFuzzer ends its process without a word: what that has written goes with this block.
+    # libFuzzer ends its process without cleaning up: this block deletes its files.
     with TemporaryDirectory(prefix="bulkreset-fuzz-", dir=memory if Path(memory).is_dir() else None) as folder:
         return subprocess.run(command, check=False, env=os.environ | {"TMPDIR": folder}).returncode == 0
 
@@ -68,7 +68,7 @@ def guided(target: str, seconds: int) -> None:
 
 
 def _quoted(word: bytes) -> str:
-    """A line of a dictionary as libFuzzer reads it."""
+    """Return a line of a dictionary in libFuzzer's format."""
     return '"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n'
 
 

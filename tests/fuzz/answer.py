@@ -40,21 +40,21 @@ WORDS = (
 
 
 def one(data: bytes) -> None:
-    """The first byte chooses status and headers of the body that follows; from 240 on it is an HTTP answer, to the letter."""
+    """The first byte chooses status and headers of the body. From 240 on, the bytes are the whole HTTP answer."""
     how, body = (data[0] if data else 0), data[1:]
     if how >= 240:
-        _to_the_letter(body)
+        _verbatim(body)
         return
     status, headers = _STATUSES[how & 15], _HEADERS[how >> 4 & 3]
     answers = _through_botocore(status, headers, body), read_response(status, headers, body, _ROW.password.withhold)
     for answer in answers:
-        _tells_nothing(answer)
+        _hides_password(answer)
         assert (answer.disposition is Disposition.DONE) is _is_success(status, headers, body), answer
     assert answers[0].disposition is answers[1].disposition, answers
 
 
 def _is_success(status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Return whether an answer is a success: an empty object, or an object that is no error with a request id."""
+    """Return whether an answer is a success: an empty object, or an object without an error and with a request id."""
     try:
         told = json.loads(body) if body else None
     except (ValueError, RecursionError):
@@ -64,30 +64,30 @@ def _is_success(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     return told == {} or ("x-amzn-requestid" in headers and "__type" not in (told or {}))
 
 
-def _tells_nothing(answer: Response) -> None:
+def _hides_password(answer: Response) -> None:
     told = (answer.code, answer.message, answer.request_id)
     assert not [text for text in told if PASSWORD in text or json.dumps(PASSWORD)[1:-1] in text], answer
     for text in told:
-        text.encode()  # it can be kept
+        text.encode()  # it can be stored
 
 
-def _to_the_letter(answer: bytes) -> None:
+def _verbatim(answer: bytes) -> None:
     url = _listening()
     _SAID[0] = answer
     said = _boto(url).set_password(_ROW), _runtime(url).set_password(_ROW)
     for read in said:
-        _tells_nothing(read)
+        _hides_password(read)
         assert read.disposition is not Disposition.DONE or b"HTTP/1" in answer, read
 
 
 class _Raw(io.BytesIO):
-    def stream(self, **_how: object) -> Any:  # noqa: ANN401  (as urllib3's)
+    def stream(self, **_how: object) -> Any:  # noqa: ANN401  (as in urllib3)
         yield self.read()
 
 
 def _through_botocore(status: int, headers: Mapping[str, str], body: bytes) -> Response:
-    """What boto3 makes of an answer that no socket has carried."""
-    named: Any = HeadersDict(headers)  # as botocore makes it of urllib3's
+    """Return boto3's result for an answer, without a socket."""
+    named: Any = HeadersDict(headers)  # as botocore gets it from urllib3
     _NEXT[0] = AWSResponse("http://127.0.0.1", status, named, _Raw(body))
     return _in_process().set_password(_ROW)
 
@@ -126,7 +126,7 @@ def _runtime(url: str) -> CrtTransport:
 
 @cache
 def _listening() -> str:
-    """An endpoint that reads a request, gives the answer that is next, and hangs up."""
+    """Serve an endpoint that reads a request, sends the next answer, and hangs up."""
     door = socket.create_server(("127.0.0.1", 0), backlog=16)
     threading.Thread(target=_serve, args=(door,), name="endpoint", daemon=True).start()
     return f"http://127.0.0.1:{door.getsockname()[1]}"

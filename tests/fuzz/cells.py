@@ -18,7 +18,7 @@ WORDS = tuple(text.encode() for text in (*_RUN, "'", '"', '"",', "\x1e", "\x0b",
 
 
 def one(data: bytes) -> None:
-    """Texts, each ended by a record separator: a row's pool, username, code, message and request id, and again."""
+    """Texts, each ended by a record separator: pool, username, code, message and request id of each row."""
     texts = data.decode("utf-8", "replace").split("\x1e")
     rows = list(_rows(texts))
     path, report = folder() / "cells.sqlite", folder() / "cells.csv"
@@ -44,13 +44,13 @@ def one(data: bytes) -> None:
         header, *found = csv.reader(file, strict=True)
     assert tuple(header) == REPORT_COLUMNS
     assert len(found) == len(rows)
-    for number, (cells, told) in enumerate(zip(found, rows, strict=True), 1):
+    for number, (cells, expected) in enumerate(zip(found, rows, strict=True), 1):
         by_name = dict(zip(REPORT_COLUMNS, cells, strict=True))
         assert by_name["row"] == str(number)
         shown = [by_name[name] for name in ("user_pool_id", "username", "code", "message", "request_id")]
         assert not [cell for cell in cells if cell.startswith(_RUN)]
         assert not any(unicodedata.category(letter) == "Cc" and letter not in "\t\n" for letter in "".join(shown))
-        assert shown == [printable_cell("'" + text if text.lstrip("'").startswith(_RUN) else text) for text in told]
+        assert shown == [printable_cell("'" + text if text.lstrip("'").startswith(_RUN) else text) for text in expected]
 
 
 def _rows(texts: list[str]) -> Iterator[list[str]]:

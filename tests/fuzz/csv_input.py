@@ -11,7 +11,7 @@ _FIELDS = ("username", "password", "permanent", "user_pool_id")
 
 
 def one(data: bytes) -> None:
-    """The first byte chooses encoding and delimiter, the second in which order pieces are read; the file is the rest."""
+    """The first byte chooses encoding and delimiter, the second the order of the pages; the rest is the file."""
     how, order, content = data[:1] or b"\0", data[1:2] or b"\1", data[2:]
     encoding, delimiter = _ENCODINGS[how[0] & 7], _DELIMITERS[how[0] >> 3 & 3]
     path = written("in.csv", content)
@@ -28,7 +28,7 @@ def one(data: bytes) -> None:
 
 
 def _plainly(content: bytes, encoding: str, delimiter: str) -> list[Line] | None:
-    """The rows of a file so simple that splitting is all there is to it; None where it is not."""
+    """Return the rows of a file that can be parsed by splitting; None for any other file."""
     if encoding != "utf-8" or b'"' in content or b"\r" in content or b"\0" in content or len(content) > 1 << 16:
         return None
     try:

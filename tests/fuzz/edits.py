@@ -1,11 +1,11 @@
-"""Edits of something whole, read from a fuzzer's bytes."""
+"""Edits of a valid input, read from a fuzzer's bytes."""
 
 _REPLACE, _DELETE, _INSERT, _CUT = range(4)
 _LENGTH = 5
 
 
 def edited(whole: bytes, edits: bytes) -> bytes:
-    """Each five bytes are one edit: three say where, one what, one with which byte or how many."""
+    """Each five bytes are one edit: three for the position, one for the kind, one for the byte or length."""
     content = bytearray(whole)
     for place in range(0, len(edits) - _LENGTH + 1, _LENGTH):
         at = int.from_bytes(edits[place : place + 3], "big") % (len(content) + 1)
@@ -16,6 +16,6 @@ def edited(whole: bytes, edits: bytes) -> bytes:
             content[at:at] = bytes([value])
         elif what == _CUT:
             del content[at:]
-        else:  # the most likely: it keeps what follows where it is
+        else:  # the most likely kind: the rest keeps its position
             content[at : at + 1] = bytes([value])
     return bytes(content)

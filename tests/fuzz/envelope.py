@@ -9,7 +9,7 @@ import pyrage
 from bulkreset.age_encryption import encrypt, parse_recipients
 from bulkreset.errors import InputError
 from tests.fuzz.reading import read, small
-from tests.fuzz.scratch import CANARY, comes_back, folder, open_files, written
+from tests.fuzz.scratch import CANARY, folder, open_files, returns_to, written
 
 _ROWS = 40
 _PEOPLE = "username,password\n" + "".join(f"user.{number},{CANARY}-{number}\n" for number in range(_ROWS))
@@ -24,7 +24,7 @@ def _key(_folder: Path) -> tuple[Path, str]:
 
 
 def one(data: bytes) -> None:
-    """The first byte chooses the envelope; what follows are edits of a whole one, or all of the file."""
+    """The first byte chooses the envelope; the rest are edits of a valid one, or the whole file."""
     kind, edits = (data[0] if data else 0) % 5, data[1:]
     key, public = _key(folder())
     whole = _whole(kind, public)
@@ -33,7 +33,7 @@ def one(data: bytes) -> None:
     before = open_files()
     with small():
         found = read(path, [edits[0] if edits else 1, 0], **({"identity": key} if path.suffix == ".age" else {}))
-    assert comes_back(open_files, before)
+    assert returns_to(open_files, before)
     if kind != _RAW and (damaged == whole or not isinstance(found, InputError)):
         assert not isinstance(found, InputError), found
         assert [(line.username, line.password) for line in found] == [
@@ -54,7 +54,7 @@ def _whole(kind: int, public: str) -> bytes:
 
 
 def _edited(whole: bytes, edits: bytes) -> bytes:
-    """Each four bytes are one edit: where, what, and the byte."""
+    """Each four bytes are one edit: position, kind, and byte."""
     content = bytearray(whole)
     for place in range(0, len(edits) - 3, 4):
         at = int.from_bytes(edits[place : place + 2], "big") % (len(content) + 1)

@@ -27,22 +27,22 @@ def one(data: bytes) -> None:
     try:
         job = load(path, {})
     except JobError as error:
-        _must_not_tell(str(error), data)
+        _assert_hides_canary(str(error), data)
         return
     kept = json.loads(json.dumps(job.model_dump(mode="json")))
     assert CANARY not in json.dumps(kept["notify"])
     again = job_from_journal(kept, {})
     assert _without_urls(again) == _without_urls(job)
-    _is_of_use(job)
+    _assert_usable(job)
 
 
-def _must_not_tell(said: str, data: bytes) -> None:
+def _assert_hides_canary(said: str, data: bytes) -> None:
     assert said.isprintable(), repr(said)
     assert CANARY not in said or CANARY in _keys(data), said
 
 
-def _is_of_use(job: Job) -> None:
-    """What is made of a job before anything is sent can be made of it."""
+def _assert_usable(job: Job) -> None:
+    """Check that everything that is made of a job before sending can be made of this one."""
     RowValidator(job)
     guards = GuardMonitor(job.guards, SystemClock(), lambda: datetime(2026, 3, 29, 1, 30, tzinfo=UTC))
     guards.add([Outcome(row, Status.FAILED, "NotAuthorizedException") for row in range(1, 5)])
@@ -54,7 +54,7 @@ def _without_urls(job: Job) -> Job:
 
 
 def _keys(data: bytes) -> str:
-    """The keys of the file, which a message may name."""
+    """Return the keys of the file, which a message may name."""
     try:
         return repr(list(_named(tomllib.loads(data.decode()))))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A damaged journal: refused with our own error, or every settled row is still settled and not sent again."""
+"""A damaged journal: refused with our own error, or every finished row is still finished and not sent again."""
 
 import json
 import sqlite3
@@ -43,7 +43,7 @@ WORDS = tuple(json.dumps(value).encode() for value in _VALUES)
 
 
 def one(data: bytes) -> None:
-    """The first byte chooses what is damaged: the file's bytes, its log's, a fact of the run, a cell of a row."""
+    """The first byte chooses the damage: bytes of the file or its log, a fact of the run, a cell of a row."""
     kind, edits = (data[0] if data else 0) % 4, data[1:]
     home = _whole()
     path = home / "journal.sqlite"
@@ -56,18 +56,18 @@ def one(data: bytes) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection, suppress(sqlite3.Error):
             (_fact if kind == _FACTS else _cell)(connection, edits)
     for look in (lambda: read_status(home), lambda: rewrite_report(home, ReportRequest(), 1)):
-        _honest(look)
-    _honest(lambda: _resumed(path, home, log_is_whole=kind != _LOG))
+        _works_or_refuses(look)
+    _works_or_refuses(lambda: _resumed(path, home, log_is_whole=kind != _LOG))
 
 
-def _honest(look: Callable[[], Any]) -> None:
-    """It works, or says in a line why not."""
+def _works_or_refuses(look: Callable[[], Any]) -> None:
+    """Check that it works, or that the error says in a line why not."""
     with suppress(RecordError, RunDirError):
         look()
 
 
 def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
-    """What resume does before it sends anything, and the page that it draws at its end."""
+    """Do what resume does before it sends anything, and write the page as at its end."""
     with closing(Journal.open(path)) as journal:
         state = journal.state
         journal.check()
@@ -78,7 +78,7 @@ def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
         reported = [found[0] for found in journal.read.report_rows("unprocessed")]
         write_page(journal, home / "report.html", home)
     if state.is_planned and state.rows == ROWS:
-        # SQLite takes a log that breaks off for one that was never longer: whole commits may be gone, never a part of one.
+        # SQLite accepts a truncated log as a shorter one: whole commits may be missing, never a part of one.
         again = {row.number for row in left} & _settled()
         assert not again or (not log_is_whole and again == _settled())
         assert reported == list(range(1, ROWS + 1))
@@ -104,7 +104,7 @@ def _cell(connection: sqlite3.Connection, edits: bytes) -> None:
 
 @cache
 def _whole() -> Path:
-    """The directory of a run that stopped in the middle; what is still in the log are the last outcomes."""
+    """Make the directory of a run that stopped midway; the last outcomes are still in the log."""
     home = folder() / "run"
     home.mkdir()
     path = home / "journal.sqlite"
@@ -134,7 +134,7 @@ def _whole() -> Path:
 
 @cache
 def _contents(home: Path) -> dict[str, bytes]:
-    """The files of that directory as a kill would have left them."""
+    """Return the files of that directory as a kill would leave them."""
     return {name: (home / name).read_bytes() for name in ("journal.sqlite", "journal.sqlite-wal")}
 
 

@@ -27,7 +27,7 @@ WORDS = (
 
 
 def one(data: bytes) -> None:
-    """The first byte: the content as it is, compressed, or as bytes that call themselves compressed; the second: the order."""
+    """The first byte: the content is plain, compressed, or falsely marked as compressed. The second byte: the order."""
     kind, order, content = (data[0] if data else 0) % 3, data[1:2] or b"\1", data[2:]
     raw = pa.compress(content, codec="zstd", asbytes=True) if kind == _PACKED else content
     path = written("in.jsonl" if kind == _PLAIN else "in.jsonl.zst", raw)
@@ -37,17 +37,17 @@ def one(data: bytes) -> None:
         return
     lines = [line for line in content.split(b"\n") if line.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r")]
     if b"\xef\xbb\xbf" in content or b"\r" in content or b"\x0b" in content or not content.isascii():
-        return  # what is blank, and where lines end, is not plain there
+        return  # blank lines and line ends differ in the plain form
     lines = [line for line in lines if line.decode().strip()]
     assert len(found) == len(lines)
     for row, line in zip(found, lines, strict=True):
         if not row.malformed:
-            told = _plainly(line)
-            assert [row.username, row.password, row.permanent, row.pool] == told
+            expected = _plainly(line)
+            assert [row.username, row.password, row.permanent, row.pool] == expected
 
 
 def _plainly(line: bytes) -> list[str]:
-    """The values of a line that the reader takes: an object whose fields are text, null, or a boolean for `permanent`."""
+    """Return the values of a valid line: an object of text and null, and a boolean for `permanent`."""
     found: dict[str, Any] = {name.strip(): value for name, value in json.loads(line).items()}
     values = [found.get(name) for name in _FIELDS]
     if isinstance(values[2], bool):

@@ -20,8 +20,8 @@ from tests.fuzz.scratch import CANARY, folder, written
 
 _ROWS = 40
 _SHAPES, _BYTES = 0, 1
-_SECONDS = 20  # of processor time: a busy machine is no answer
-_ROOM = 3 << 30  # bytes of address space: what a reader may take of a file of some kilobytes
+_SECONDS = 20  # of processor time, so that a busy machine changes nothing
+_ROOM = 3 << 30  # bytes of address space that a reader may use for a file of some kilobytes
 _KINDS: tuple[Callable[[], Any], ...] = (
     pa.string,
     pa.large_string,
@@ -36,11 +36,11 @@ _NAMES = ("username", "password", "permanent", "user_pool_id", "Username", "othe
 
 
 def one(data: bytes) -> None:
-    """The first byte chooses: columns and values that are described by what follows, or edits of a whole file's bytes."""
+    """The first byte chooses: columns and values described by the rest, or edits of a valid file's bytes."""
     kind, rest = (data[0] if data else 0) % 2, data[1:]
     if kind == _SHAPES:
         _in_shape(rest)
-    else:  # Arrow may end the process where metadata lie: that must not be the fuzzer's
+    else:  # Arrow may end the process at false metadata, but not the fuzzer's process
         which = rest[0] % len(_wholes()) if rest else 0
         path = written("in.parquet", edited(_wholes()[which], rest[1:]))
         _in_a_child(lambda: _read(path))
@@ -52,7 +52,10 @@ def _read(path: Path) -> None:
 
 
 def _in_shape(rest: bytes) -> None:
-    """Each column: a byte for its type and name, and values between record separators; what Arrow will not make is left."""
+    """Each column: a byte for type and name, and values between record separators.
+
+    Values that Arrow rejects are left out.
+    """
     group, *columns = (rest or b"\0").split(b"\x1d")
     made: dict[str, Any] = {}
     length = max((column.count(b"\x1e") + 1 for column in columns if column), default=0)
@@ -90,7 +93,7 @@ def _has_views(made: dict[str, Any]) -> bool:
 
 
 def _array(kind: Any, raw: list[bytes]) -> Any:  # noqa: ANN401  (Arrow's)
-    """The values as that type; bytes that are no text stay bytes, as other writers have them."""
+    """Return the values as that type; bytes that are not text stay bytes, as in files of other programs."""
     if pa.types.is_integer(kind):
         return pa.array([len(value) for value in raw], kind)
     if pa.types.is_boolean(kind):
@@ -100,10 +103,10 @@ def _array(kind: Any, raw: list[bytes]) -> Any:  # noqa: ANN401  (Arrow's)
     values = [None if value == b"\0" else value for value in raw]
     if pa.types.is_binary(kind):
         return pa.array(values, kind)
-    if pa.types.is_string(kind):  # with whatever bytes it has: Arrow does not look
+    if pa.types.is_string(kind):  # with any bytes: Arrow does not check
         binary = pa.array(values, pa.binary())
         validity, offsets, content = binary.buffers()
-        make: Any = pa.StringArray.from_buffers  # whose stubs lack the last of its parameters
+        make: Any = pa.StringArray.from_buffers  # the type stubs lack its last parameter
         return make(len(binary), offsets, content, validity, binary.null_count)
     text = [None if value is None else value.decode("utf-8", "replace") for value in values]
     return pa.array(text, pa.string()).cast(kind)
@@ -118,7 +121,7 @@ def _bytes_of(column: Any) -> list[bytes | None]:  # noqa: ANN401  (Arrow's)
 
 @cache
 def _wholes() -> list[bytes]:
-    """Files as others write them: plain, in row groups, coded and compressed."""
+    """Return files as other programs write them: plain, in row groups, encoded and compressed."""
     people = {
         "username": [f"user.{number}" for number in range(_ROWS)],
         "password": [f"{CANARY}-{number % 3}" for number in range(_ROWS)],
@@ -143,7 +146,7 @@ def _wholes() -> list[bytes]:
 
 
 def _in_a_child(do: Callable[[], None]) -> None:
-    """What a child of this process raises, raised here; that it was ended by a signal, too."""
+    """Run a function in a child process, and raise its error here. Death by a signal is an error, too."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
         _bounded(do, writing)
@@ -157,15 +160,15 @@ def _in_a_child(do: Callable[[], None]) -> None:
 
 
 def _bounded(do: Callable[[], None], writing: int) -> None:
-    """The child: never returns."""
+    """Run the function in the child; never return."""
     resource.setrlimit(resource.RLIMIT_AS, (_ROOM, _ROOM))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(
         resource.RLIMIT_CPU, (_SECONDS, _SECONDS)
-    )  # what does not come to its end is ended, and told as such
+    )  # a function that does not end is killed, and reported as such
     try:
         do()
-    except BaseException:  # noqa: BLE001  (told to the parent)
+    except BaseException:  # noqa: BLE001  (reported to the parent)
         os.write(writing, pickle.dumps(traceback.format_exc()[-4000:]))
     sys.stdout.flush()
     os._exit(0)

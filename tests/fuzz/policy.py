@@ -14,7 +14,7 @@ _POOL = "eu-west-1_Fuzzed001"
 
 
 def one(data: bytes) -> None:
-    """The first byte is the switches, the second the least length; what follows are passwords, one on each line."""
+    """The first byte is the switches, the second the minimum length; then one password per line."""
     switches, least = (data[:2] + b"\0\0")[:2]
     keys = {name: bool(switches >> bit & 1) for bit, name in enumerate(_SWITCHES)}
     minimum = 6 + least % 94
@@ -29,9 +29,10 @@ def one(data: bytes) -> None:
             assert status == "rejected"
             continue
         taken = _takes(theirs, password)
-        if status == "rejected":  # never one that the service would take, but for line ends, in which nobody means well
+        # never one that the service would accept, except with line ends, which are never intended
+        if status == "rejected":
             assert not taken or any(end in password for end in "\x85\u2028\u2029"), (password, message)
-        elif not taken:  # only where a character counts twice
+        elif not taken:  # only if a character counts twice
             assert _takes(theirs, "".join(one if ord(one) < 1 << 16 else one * 2 for one in password)), password
 
 

@@ -11,13 +11,13 @@ from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
-from tests.fuzz.scratch import must_not_tell
+from tests.fuzz.scratch import assert_hides_canary
 
 PIECE = 3
 
 
 class Line(NamedTuple):
-    """A row as the chunks have it; `malformed` is "" where it is well formed."""
+    """A row as the chunks have it; `malformed` is "" if it is well formed."""
 
     username: str
     password: str
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 
 @contextmanager
 def small() -> Iterator[None]:
-    """Pieces of three rows, of which one call passes two."""
+    """Use pages of three rows, of which one call passes two."""
     with (
         patch.multiple(text_reader, PAGE_ROWS=PIECE, BATCH_ROWS=2 * PIECE),
         patch.multiple(parquet_reader, BATCH_ROWS=2 * PIECE),
@@ -38,12 +38,12 @@ def small() -> Iterator[None]:
 
 
 def read(path: Path, order: Sequence[int] = (), **keys: Any) -> list[Line] | InputError:  # noqa: ANN401  (keys of [input])
-    """The rows of a file, or the error that refuses it. Asserts that pieces in any order are the same rows."""
+    """Return the rows of a file, or the error that refuses it. Asserts that pages in any order have the same rows."""
     try:
         rows = InputSet.open(InputConfig(path=path, **keys))
         lines = list(_lines(rows))
     except InputError as error:
-        must_not_tell(error)
+        assert_hides_canary(error)
         return error
     if order:
         _compare(rows, lines, order)

@@ -26,18 +26,18 @@ Target = Callable[[bytes], None]
 
 
 def target(name: str) -> Target:
-    """The function that takes the bytes."""
+    """Return the function that takes the bytes."""
     found: Target = import_module(f"tests.fuzz.{name}").one
     return found
 
 
 def corpus(name: str) -> list[bytes]:
-    """What is kept of a target, in the order of its names."""
+    """Return a target's stored inputs, sorted by name."""
     return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
 
 
 def mutations(name: str, number: int) -> Iterator[bytes]:
-    """So many inputs that are near to the corpus."""
+    """Return so many inputs that are similar to the corpus."""
     chance, kept = random.Random(name), corpus(name)
     for _ in range(number):
         content = bytearray(chance.choice(kept))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-CANARY = "Zq7xKw9Vb2"  # stands in the corpus where a password would: no message may repeat it
+CANARY = "Zq7xKw9Vb2"  # stands for a password in the corpus: no message may repeat it
 
 
 @cache
@@ -25,31 +25,31 @@ def _remove(path: Path, pid: int) -> None:
 
 
 def folder() -> Path:
-    """Where this process may write."""
+    """Return the folder that this process may write to."""
     return _folder(os.getpid())
 
 
 def written(name: str, content: bytes) -> Path:
-    """A file in it."""
+    """Write a file to it and return the path."""
     path = folder() / name
     path.write_bytes(content)
     return path
 
 
 def open_files() -> int:
-    """How many files this process has open."""
+    """Return how many files this process has open."""
     return len(os.listdir("/dev/fd"))  # noqa: PTH208
 
 
-def comes_back(count: Callable[[], int], before: int) -> bool:
-    """Whether a count is soon what it was: a thread that lets go of something may take a moment."""
+def returns_to(count: Callable[[], int], before: int) -> bool:
+    """Return whether a count soon has its old value: a thread may take a moment to close a file."""
     until = time.monotonic() + 90
     while count() != before and time.monotonic() < until:
         time.sleep(0.001)
     return count() == before
 
 
-def must_not_tell(error: Exception) -> None:
-    """No message repeats what may be a password, and each is one line of words."""
+def assert_hides_canary(error: Exception) -> None:
+    """Check that no message repeats what may be a password, and that each is one line of text."""
     assert CANARY not in str(error), error
     assert str(error).isprintable(), repr(str(error))

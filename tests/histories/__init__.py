@@ -1,1 +1,1 @@
-"""Histories: runs that are broken off and gone on with in any order, and what must hold after every step."""
+"""Interrupt and resume runs in any order, and check the rules after every step."""

@@ -1,4 +1,4 @@
-"""A process with loaded modules that forks for each execution of a run, which may end at any commit or call."""
+"""A process with loaded modules that forks for each execution of a run. An execution may end at any commit or call."""
 
 import json
 import os
@@ -13,18 +13,21 @@ from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
-from tests.e2e.preloaded_command import FIRST, Warm
+from tests.e2e.preloaded_command import FIRST, ForkedCommand
 
 KILLED = 9
-UNCLAIMED = 99  # a row was about to be sent whose claim was not committed
+UNCLAIMED = 99  # a row was about to be sent before its claim was committed
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One execution. At the `at`-th commit or call (`where`) it ends as `how` says; 0: it is left alone."""
+class Execution:
+    """One execution.
+
+    It ends at the `at`-th commit or call (`where`), in the way that `how` says; 0: it is not disturbed.
+    """
 
     run_dir: str
-    job: str = ""  # the job file of a new run; "" goes on with the one that there is
+    job: str = ""  # the job file of a new run; "" resumes the existing one
     again: bool = False
     stop_after: int | None = None
     max_failures: int | None = None
@@ -33,20 +36,20 @@ class Asked:
     how: str = "before"
 
 
-class House:
+class ForkServer:
     """The process. A context manager that ends it."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
         served = home / "fork_server.py"
         served.write_text("from tests.histories.fork_server import serve\nserve()\n", encoding="utf-8")
-        with (home / "house.txt").open("w") as complaints:
-            self._process = Warm(
+        with (home / "fork_server.txt").open("w") as error_lines:
+            self._process = ForkedCommand(
                 [],
                 cwd=home,
                 env=environment | {FIRST: str(served)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=complaints,
+                stderr=error_lines,
                 start_new_session=True,
                 encoding="utf-8",
             )
@@ -60,39 +63,39 @@ class House:
         self._process.kill()
         self._process.communicate()
 
-    def run(self, asked: Asked) -> int:
-        """Carry one execution out; its exit code, as the command line would end, or KILLED."""
+    def run(self, execution: Execution) -> int:
+        """Run one execution. Return its exit code, as the command line would, or KILLED."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(asdict(asked)) + "\n")
+        self._process.stdin.write(json.dumps(asdict(execution)) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
 
 def serve() -> None:
-    """Be the house, until it is ended."""
+    """Serve executions until the process is killed."""
     assert len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
     for line in sys.stdin:
-        asked = Asked(**json.loads(line))
+        execution = Execution(**json.loads(line))
         if not (child := os.fork()):
-            os._exit(_execute(asked))
+            os._exit(_execute(execution))
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
     os._exit(0)
 
 
-def _execute(asked: Asked) -> int:
-    from bulkreset.errors import BulkresetError  # noqa: PLC0415  (loaded before it is forked)
+def _execute(execution: Execution) -> int:
+    from bulkreset.errors import BulkresetError  # noqa: PLC0415  (loaded before the fork)
 
     try:
-        with _ending(asked) as stop:
-            return _run(asked, stop)
+        with _hooked(execution) as stop:
+            return _run(execution, stop)
     except BulkresetError as error:
         return error.exit_code
 
 
-def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house only)
+def _run(execution: Execution, stop: Any) -> int:  # noqa: ANN401  (loaded in the fork server only)
     from bulkreset.job.file import load  # noqa: PLC0415
     from bulkreset.run.context import RunOptions  # noqa: PLC0415
     from bulkreset.run.start import resume, start  # noqa: PLC0415
@@ -101,31 +104,31 @@ def _run(asked: Asked, stop: Any) -> int:  # noqa: ANN401  (loaded in the house 
         def __getattr__(self, _name: str) -> Callable[..., bool]:
             return lambda *_args: True
 
-    keys = {"guards.limit": asked.stop_after, "guards.max_failures": asked.max_failures}
-    mode, ui, path = RunOptions(None, yes=True, retry_failed=asked.again), Silent(), Path(asked.run_dir)
+    keys = {"guards.limit": execution.stop_after, "guards.max_failures": execution.max_failures}
+    mode, ui, path = RunOptions(None, yes=True, retry_failed=execution.again), Silent(), Path(execution.run_dir)
     # So that a few rows take many commits.
-    lots = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
-    groups = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
-    with lots, groups, patch("bulkreset.retry.FIRST_WAIT", 0.005):
-        if asked.job:
-            return start(load(Path(asked.job), keys), path, mode, ui, stop).summary.exit_code  # type: ignore[arg-type]
+    small_batches = patch.multiple("bulkreset.send.lane", UNPACED_BACKLOG=4, UNPACED_SECONDS=0.001)
+    small_commits = patch.multiple("bulkreset.send.coordinator", COMMIT_ROWS=3, COMMIT_SECONDS=0.005)
+    with small_batches, small_commits, patch("bulkreset.backoff.FIRST_WAIT", 0.005):
+        if execution.job:
+            return start(load(Path(execution.job), keys), path, mode, ui, stop).summary.exit_code  # type: ignore[arg-type]
         return resume(path, mode, keys, ui, stop).summary.exit_code  # type: ignore[arg-type]
 
 
 class _Hooks:
-    """What is done at every commit and every call in place of it: it, and what was asked for."""
+    """Wraps every commit and every call, and ends the execution at the requested one."""
 
-    def __init__(self, asked: Asked, stop: Any) -> None:  # noqa: ANN401  (loaded in the house only)
-        self._asked = asked
+    def __init__(self, execution: Execution, stop: Any) -> None:  # noqa: ANN401  (loaded in the fork server only)
+        self._asked = execution
         self._stop = stop
         self._claimed: set[int] = set()
         self._seen = {"commit": 0, "call": 0}
 
-    def committing(self, transaction: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """In place of a transaction."""
+    def wrap_transaction(self, transaction: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Wrap a transaction."""
 
         @contextmanager
-        def instead(journal: Any) -> Iterator[None]:  # noqa: ANN401  (as above)
+        def wrapper(journal: Any) -> Iterator[None]:  # noqa: ANN401  (as above)
             at = self._at("commit")
             at("before")
             with transaction(journal):
@@ -133,12 +136,12 @@ class _Hooks:
                 at("inside")
             at("after")
 
-        return instead
+        return wrapper
 
-    def sending(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        """In place of a call, whose row must have been claimed."""
+    def wrap_call(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a call: its row must have been claimed."""
 
-        def instead(transport: Any, means: Any, row: Any) -> Any:  # noqa: ANN401  (as above)
+        def wrapper(transport: Any, means: Any, row: Any) -> Any:  # noqa: ANN401  (as above)
             if row.number not in self._claimed:
                 os._exit(UNCLAIMED)
             at = self._at("call")
@@ -147,17 +150,17 @@ class _Hooks:
             at("after")
             return answer
 
-        return instead
+        return wrapper
 
-    def recording(self, record: Callable[..., None]) -> Callable[..., None]:
-        """In place of a claim: what is claimed is known here once it is committed."""
+    def wrap_claims(self, record: Callable[..., None]) -> Callable[..., None]:
+        """Wrap the recording of claims: remember them after their commit."""
         from bulkreset.journal.events import Claimed  # noqa: PLC0415
 
-        def instead(writer: Any, events: Any) -> None:  # noqa: ANN401  (as above)
+        def wrapper(writer: Any, events: Any) -> None:  # noqa: ANN401  (as above)
             record(writer, events)
             self._claimed.update(event.row for event in events if isinstance(event, Claimed))
 
-        return instead
+        return wrapper
 
     def _at(self, where: str) -> Callable[[str], None]:
         self._seen[where] += 1
@@ -167,25 +170,25 @@ class _Hooks:
 
 
 @contextmanager
-def _ending(asked: Asked) -> Iterator[Any]:
-    """The block in which hooks are at every commit and every call."""
+def _hooked(execution: Execution) -> Iterator[Any]:
+    """Install the hooks at every commit and every call for the block."""
     from bulkreset.cancellation import CancelToken  # noqa: PLC0415
     from bulkreset.cognito.boto3_transport import BotoTransport  # noqa: PLC0415
     from bulkreset.journal.database import Database  # noqa: PLC0415
     from bulkreset.journal.journal_writer import JournalWriter  # noqa: PLC0415
 
     stop = CancelToken()
-    hooks = _Hooks(asked, stop)
+    hooks = _Hooks(execution, stop)
     with (
-        patch.object(Database, "writing", hooks.committing(Database.writing)),
-        patch.object(BotoTransport, "_send", hooks.sending(BotoTransport._send)),
-        patch.object(JournalWriter, "commit", hooks.recording(JournalWriter.commit)),
+        patch.object(Database, "writing", hooks.wrap_transaction(Database.writing)),
+        patch.object(BotoTransport, "_send", hooks.wrap_call(BotoTransport._send)),
+        patch.object(JournalWriter, "commit", hooks.wrap_claims(JournalWriter.commit)),
     ):
         yield stop
 
 
-def _end(how: str, now: str, stop: Any) -> None:  # noqa: ANN401  (loaded in the house only)
-    """Die as after kill -9, ask for a stop, or fill the disk."""
+def _end(how: str, now: str, stop: Any) -> None:  # noqa: ANN401  (loaded in the fork server only)
+    """Die as after kill -9, request a stop, or fill the disk."""
     if how == now:
         os._exit(KILLED)
     if now == "before" and how == "stop":

@@ -1,4 +1,4 @@
-"""Any history of a run: broken off, starved, refused, and gone on with."""
+"""Random histories of a run: interrupted, throttled, refused, and resumed."""
 
 import time
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.e2e.command import Command
-from tests.histories.fork_server import House
-from tests.histories.machine import History, World
+from tests.histories.fork_server import ForkServer
+from tests.histories.machine import History, SharedState
 from tests.sim import Simulator
 
 SOAK_SECONDS = 600
-SHRUNK = [Phase.generate, Phase.shrink]  # which takes longer than a short test may
+SHRUNK = [Phase.generate, Phase.shrink]  # takes longer than a short test may
 BASE = settings(
     deadline=None,
     database=None,
@@ -25,30 +25,30 @@ BASE = settings(
 
 
 @pytest.fixture
-def world(tmp_path: Path, running: Simulator) -> Iterator[World]:
+def shared(tmp_path: Path, running: Simulator) -> Iterator[SharedState]:
     running.reset()
-    with House(tmp_path, Command(tmp_path, running).environment) as house:
-        yield World(running, house, tmp_path)
+    with ForkServer(tmp_path, Command(tmp_path, running).environment) as fork_server:
+        yield SharedState(running, fork_server, tmp_path)
 
 
-def live(world: World, how: settings) -> None:
-    class Here(History):
+def run_histories(shared: SharedState, how: settings) -> None:
+    class Bound(History):
         pass
 
-    Here.world = world
-    run_state_machine_as_test(Here, settings=how)
+    Bound.shared = shared
+    run_state_machine_as_test(Bound, settings=how)
 
 
-def test_short_histories(world: World) -> None:
-    live(world, settings(BASE, max_examples=4, stateful_step_count=5, derandomize=True))
-    assert world.steps > world.histories
+def test_short_histories(shared: SharedState) -> None:
+    run_histories(shared, settings(BASE, max_examples=4, stateful_step_count=5, derandomize=True))
+    assert shared.steps > shared.histories
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_SECONDS + 300)
-def test_histories_for_ten_minutes(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_histories_for_ten_minutes(shared: SharedState, capsys: pytest.CaptureFixture[str]) -> None:
     until = time.monotonic() + SOAK_SECONDS
     while time.monotonic() < until:
-        live(world, settings(BASE, phases=SHRUNK, max_examples=10, stateful_step_count=12))
+        run_histories(shared, settings(BASE, phases=SHRUNK, max_examples=10, stateful_step_count=12))
     with capsys.disabled():
-        print(f"\n{world.histories} histories, {world.steps} steps")  # noqa: T201  (what a soak is asked for)
+        print(f"\n{shared.histories} histories, {shared.steps} steps")  # noqa: T201  (the result of a soak test)

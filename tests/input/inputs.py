@@ -1,4 +1,4 @@
-"""Input files for the tests, and what the reader makes of them."""
+"""Write input files for the tests, and read them with the reader."""
 
 import gzip
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
 
 
-class Seen(NamedTuple):
-    """One row as it came out of the reader; `malformed` is "" where its line was well formed."""
+class ReadRow(NamedTuple):
+    """One row as the reader returns it; `malformed` is "" for a well-formed line."""
 
     row: int
     username: str
@@ -26,15 +26,15 @@ class Seen(NamedTuple):
     malformed: str = ""
 
 
-def read(path: Path, **spec: Any) -> list[Seen]:  # noqa: ANN401  (the keys of [input])
-    """Every row of the file at `path`, and that its chunks number them without a gap."""
-    seen: list[Seen] = []
+def read(path: Path, **spec: Any) -> list[ReadRow]:  # noqa: ANN401  (the keys of [input])
+    """Return every row of the file at `path`, after checking that row numbers have no gap."""
+    seen: list[ReadRow] = []
     for chunk in open_rows(InputConfig(path=path, **spec)).batches():
         assert chunk.first == len(seen) + 1
         frame = chunk.frame
         cells = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
         seen += [
-            Seen(chunk.first + offset, username, password, permanent, pool, chunk.malformed.get(offset, ""))
+            ReadRow(chunk.first + offset, username, password, permanent, pool, chunk.malformed.get(offset, ""))
             for offset, (username, password, permanent, pool) in enumerate(cells)
         ]
         assert chunk.last == len(seen)
@@ -42,20 +42,20 @@ def read(path: Path, **spec: Any) -> list[Seen]:  # noqa: ANN401  (the keys of [
 
 
 def open_csv(spec: InputConfig) -> CsvReader:
-    """The rows of a CSV file."""
+    """Return the rows of a CSV file."""
     rows = open_rows(spec)
     assert isinstance(rows, CsvReader)
     return rows
 
 
-def pairs(rows: Sequence[Seen]) -> list[tuple[str, str]]:
-    """Usernames and passwords; no row may be malformed."""
+def pairs(rows: Sequence[ReadRow]) -> list[tuple[str, str]]:
+    """Return usernames and passwords; no row may be malformed."""
     assert not [row for row in rows if row.malformed]
     return [(row.username, row.password) for row in rows]
 
 
 def csv_file(folder: Path, content: bytes | str, name: str = "users.csv") -> Path:
-    """Write a CSV file; text as UTF-8, compressed where the name says so."""
+    """Write a CSV file in UTF-8, compressed if the name says so."""
     path = folder / name
     raw = content.encode() if isinstance(content, str) else content
     if name.lower().endswith(".gz"):
@@ -74,7 +74,7 @@ def parquet_file(folder: Path, columns: dict[str, Any], **how: Any) -> Path:  # 
 
 
 def key_file(folder: Path, name: str = "key.txt") -> Path:
-    """Write a new identity, as age-keygen does."""
+    """Write a new private key, as age-keygen does."""
     identity = pyrage.x25519.Identity.generate()
     path = folder / name
     path.write_text(f"# public key: {identity.to_public()}\n{identity}\n", encoding="ascii")
@@ -82,7 +82,7 @@ def key_file(folder: Path, name: str = "key.txt") -> Path:
 
 
 def encrypted_file(path: Path, key: Path, content: bytes | None = None) -> Path:
-    """Encrypt a file to a key, and take the open one away; with `content` there was none."""
+    """Encrypt a file to a key and delete the plain one; with `content` there is no plain file."""
     public = key.read_text(encoding="ascii").splitlines()[0].rpartition(" ")[2]
     made = path.with_name(f"{path.name}.age")
     made.write_bytes(encrypt(path.read_bytes() if content is None else content, parse_recipients([public])))

@@ -18,7 +18,7 @@ CELLS = {"ticket": ["7", ""], "username": ["ann", "bob"], "password": ["One-1", 
 
 
 def written(folder: Path, form: str) -> Path:
-    """An input with two rows. Parquet has a number and a date in it."""
+    """Write an input with two rows. Parquet has a number and a date in it."""
     path = folder / f"in.{form}"
     if form == "csv":
         lines = [",".join(CELLS), *(",".join(row) for row in zip(*CELLS.values(), strict=True))]
@@ -34,7 +34,7 @@ def written(folder: Path, form: str) -> Path:
 
 
 def read(path: Path, *names: str, first: int = 1) -> RowBatch:
-    """The only batch of an input, with all of its fields."""
+    """Return the only batch of an input, with all of its fields."""
     rows = open_rows(carrying(InputConfig(path=path), names or ALL_COLUMNS))
     (batch,) = rows.batches(first, fields=EVERY_FIELD)
     return batch
@@ -84,7 +84,7 @@ def test_parquet_column_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 
 def jsonl(folder: Path, *rows: Mapping[str, object]) -> Path:
-    """A JSON Lines input with these rows."""
+    """Write a JSON Lines input with these rows."""
     path = folder / "in.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

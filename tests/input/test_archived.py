@@ -14,8 +14,8 @@ from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 
 
-class Shelf:
-    """Where inputs come and where they go, here or in S3."""
+class ArchiveFolders:
+    """An input folder and an archive folder, local or in S3."""
 
     def __init__(self, folder: Path, storage: Storage | None) -> None:
         self._folder = folder
@@ -33,29 +33,29 @@ class Shelf:
 
 
 @pytest.fixture(params=["here", pytest.param("s3", marks=pytest.mark.process)])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
+def folders(request: pytest.FixtureRequest, tmp_path: Path) -> ArchiveFolders:
+    return ArchiveFolders(tmp_path, request.getfixturevalue("s3") if request.param == "s3" else None)
 
 
-def test_archived_input_is_found(shelf: Shelf) -> None:
-    shelf.put("archive/[x].csv", "eve")  # as many bytes as the one that is looked for
-    paths = shelf.put("in/[x].csv", "ann"), shelf.put("in/b.csv", "bob")
+def test_archived_input_is_found(folders: ArchiveFolders) -> None:
+    folders.put("archive/[x].csv", "eve")  # the same size as the one that is looked for
+    paths = folders.put("in/[x].csv", "ann"), folders.put("in/b.csv", "bob")
     spec = InputConfig(path=paths)
     planned = InputSet.open(spec)
     assert [row for chunk in planned.batches() for row in chunk.frame["username"]] == ["ann", "bob"]
     noted = planned.planned_files()
     bucket = Bucket()
-    assert archive_input(planned.files[0], noted[0].fingerprint, shelf.done, "r1", bucket).endswith(
+    assert archive_input(planned.files[0], noted[0].fingerprint, folders.done, "r1", bucket).endswith(
         "/archive/[x]-2.csv"
     )
-    shelf.put("in/[x].csv", "new")
-    again = reopen_archived(spec, shelf.done, noted)
+    folders.put("in/[x].csv", "new")
+    again = reopen_archived(spec, folders.done, noted)
     assert again
     again.require_unchanged(noted, 2)
     assert [row for chunk in again.batches() for row in chunk.frame["username"]] == ["ann", "bob"]
     assert again.names == ["[x].csv", "b.csv"]
-    shelf.put("archive/[x]-2.csv", "ava")
+    folders.put("archive/[x]-2.csv", "ava")
     with pytest.raises(InputError, match="has changed since"):
         again.require_unchanged(noted, 2)
-    assert reopen_archived(spec, shelf.done, noted) is None
+    assert reopen_archived(spec, folders.done, noted) is None
     assert reopen_archived(spec, None, noted) is None

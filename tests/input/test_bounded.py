@@ -1,4 +1,4 @@
-"""Small files that expand to gigabytes: read or refused in little memory, and a signal ends the read soon."""
+"""Small files that expand to gigabytes: read or refused in little memory, and a signal soon ends the read."""
 
 import itertools
 import subprocess
@@ -40,7 +40,7 @@ print(int(peak.split()[1]) // 1024, rows)
 
 
 def peak(path: Path) -> tuple[int, str]:
-    """Return the MB that a process needs to read the file, and how many rows it read or why it did not."""
+    """Return the MB that a process needs to read the file, and how many rows it read or why it refused."""
     done = subprocess.run([sys.executable, "-c", READING, str(path)], capture_output=True, text=True, check=True)
     megabytes, _, said = done.stdout.strip().partition(" ")
     return int(megabytes), said
@@ -51,7 +51,7 @@ def peak(path: Path) -> tuple[int, str]:
 @pytest.mark.parametrize("rows", [70, pytest.param(5_000, marks=pytest.mark.soak)])
 def test_one_dictionary_value_for_many_rows(tmp_path: Path, rows: int) -> None:
     size = 8 << 20
-    assert rows * size > MOST << 20  # so not all rows can have it at once
+    assert rows * size > MOST << 20  # so memory cannot hold all rows at once
     index = pa.array([0] * rows, pa.int32())
     names = pa.DictionaryArray.from_arrays(index, pa.array(["y" * size]))
     table = pa.table({"username": names, "password": ["p"] * rows})
@@ -114,7 +114,7 @@ def test_hole_in_a_file(tmp_path: Path) -> None:
 
 
 def many_rows(folder: Path, name: str, count: int) -> Path:
-    """Write a file of that many rows, as the name says."""
+    """Write a file of that many rows, in the format of the name."""
     path = folder / name.removesuffix(".gz").removesuffix(".zst")
     if name.endswith("parquet"):
         numbers = [f"user{number:07d}" for number in range(count)]
@@ -145,7 +145,7 @@ def test_ten_times_the_rows_need_no_more_memory(tmp_path: Path, name: str) -> No
 
 @pytest.fixture
 def stopped() -> Iterator[CancelToken]:
-    """A token that watches this thread, and that somebody has asked to stop."""
+    """A token that watches this thread, with a stop requested."""
     token = CancelToken()
     token.request()
     with token.watching():
@@ -163,9 +163,9 @@ def test_blank_lines_end_at_a_signal(tmp_path: Path, stopped: CancelToken, monke
 @pytest.mark.usefixtures("stopped")
 def test_long_lines_end_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page has thousands of lines, which take minutes if they are long."""
-    path = csv_file(tmp_path, "username,password\n" + f"{'x' * 1000},\n" * 20)
+    path = csv_file(tmp_path, "username,password\n" + f"{'x' * 2000},\n" * 20)
     assert len(list(open_rows(InputConfig(path=path)).batches())) == 1
-    monkeypatch.setattr(text_lines, "BETWEEN_CHECKS", 10 * 1000)
+    monkeypatch.setattr(text_lines, "BETWEEN_CHECKS", 20_000)
     with pytest.raises(Interrupted):
         list(open_rows(InputConfig(path=path)).batches())
 
@@ -192,7 +192,7 @@ def test_hashing_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_signal_between_lines_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that comes while the file is read, which no batch interrupts."""
+    """It comes while the file is read, and no batch interrupts the read."""
     monkeypatch.setattr(text_lines, "BETWEEN_CHECKS", 10 * text_lines.PER_LINE)
     token, calls = CancelToken(), itertools.count()
     checked = token.check

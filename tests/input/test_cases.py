@@ -1,8 +1,9 @@
-"""Files that users of other programs have delivered, each with the outcome that is right.
+"""Files that users of other programs have sent, each with the correct outcome.
 
-The kinds that need more than a file have their tests elsewhere: folders, markers and objects of S3 in test_cases_files.py,
-files saved by Windows in test_cases_text.py, reports as an input in test_own_files.py, names that nearly are a user's in
-tests/plan/test_near_miss.py, and a schedule that goes on after its job is corrected in tests/run/test_cases_schedule.py.
+Kinds that need more than a file are tested elsewhere: folders, markers and objects of S3 in test_cases_files.py, files
+saved by Windows in test_cases_text.py, reports as an input in test_own_files.py, names similar to a user's in
+tests/plan/test_near_miss.py, and a schedule that continues after its job is corrected in
+tests/run/test_cases_schedule.py.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ ADA, BOB, CYD = ("ada@example.com", "bob@example.com", "cyd@example.com")
 
 
 class Read(NamedTuple):
-    """What was read: a name or an error text for each row, what looks wrong with its password, and the remarks."""
+    """A name or an error text for each row, the suspicion about its password, and the remarks."""
 
     rows: list[str]
     suspicions: list[str]
@@ -75,7 +76,7 @@ def test_upload_that_was_cut_is_remarked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "spec", "told"),
+    ("name", "spec", "expected"),
     [
         ("sep.csv", {}, "is Excel's sep=;. Remove it"),
         ("sep.csv", {"delimiter": ";"}, "is Excel's sep=;. Remove it"),
@@ -96,10 +97,10 @@ def test_upload_that_was_cut_is_remarked() -> None:
         ("spark.csv", {}, 'If the file escapes by backslashes, set [input] escape = "\\\\"'),
     ],
 )
-def test_reason_of_a_refusal_is_the_true_one(name: str, spec: dict[str, Any], told: str) -> None:
+def test_reason_of_a_refusal_is_the_true_one(name: str, spec: dict[str, Any], expected: str) -> None:
     with pytest.raises(InputError) as caught:
         read(name, **spec)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_json_lines_are_read() -> None:

@@ -23,7 +23,7 @@ AT = f"s3://{BUCKET}"
 
 
 def rows_of(path: object, **spec: Any) -> tuple[list[str], list[str]]:  # noqa: ANN401  (the keys of [input])
-    """The usernames, and what is remarked."""
+    """Return the usernames and the remarks."""
     found = InputSet.open(InputConfig.model_validate({"path": path, **spec}))
     names = [name for batch in found.batches() for name in batch.cells("username")]
     return [name.partition("@")[0] for name in names], list(found.remarks)
@@ -40,7 +40,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, s3: Storage) -> "Place
 
 
 class Place:
-    """A folder on this machine or in S3."""
+    """A local folder or one in S3."""
 
     def __init__(self, folder: Path, storage: Storage | None = None) -> None:
         self._folder = folder
@@ -106,20 +106,20 @@ def test_other_files_are_named_by_their_kind(place: Place, tmp_path: Path) -> No
     for name, content in files.items():
         place.put(f"in/{name}", content)
     assert rows_of(place.at("in/"))[0] == ["ann"]
-    told = unread_of(place.at("in/"))
-    assert told.keys() == files.keys() - {"a.csv"}
-    assert told["README"] == "no column 'username' in its first line"
-    assert told["a.csv.sha256"] == "about another file, by its name"
-    assert told["b.csv.bak"] == "a copy, by its name"
-    assert told["b.csv.filepart"] == "still being written, by its name"
-    assert told["c.yaml"].startswith("its name does not end in")
+    reasons = unread_of(place.at("in/"))
+    assert reasons.keys() == files.keys() - {"a.csv"}
+    assert reasons["README"] == "no column 'username' in its first line"
+    assert reasons["a.csv.sha256"] == "about another file, by its name"
+    assert reasons["b.csv.bak"] == "a copy, by its name"
+    assert reasons["b.csv.filepart"] == "still being written, by its name"
+    assert reasons["c.yaml"].startswith("its name does not end in")
     array = "JSON: write one object in each line (jq -c '.[]' does so for an array), and name the file .jsonl"
-    assert told["c.json"] == told["d"] == array
-    assert (told["e.txt"], told["f"][:3], told["i.gz"][:11]) == ("empty", "ORC", "packed with")
-    assert told["h.txt"] == 'its columns are separated by ";", and input.delimiter is ","'
-    assert told["j"] == "encrypted with age: rename it so that it ends in .age"
-    assert told["k.age"] == "encrypted, and the job has no input.identity"
-    assert (told["_m.csv"], told["n"]) == ('its name begins with "_"', "encrypted with PGP: decrypt it")
+    assert reasons["c.json"] == reasons["d"] == array
+    assert (reasons["e.txt"], reasons["f"][:3], reasons["i.gz"][:11]) == ("empty", "ORC", "packed with")
+    assert reasons["h.txt"] == 'its columns are separated by ";", and input.delimiter is ","'
+    assert reasons["j"] == "encrypted with age: rename it so that it ends in .age"
+    assert reasons["k.age"] == "encrypted, and the job has no input.identity"
+    assert (reasons["_m.csv"], reasons["n"]) == ('its name begins with "_"', "encrypted with PGP: decrypt it")
     assert rows_of(place.at("in/"), identity=key)[0] == ["ann", "sid"]
 
 
@@ -229,10 +229,10 @@ def test_name_that_is_not_utf8_is_reported_legibly(tmp_path: Path) -> None:
 )
 def test_last_line_without_an_end_is_remarked(tmp_path: Path, end: str, *, cut: bool) -> None:
     path = csv_file(tmp_path, f"username,password{end}", "u.csv")
-    told = ["u.csv: the last line has no line break: is the file whole?"] if cut else []
-    assert rows_of(path) == (["bob"], told)
+    reasons = ["u.csv: the last line has no line break: is the file whole?"] if cut else []
+    assert rows_of(path) == (["bob"], reasons)
     packed = csv_file(tmp_path, f"username,password{end}", "v.csv.gz")
-    assert rows_of(packed) == (["bob"], [line.replace("u.csv", "v.csv.gz") for line in told])
+    assert rows_of(packed) == (["bob"], [line.replace("u.csv", "v.csv.gz") for line in reasons])
 
 
 def test_plain_files_beside_encrypted_ones_are_read_as_they_are(tmp_path: Path) -> None:
@@ -264,14 +264,15 @@ def test_columns_in_directory_names_are_read(place: Place, tmp_path: Path) -> No
     place.put(f"{b}/part-0.parquet", (tmp_path / "x.parquet").read_bytes())
     place.put("in/dt=2024-01-02/c.csv", "username,password,permanent\ncat,Quiet-1,no\n")
     ours = [("ann", "true", "eu-west-1_A"), ("", "", ""), ("ben", "true", "eu-west-1_A")]
-    assert fields_of(place.at("in/*/*/*")) == [("dan", "", "eu-west-1_B"), *ours]  # by name: "%" comes before "_"
+    # sorted by name: "%" comes before "_"
+    assert fields_of(place.at("in/*/*/*")) == [("dan", "", "eu-west-1_B"), *ours]
     assert fields_of(place.at(f"{a}/")) == ours
     assert fields_of(place.at(f"{a}/a.csv")) == ours
     assert fields_of(place.at("in/dt=2024-01-02/c.csv")) == [("cat", "no", "")]
 
 
 @pytest.mark.parametrize(
-    ("directory", "told"),
+    ("directory", "reasons"),
     [
         ("password=Secret-1", "is named password="),
         ("Password=Secret-1", "is named Password="),
@@ -281,10 +282,10 @@ def test_columns_in_directory_names_are_read(place: Place, tmp_path: Path) -> No
         ("permanent=true/permanent=false", "with different values"),
     ],
 )
-def test_directory_whose_column_cannot_be_read_is_refused_by_name(place: Place, directory: str, told: str) -> None:
+def test_directory_whose_column_cannot_be_read_is_refused_by_name(place: Place, directory: str, reasons: str) -> None:
     place.put(f"in/{directory}/a.csv", f"{HEAD}ann,Quiet-1\n")
     for path in (f"in/{directory}/a.csv", f"in/{directory}/", "in/**/*.csv"):
-        with pytest.raises(InputError, match=told) as caught:
+        with pytest.raises(InputError, match=reasons) as caught:
             fields_of(place.at(path))
         assert "Secret-1" not in str(caught.value)
 

@@ -57,7 +57,7 @@ def test_text_of_any_length_is_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("permanent = “true”", "line 2: the quotes are curly"),
         ("[input]\npath = \u2018u.csv\u2019", "line 3: the quotes are curly"),
@@ -65,11 +65,11 @@ def test_text_of_any_length_is_read(text: str) -> None:
         ("permanent = maybe", "line 2: the value is missing, or is text without quotes"),
     ],
 )
-def test_curly_quotes_are_named(tmp_path: Path, line: str, told: str) -> None:
+def test_curly_quotes_are_named(tmp_path: Path, line: str, expected: str) -> None:
     (tmp_path / "job.toml").write_text(f"# “quoted”\n{line}\n", encoding="utf-8")
     with pytest.raises(JobError) as caught:
         load(tmp_path / "job.toml", {})
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_invalid_bytes_are_refused_without_the_codecs_message(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ HERE = Path("users.csv")
 
 
 def usernames(path: Path, **spec: Any) -> list[str]:  # noqa: ANN401  (the keys of [input])
-    """What the reader finds where passwords are generated; every other field is empty."""
+    """Return the usernames for a job with generated passwords; every other field must be empty."""
     found: list[str] = []
     for chunk in open_rows(InputConfig(path=path, **spec), with_passwords=False).batches():
         assert list(chunk.frame.columns) == list(FIELDS)

@@ -1,4 +1,4 @@
-"""CSV: values arrive as written, a malformed line is a row that says so, and nothing is lost or changed in silence."""
+"""CSV: values are read as written, a malformed line is a row that says so, and nothing is lost silently."""
 
 import codecs
 import gzip
@@ -11,7 +11,7 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.input import text_lines
 from bulkreset.job import ColumnsConfig, InputConfig
-from tests.input.inputs import Seen, csv_file, open_csv, pairs, read
+from tests.input.inputs import ReadRow, csv_file, open_csv, pairs, read
 
 ODD = [
     *(
@@ -162,7 +162,10 @@ def test_first_bytes_say_nothing_of_a_file_that_is_csv(tmp_path: Path, mark: str
 
 def test_wrong_encoding_never_passes_for_the_right_one(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "username,password\nann,Plain-1\nrenée,One-1\n".encode("latin-1"))
-    assert read(path) == [Seen(1, "ann", "Plain-1"), Seen(2, "", "", malformed="line 3: bytes that are not utf-8")]
+    assert read(path) == [
+        ReadRow(1, "ann", "Plain-1"),
+        ReadRow(2, "", "", malformed="line 3: bytes that are not utf-8"),
+    ]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", ":", " ", "é"])
@@ -193,18 +196,18 @@ def test_blank_lines_are_not_rows(tmp_path: Path) -> None:
 def test_line_that_only_looks_blank_is_a_row(tmp_path: Path, line: str) -> None:
     rows = read(csv_file(tmp_path, f"username,password\n{line}\nann,One-1\n"))
     assert rows[0].malformed == "line 2: 1 fields where the header has 2"
-    assert rows[1] == Seen(2, "ann", "One-1")
+    assert rows[1] == ReadRow(2, "ann", "One-1")
 
 
 def test_columns_are_found_by_name_and_others_ignored(tmp_path: Path) -> None:
     text = 'note,user_pool_id, password ,permanent,username,note\n"a,b",eu-west-1_A,One-1,false,ann,"x\ny"\n'
-    assert read(csv_file(tmp_path, text)) == [Seen(1, "ann", "One-1", "false", "eu-west-1_A")]
+    assert read(csv_file(tmp_path, text)) == [ReadRow(1, "ann", "One-1", "false", "eu-west-1_A")]
 
 
 def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
     columns = ColumnsConfig(username="E-Mail", password="Kennwort", permanent="fest", user_pool_id="Pool")
     text = "username,Kennwort,fest,Pool,E-Mail\nwrong,One-1,true,eu-west-1_A,ann\n"
-    assert read(csv_file(tmp_path, text), columns=columns) == [Seen(1, "ann", "One-1", "true", "eu-west-1_A")]
+    assert read(csv_file(tmp_path, text), columns=columns) == [ReadRow(1, "ann", "One-1", "true", "eu-west-1_A")]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_file_with_only_a_header_has_no_rows(tmp_path: Path) -> None:
 def test_malformed_line_is_one_row_without_values(tmp_path: Path, line: bytes, words: str) -> None:
     path = csv_file(tmp_path, b"username,password\nfirst,One-1\n" + line + b"\nlast,Two-2\n")
     first, broken, last = read(path)
-    assert (first, last) == (Seen(1, "first", "One-1"), Seen(3, "last", "Two-2"))
+    assert (first, last) == (ReadRow(1, "first", "One-1"), ReadRow(3, "last", "Two-2"))
     assert broken[:5] == (2, "", "", "", "")
     assert words in broken.malformed
     assert "One" not in broken.malformed
@@ -279,7 +282,7 @@ def test_line_with_two_faults_does_not_take_the_next_one(tmp_path: Path) -> None
     path = csv_file(tmp_path, b'username,password\n"a"b\xff,x\nbob,Good-1\n')
     broken, next_one = read(path)
     assert broken.malformed
-    assert next_one == Seen(2, "bob", "Good-1")
+    assert next_one == ReadRow(2, "bob", "Good-1")
 
 
 @pytest.mark.parametrize("line", ["ann", "ann,One-1,more"])
@@ -291,15 +294,15 @@ def test_line_with_fewer_or_more_fields_is_named(tmp_path: Path, line: str) -> N
 def test_value_that_is_too_long_is_called_so(tmp_path: Path) -> None:
     rows = read(csv_file(tmp_path, "username,password,note\nann,One-1," + "x" * 140_000 + "\nbob,Two-2,\n"))
     assert rows[0].malformed == "line 2: a value of more than 131,072 characters"
-    assert rows[1] == Seen(2, "bob", "Two-2")
+    assert rows[1] == ReadRow(2, "bob", "Two-2")
 
 
 @pytest.mark.parametrize("cut", ["Long\rPass-1", "\rPass-1", "Long\r"])
 def test_carriage_return_in_a_value_never_shortens_it(tmp_path: Path, cut: str) -> None:
     path = csv_file(tmp_path, f"username,password,note\nann,{cut},x\nbob,Two-2,y\n")
     broken, next_one = read(path)
-    assert broken == Seen(1, "", "", malformed="line 2: a carriage return inside a value that is not quoted")
-    assert next_one == Seen(2, "bob", "Two-2")
+    assert broken == ReadRow(1, "", "", malformed="line 2: a carriage return inside a value that is not quoted")
+    assert next_one == ReadRow(2, "bob", "Two-2")
 
 
 def test_line_number_counts_lines_and_not_rows(tmp_path: Path) -> None:
@@ -309,7 +312,7 @@ def test_line_number_counts_lines_and_not_rows(tmp_path: Path) -> None:
 
 def test_unclosed_quote_on_the_last_line_is_a_malformed_row(tmp_path: Path) -> None:
     rows = read(csv_file(tmp_path, 'username,password\nann,One-1\nbob,"Two-2'))
-    assert rows[0] == Seen(1, "ann", "One-1")
+    assert rows[0] == ReadRow(1, "ann", "One-1")
     assert "line 3: broken quoting" in rows[1].malformed
 
 
@@ -369,7 +372,7 @@ def test_gzip_cut_anywhere_is_an_error(tmp_path: Path) -> None:
 def test_gzip_with_one_damaged_byte_never_passes_for_whole(tmp_path: Path) -> None:
     whole = gzip.compress(b"username,password\nann,One-1\nbob,Two-2\n", mtime=0)
     path = tmp_path / "users.csv.gz"
-    for place in range(10, len(whole)):  # the header before holds a time stamp and flags
+    for place in range(10, len(whole)):  # the header before it has a time stamp and flags
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         with pytest.raises(InputError):
             read(path)
@@ -378,7 +381,7 @@ def test_gzip_with_one_damaged_byte_never_passes_for_whole(tmp_path: Path) -> No
 def test_text_with_a_gzip_name_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "users.csv.gz"
     path.write_text("username,password\nann,One-1\n")
-    with pytest.raises(InputError, match=r"is text, not gzip\. Take \.gz off its name"):
+    with pytest.raises(InputError, match=r"is text, not gzip\. Remove \.gz from its name"):
         read(path)
 
 
@@ -411,7 +414,7 @@ def test_many_columns_and_long_values_are_not_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "encoding", "told"),
+    ("mark", "encoding", "expected"),
     [
         (codecs.BOM_UTF8, "latin-1", "UTF-8"),
         (codecs.BOM_UTF8, "cp1252", "UTF-8"),
@@ -420,9 +423,9 @@ def test_many_columns_and_long_values_are_not_kept(tmp_path: Path) -> None:
         (codecs.BOM_UTF32_LE, "utf-16", "UTF-32"),
     ],
 )
-def test_mark_that_denies_the_encoding_is_refused(tmp_path: Path, mark: bytes, encoding: str, told: str) -> None:
+def test_mark_that_denies_the_encoding_is_refused(tmp_path: Path, mark: bytes, encoding: str, expected: str) -> None:
     path = csv_file(tmp_path, mark + b"notes,username,password\n,ann,Gr\xc3\xb6\xc3\x9fe-1\n")
-    with pytest.raises(InputError, match=f"begins as {told} .byte order mark., but the job says {encoding}"):
+    with pytest.raises(InputError, match=f"begins as {expected} .byte order mark., but the job says {encoding}"):
         read(path, encoding=encoding)
 
 
@@ -432,7 +435,7 @@ def test_row_of_nothing_but_delimiters_is_blank(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "told"),
+    ("first", "expected"),
     [
         ("sep=;\nusername;password", "is Excel's sep=;"),
         ('"sep=,"\nusername,password', "is Excel's sep=,"),
@@ -462,11 +465,11 @@ def test_row_of_nothing_but_delimiters_is_blank(tmp_path: Path) -> None:
         ("BZh91AY", "is bzip2"),
     ],
 )
-def test_kind_of_the_first_line_is_named(tmp_path: Path, first: str, told: str) -> None:
+def test_kind_of_the_first_line_is_named(tmp_path: Path, first: str, expected: str) -> None:
     path = csv_file(tmp_path, f"{first}\nann,Hidden-1\n")
     with pytest.raises(InputError) as caught:
         read(path)
-    assert told in caught.value.message
+    assert expected in caught.value.message
     assert caught.value.advice
 
 
@@ -523,4 +526,4 @@ def test_backslash_escapes_if_the_job_says_so(tmp_path: Path) -> None:
         ("dan", "end-1\\N"),
     ]
     assert rows[2].malformed == "line 4: a letter or a digit is escaped, and what that means is not known"
-    assert read(csv_file(tmp_path, "username,password\nann,one\\-1\n")) == [Seen(1, "ann", "one\\-1")]
+    assert read(csv_file(tmp_path, "username,password\nann,one\\-1\n")) == [ReadRow(1, "ann", "one\\-1")]

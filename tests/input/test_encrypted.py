@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError, JobError
-from bulkreset.input import page_reader, parquet_reader, text_reader
+from bulkreset.input import parquet_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.reader import open_rows
@@ -29,7 +29,7 @@ NAMES = ["users.csv", "users.csv.gz", "users.parquet", "Users.CSV.GZ", "export"]
 
 
 def made(folder: Path, name: str, **how: Any) -> Path:  # noqa: ANN401  (options of the writer)
-    """The people in a file of that name, not encrypted yet."""
+    """Write the people to a file of that name, not encrypted yet."""
     if not name.endswith("parquet"):
         return csv_file(folder, TEXT, name)
     names, words = zip(*PEOPLE, strict=True)
@@ -41,18 +41,8 @@ def key(tmp_path: Path) -> Path:
     return key_file(tmp_path)
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of three rows, of which one call passes two."""
-    for module in (text_reader, page_reader):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
-    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (text_reader, parquet_reader):
-        monkeypatch.setattr(module, "BATCH_ROWS", 6)
-
-
 def refused(path: Path, identity: Path | None) -> InputError:
-    """What reading it to the end is refused with."""
+    """Read the input to its end, and return the error that refuses it."""
     with pytest.raises(InputError) as caught:
         read(path, identity=identity)
     assert SECRET not in str(caught.value)
@@ -158,7 +148,7 @@ def test_encrypted_parquet_is_in_memory_once(tmp_path: Path, key: Path) -> None:
     size = path.stat().st_size
     rows = open_rows(InputConfig(path=path, identity=key))
     assert isinstance(rows, parquet_reader.ParquetReader)
-    tracemalloc.start()  # which sees Python's own memory: where the opened file is
+    tracemalloc.start()  # measures Python's own memory, which holds the decrypted file
     try:
         with rows.open() as file:
             assert file.metadata.num_rows == 50_000
@@ -218,12 +208,12 @@ def test_damage_in_the_middle_is_found_when_it_is_read(
 
 def test_gzip_that_is_broken_under_good_encryption(tmp_path: Path, key: Path) -> None:
     zipped = gzip.compress(TEXT.encode())
-    told = {
+    refusals = {
         zipped[:-20]: "cannot be read",
         zipped[:-8] + bytes(8): "cannot be read",
         TEXT.encode(): "is text, not gzip",
     }
-    for content, said in told.items():
+    for content, said in refusals.items():
         path = encrypted_file(tmp_path / "users.csv.gz", key, content)
         assert said in refused(path, key).message
 

@@ -47,7 +47,7 @@ AGAIN = "Copy or write the file again."
         ("u.parquet", b"\x07\x00\x01garbage", "is damaged or of an unknown format, not Parquet", AGAIN),
         ("u.parquet", PARQUET[:-9], "is cut off or damaged: it does not end as a Parquet file", AGAIN),
         ("u.parquet", b"PAR1" + bytes(40) + b"PARE", "is encrypted by Parquet's own encryption", "with age"),
-        ("u.csv.zst", ROW, "is text, not Zstandard", "Take .zst off its name"),
+        ("u.csv.zst", ROW, "is text, not Zstandard", "Remove .zst from its name"),
         ("u.csv.zst", GZIP, "is gzip, not Zstandard", ".csv.gz"),
         ("u.jsonl", PARQUET, "is Parquet, and its name does not say so", "ends in .parquet"),
         ("u.jsonl", ROW, "is CSV, not JSON Lines", "ends in .csv"),

@@ -1,4 +1,4 @@
-"""Many inputs read as one: rows numbered through, found by any piece, in constant memory, and never of another file."""
+"""Many inputs read as one: rows numbered through, found by page, in constant memory, and never from another file."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file, encrypted_file, key_file, parquet_file
 
-SIZE = 5  # rows of a piece, here
+SIZE = 5  # rows of a page in these tests
 
 
 def csv_of(rows: Sequence[str]) -> str:
@@ -39,7 +39,7 @@ def of(path: Path | list[Path], **spec: Any) -> InputSet:  # noqa: ANN401  (the 
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder of four formats, one of them encrypted, and of what is no input."""
+    """A folder with four formats, one file of them encrypted, and with files that are no input."""
     folder = tmp_path / "in"
     folder.mkdir()
     csv_file(folder, csv_of(["ann", "ben"]), "b.csv")
@@ -98,8 +98,8 @@ def test_file_whose_name_is_a_pattern_means_itself(tmp_path: Path) -> None:
 
 def test_malformed_row_is_reported_with_its_line_and_file(mixed: Path) -> None:
     csv_file(mixed, "username,password\nx,y,z\n", "bb.csv")
-    told = {chunk.first + at: what for chunk in of(mixed).batches() for at, what in chunk.malformed.items()}
-    assert told == {4: "line 2: 3 fields where the header has 2"}
+    expected = {chunk.first + at: what for chunk in of(mixed).batches() for at, what in chunk.malformed.items()}
+    assert expected == {4: "line 2: 3 fields where the header has 2"}
 
 
 def test_inputs_are_equal_if_all_files_names_and_positions_are(mixed: Path) -> None:
@@ -137,7 +137,7 @@ def test_file_that_is_written_to_is_seen(mixed: Path) -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of five rows."""
+    """Use pages of five rows."""
     for module in (page_reader, text_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", SIZE)
     for module in (text_reader, parquet_reader):

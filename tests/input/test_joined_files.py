@@ -8,7 +8,7 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import InputConfig
-from tests.input.inputs import Seen, csv_file, pairs, read
+from tests.input.inputs import ReadRow, csv_file, pairs, read
 
 HEADER = "username,password\n"
 MARK = "\ufeff"
@@ -22,12 +22,12 @@ def test_all_marks_at_the_beginning_are_dropped(tmp_path: Path) -> None:
 
 def test_mark_in_the_middle_is_named_with_its_line(tmp_path: Path) -> None:
     path = csv_file(tmp_path, f'{HEADER}ann,One-1\n{MARK}ben,Two-2\n{MARK}"cat",Three-3\n"{MARK}dan",Four-4\n')
-    told = "a byte order mark begins the line: was this file joined from several?"
+    message = "a byte order mark begins the line: was this file joined from several?"
     assert read(path) == [
-        Seen(1, "ann", "One-1"),
-        Seen(2, "", "", malformed=f"line 3: {told}"),
-        Seen(3, "", "", malformed=f"line 4: {told}"),
-        Seen(4, f"{MARK}dan", "Four-4"),
+        ReadRow(1, "ann", "One-1"),
+        ReadRow(2, "", "", malformed=f"line 3: {message}"),
+        ReadRow(3, "", "", malformed=f"line 4: {message}"),
+        ReadRow(4, f"{MARK}dan", "Four-4"),
     ]
 
 
@@ -129,9 +129,9 @@ def test_wide_text_is_named_if_the_job_has_another_encoding(
     path = csv_file(tmp_path, f"{mark}{HEADER}ann,Hidden-1\n".encode(encoding))
     with pytest.raises(InputError) as caught:
         read(path, encoding=other)
-    told = str(caught.value)
-    assert encoding[:6].upper() in told
-    assert f'encoding = "{encoding[:6] if mark else encoding}' in told
+    message = str(caught.value)
+    assert encoding[:6].upper() in message
+    assert f'encoding = "{encoding[:6] if mark else encoding}' in message
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_last_line_without_a_line_break_is_remarked(
 ) -> None:
     rows = InputSet.open(InputConfig(path=csv_file(tmp_path, content, name)))
     list(rows.batches())
-    told = (f"{name}: the last line has no line break: is the file whole?",) if remarked else ()
-    assert rows.describe()["remarks"] == told
+    message = (f"{name}: the last line has no line break: is the file whole?",) if remarked else ()
+    assert rows.describe()["remarks"] == message
 
 
 def test_json_lines_need_no_remark(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig
-from tests.input.inputs import Seen, csv_file, pairs, read
+from tests.input.inputs import ReadRow, csv_file, pairs, read
 from tests.input.test_csv_reader import ODD
 
 FIRST = '{"username": "first", "password": "One-1"}'
@@ -30,9 +30,9 @@ def test_objects_are_rows(tmp_path: Path, name: str) -> None:
         name=name,
     )
     assert read(path) == [
-        Seen(1, "ann", "Größe-1", "true", "eu-west-1_A"),
-        Seen(2, "ben", "Two-2", "false"),
-        Seen(3, "cat", "a\tb", "yes"),
+        ReadRow(1, "ann", "Größe-1", "true", "eu-west-1_A"),
+        ReadRow(2, "ben", "Two-2", "false"),
+        ReadRow(3, "cat", "a\tb", "yes"),
     ]
 
 
@@ -45,7 +45,7 @@ def test_unusual_values_are_read_back(tmp_path: Path, *, ascii_only: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ('{"username": "a", "password": 7}', "'password' holds a number, not text"),
         ('{"username": 0.5, "password": "x"}', "'username' holds a number, not text"),
@@ -69,11 +69,11 @@ def test_unusual_values_are_read_back(tmp_path: Path, *, ascii_only: bool) -> No
         ("[]", "not an object"),
     ],
 )
-def test_malformed_line_is_one_row_without_values(tmp_path: Path, line: str, told: str) -> None:
+def test_malformed_line_is_one_row_without_values(tmp_path: Path, line: str, expected: str) -> None:
     rows = read(jsonl_file(tmp_path, FIRST, line, FIRST))
     assert rows[1][:5] == (2, "", "", "", "")
     assert rows[1].malformed.startswith("line 2: ")
-    assert told in rows[1].malformed
+    assert expected in rows[1].malformed
     assert "Hidden" not in rows[1].malformed
     assert [row.password for row in rows] == ["One-1", "", "One-1"]
 
@@ -116,7 +116,7 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (json.dumps([{"username": "a", "password": "Hidden-1"}]), "is a JSON array"),
         ('[\n{"username": "a", "password": "Hidden-1"},\n{"username": "b", "password": "x"}\n]\n', "is a JSON array"),
@@ -129,11 +129,11 @@ def test_columns_are_renamed_by_the_job(tmp_path: Path) -> None:
         (FIRST.encode("utf-16").decode("latin-1"), "looks like UTF-16"),
     ],
 )
-def test_file_that_is_not_json_lines_is_named_by_its_format(tmp_path: Path, content: str, told: str) -> None:
+def test_file_that_is_not_json_lines_is_named_by_its_format(tmp_path: Path, content: str, expected: str) -> None:
     path = csv_file(tmp_path, content.encode("latin-1"), "users.jsonl")
     with pytest.raises(InputError) as caught:
         read(path)
-    assert told in caught.value.message
+    assert expected in caught.value.message
     assert caught.value.advice
     assert "Hidden" not in str(caught.value)
 

@@ -25,7 +25,7 @@ READ = (
     *("polars-snappy.pq", "polars.csv", "polars.ndjson", "polars.parquet"),
     *("python-unix.csv", "python.csv", "python.jsonl", "tablib.csv", "zstd-long.csv.zst", "zstd.csv.zst"),
 )
-# The keys of [input] that each needs, and the words that refuse it without them.
+# The keys of [input] that each file needs, and the words of the refusal without them.
 READ_WITH: dict[str, tuple[dict[str, Any], str]] = {
     "duckdb-blob.parquet": ({"binary": "utf8"}, 'binary = "utf8"'),
     "duckdb-escaped.csv": ({"escape": "\\"}, "an unclosed quote on line 3"),
@@ -60,7 +60,7 @@ REFUSED = {
     "python-sequence.jsonl": "has no JSON object in its first lines",
     "sqlite.csv": "is a database",
 }
-# What is said of each row; "" for a row that is read.
+# The expected message for each row; "" for a row that is read.
 TOLD = {
     "cat-joined.csv": [*[""] * 4, "line 6: the header again", *[""] * 4],
     "cat-joined.csv.gz": [*[""] * 4, "line 6: the header again", *[""] * 4],
@@ -83,10 +83,10 @@ def test_file_that_is_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", READ_WITH)
 def test_file_that_is_read_with_a_key_that_the_refusal_names(name: str) -> None:
-    keys, told = READ_WITH[name]
+    keys, expected = READ_WITH[name]
     with pytest.raises(InputError) as caught:
         read(FILES / name)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert cells(name, **keys) == ROWS
 
 
@@ -107,9 +107,9 @@ def test_file_that_is_refused(name: str) -> None:
 def test_rows_in_the_report(name: str) -> None:
     rows = read(FILES / name)
     assert len(rows) == len(TOLD[name])
-    for row, told in zip(rows, TOLD[name], strict=True):
-        assert row.malformed.startswith(told)
-        assert bool(row.malformed) == bool(told)
+    for row, expected in zip(rows, TOLD[name], strict=True):
+        assert row.malformed.startswith(expected)
+        assert bool(row.malformed) == bool(expected)
 
 
 def test_every_file_is_in_a_table() -> None:

@@ -1,4 +1,4 @@
-"""Reports that come back as an input: names as they were before they were written for a spreadsheet."""
+"""Reports that are used as an input: names are read as they were before the report's spreadsheet protection."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ HASH = "u-3f786850e387550fdab836ed7e6dc881"
 
 
 def write(path: Path, header: tuple[str, ...], names: list[str]) -> Path:
-    """Write a CSV file with these usernames and nothing else."""
+    """Write a CSV file with these usernames only."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, header, restval="")
         writer.writeheader()
@@ -32,7 +32,7 @@ def write(path: Path, header: tuple[str, ...], names: list[str]) -> Path:
 
 
 def names_in(path: Path, *, with_passwords: bool = False) -> list[str]:
-    """The usernames that a run reads."""
+    """Return the usernames that a run reads."""
     rows = open_rows(InputConfig(path=path), with_passwords=with_passwords)
     return [name for batch in rows.batches() for name in batch.cells("username")]
 

@@ -1,4 +1,4 @@
-"""The pages of an input: in any order they have the rows of the chunks."""
+"""The pages of an input, in any order, have the same rows as the chunks."""
 
 import csv
 import json
@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import page_reader, parquet_reader, text_reader
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
@@ -38,18 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pieces")
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of three rows, of which one call passes two."""
-    for module in (text_reader, page_reader):
-        monkeypatch.setattr(module, "PAGE_ROWS", 3)
-    monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (text_reader, parquet_reader):
-        monkeypatch.setattr(module, "BATCH_ROWS", 6)
-
-
 def pages_in_order(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, RowBatch]]:
-    """The pieces in this order, each asked for until it comes."""
+    """Return the pages in this order, asking for each until it comes."""
     with closing(PageReader(rows)) as pieces:
         for number in numbers:
             known, times = pieces.knows(number), 1
@@ -61,7 +50,7 @@ def pages_in_order(rows: InputSet, numbers: list[int]) -> Iterator[tuple[int, Ro
 
 
 def assert_the_same(path: Path, numbers: list[int], *, planned: bool, encoding: str = "utf-8") -> None:
-    """What the pieces hold is what the chunks hold."""
+    """Check that the pages have the same rows as the chunks."""
     expected = [(seen.username, seen.password) for seen in read(path, encoding=encoding)]
     rows = InputSet.open(InputConfig(path=path, encoding=encoding))
     if planned:

@@ -16,12 +16,12 @@ from bulkreset.errors import InputError
 from bulkreset.input import parquet_pages, parquet_reader
 from bulkreset.input.parquet_pages import BUDGET, LONGEST_BYTES, Steps, bounded_steps
 from bulkreset.job import ColumnsConfig
-from tests.input.inputs import Seen, pairs, parquet_file, read
+from tests.input.inputs import ReadRow, pairs, parquet_file, read
 from tests.input.test_csv_reader import ODD
 
 
 def raw_text(*values: bytes) -> Any:  # noqa: ANN401  (an Arrow array)
-    """A text column of any bytes, as a careless writer leaves it."""
+    """Return a text column with any bytes, as a careless program writes it."""
     buffers: Any = pa.array(values, pa.binary()).buffers()
     _, offsets, data = buffers
     return pa.StringArray.from_buffers(len(values), offsets, data)
@@ -49,7 +49,7 @@ def test_every_kind_of_text_column(tmp_path: Path, column: Any) -> None:  # noqa
 
 def test_column_of_nulls_is_empty(tmp_path: Path) -> None:
     path = parquet_file(tmp_path, {"username": ["a"], "password": pa.nulls(1), "permanent": pa.nulls(1)})
-    assert read(path) == [Seen(1, "a", "", "", "")]
+    assert read(path) == [ReadRow(1, "a", "", "", "")]
 
 
 def test_permanent_may_be_boolean(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_other_columns_may_hold_anything(tmp_path: Path) -> None:
         "nested": pa.array([{"password": 5}]),
         "password": ["One-1"],
     }
-    assert read(parquet_file(tmp_path, columns)) == [Seen(1, "a", "One-1")]
+    assert read(parquet_file(tmp_path, columns)) == [ReadRow(1, "a", "One-1")]
 
 
 def test_columns_are_renamed_and_trimmed(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_row_whose_bytes_are_not_utf8_is_malformed(tmp_path: Path, *, encode: bo
     rows = read(parquet_file(tmp_path, {"username": list("abcd"), "password": password}))
     why = "the column 'password' has bytes that are not UTF-8"
     assert rows == [
-        Seen(1, "a", "One-1"),
-        Seen(2, "", "", malformed=why),
-        Seen(3, "", "", malformed=why),
-        Seen(4, "d", "Größe-4"),
+        ReadRow(1, "a", "One-1"),
+        ReadRow(2, "", "", malformed=why),
+        ReadRow(3, "", "", malformed=why),
+        ReadRow(4, "d", "Größe-4"),
     ]
 
 
@@ -198,13 +198,13 @@ def test_long_value_that_is_written_once_and_meant_often_is_cut_before_each_row_
     before = pa.total_allocated_bytes()
     rows = read(tmp_path / "in.parquet")
     assert pa.total_allocated_bytes() - before < 64 << 20
-    assert {len(row.password) for row in rows[::2]} == {4 * 1024 // 3}  # bytes, and no part of a character
+    assert {len(row.password) for row in rows[::2]} == {4 * 1024 // 3}  # bytes, not characters
     assert {row.password for row in rows[1::2]} == {"Short-1"}
     assert not any(row.malformed for row in rows)
 
 
 def _repeated(path: Path, length: int, rows: int, *others: str) -> None:
-    """Write a column that has one value in many rows and once in its dictionary, and `others` in the last rows."""
+    """Write a column with one repeated value, once in its dictionary, and `others` in the last rows."""
     indexes = [0] * rows + list(range(1, len(others) + 1))
     names = pa.DictionaryArray.from_arrays(pa.array(indexes, pa.int32()), pa.array(["x" * length, *others]))
     table = pa.table({"username": names, "password": ["Hidden-1"] * len(names)})
@@ -281,14 +281,14 @@ def test_file_with_a_wrong_footer_is_refused_or_read(tmp_path: Path) -> None:
         except InputError as error:
             refused.append(str(error))
     assert len(refused) > 100
-    assert not any("Secret" in told or "\n" in told for told in refused)
+    assert not any("Secret" in text or "\n" in text for text in refused)
 
 
 def test_arrows_message_about_a_damaged_file_is_printable(tmp_path: Path) -> None:
     path = parquet_file(tmp_path, {"username": ["ann"], "password": ["One-1"]})
     content = bytearray(path.read_bytes())
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    content[footer] = 0x1F  # a thrift field of a type that there is not
+    content[footer] = 0x1F  # a thrift field of an unknown type
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
         read(path)
@@ -360,7 +360,7 @@ def test_damage_in_a_column_that_is_not_ours_spoils_nothing(tmp_path: Path, vers
 
 
 class PlainKeys(encryption.KmsClient):
-    """A key service that keeps keys as they are."""
+    """A key service that does not encrypt keys."""
 
     def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:  # type: ignore[override]  # noqa: ARG002  (pyarrow names it)
         return base64.b64encode(key_bytes)
@@ -405,7 +405,7 @@ def test_column_beside_ours_that_cannot_be_opened_spoils_nothing(tmp_path: Path,
         "physical type": raw.rindex(b"\x15\x0c", footer, schema) + 1,  # field 1: 6 is BYTE_ARRAY
     }[damage]
     new = {"page": b"\xff" * page.total_compressed_size, "logical type": b"\xfc", "converted type": b"\x7e"}
-    broken = new.get(damage, b"\x02")  # a text that is an INT32
+    broken = new.get(damage, b"\x02")  # a text marked as INT32
     raw[where : where + len(broken)] = broken
     path.write_bytes(raw)
     assert pairs(read(path)) == [("ann", "Quiet-1")]

@@ -25,7 +25,7 @@ policies = st.builds(
 
 
 def made(policy: PasswordPolicy = PasswordPolicy(), length: int = 24, *, permanent: bool = True) -> str:  # noqa: B008  (frozen)
-    """One password."""
+    """Return one password."""
     return PasswordGenerator({POOL: policy}, length).make(POOL, permanent=permanent).reveal()
 
 

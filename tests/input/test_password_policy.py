@@ -78,14 +78,14 @@ def test_minimum_length_counts_characters(length: int) -> None:
 @pytest.mark.parametrize("length", [6, 8, 99])
 def test_character_beyond_the_basic_plane_is_counted_as_the_service_may_count_it_at_most(length: int) -> None:
     policy = PasswordPolicy(minimum_length=length)
-    enough = -(-length // 2)  # as UTF-16 units, of which each is two
+    enough = -(-length // 2)  # as UTF-16 units: each character is two
     for password in ("🚀" * length, "🚀" * enough, "🚀" + "a" * (length - 2), "a" * (length - 2) + "\U0001f680"):
         assert failed_rules(policy, password) == []
         assert not violation_mask(policy, pd.Series([password], dtype="str")).any()
     assert failed_rules(policy, "🚀" * (enough - 1)) == [f"at least {length} characters"]
 
 
-# What Cognito takes and refuses: the rule that is not met, of STRICT, or "" where all are.
+# Passwords, and the rule of STRICT that Cognito says they violate ("": none).
 CASES = {
     "Abcdef1!": "",
     "Abcdef1^": "",
@@ -134,7 +134,7 @@ def test_a_column_is_judged_as_each_of_its_passwords(policy: PasswordPolicy, pas
     assert violation_mask(policy, column).tolist() == [bool(failed_rules(policy, password)) for password in passwords]
 
 
-# The parts of a password that meet each rule, and parts that meet none of them.
+# Parts of a password that meet each rule, and parts that meet none.
 MEETS = {
     "require_uppercase": (st.sampled_from("ABCXYZ"), "an upper-case letter (A-Z)"),
     "require_lowercase": (st.sampled_from("abcxyz"), "a lower-case letter (a-z)"),
@@ -146,7 +146,7 @@ MEETS_NOTHING = st.sampled_from("éÄßΩжЖ王٣½€§°ⅷＡａ１")
 
 @st.composite
 def policy_and_password(draw: st.DrawFn) -> tuple[PasswordPolicy, str, list[str]]:
-    """A policy, a password, and which of the policy's rules it was made not to meet."""
+    """A policy, a password, and the rules of the policy that it violates."""
     asked = {rule: draw(st.booleans()) for rule in MEETS}
     met = {rule: draw(st.booleans()) for rule in MEETS}
     parts = [draw(st.lists(part, min_size=1, max_size=4)) for rule, (part, _) in MEETS.items() if met[rule]]
@@ -192,7 +192,7 @@ def test_unknown_policy_requires_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def pool() -> CognitoIdpUserPool:
-    """A pool of moto's with one user; moto models a part of the policy."""
+    """A pool of moto with one user. moto implements a part of the policy."""
     backend: CognitoIdpBackend = cognitoidp_backends["123456789012"]["us-east-1"]
     pool = backend.create_user_pool("compared", {"Policies": {"PasswordPolicy": {}}})
     pool.users["ann"] = CognitoIdpUser(pool.id, "ann", None, "CONFIRMED", [])
@@ -203,7 +203,7 @@ def pool() -> CognitoIdpUserPool:
 def test_moto_agrees_on_the_rules_that_it_models(
     pool: CognitoIdpUserPool, policy: PasswordPolicy, password: str
 ) -> None:
-    # moto takes any digit and any space for good, and nothing of 99 characters or more: left out here.
+    # moto accepts any digit and any space, and nothing of 99 characters or more, so these are left out.
     pool.extended_config["Policies"]["PasswordPolicy"] = {
         "MinimumLength": policy.minimum_length or 0,
         "RequireUppercase": policy.require_uppercase,

@@ -1,4 +1,4 @@
-"""Files as database tools, spreadsheets and cloud exports write them, byte by byte: read, or refused with the key to set."""
+"""Files of database tools, spreadsheets and cloud exports, byte by byte: read, or refused with the key to set."""
 
 import gzip
 import json
@@ -25,12 +25,12 @@ def cell(text: str, by: str = ",", *, always: bool = False) -> str:
 def table(
     by: str = ",", end: str = "\n", *, always: bool = False, header: tuple[str, str] = ("username", "password")
 ) -> str:
-    """Return ROWS as a program writes them that doubles quotes."""
+    """Return ROWS as written by a program that doubles quotes."""
     return "".join(by.join(cell(it, by, always=always) for it in row) + end for row in (header, *ROWS))
 
 
 def backslashed(by: str, *, quoted: bool) -> str:
-    """Return ROWS as a program writes them that escapes by backslashes."""
+    """Return ROWS as written by a program that escapes with backslashes."""
     special = ("\\", '"') if quoted else ("\\", by)
     lines = []
     for row in (("username", "password"), *ROWS):
@@ -49,12 +49,12 @@ MARK = b"\xef\xbb\xbf"
 
 
 class File(NamedTuple):
-    """What a program writes: `told` refuses it without the keys of `spec`; `rows` are read with them."""
+    """A program's file: `expected` is the refusal without the keys of `spec`; with them, `rows` are read."""
 
     name: str
     content: str | bytes
     spec: Mapping[str, Any] = MappingProxyType({})
-    told: str = ""
+    expected: str = ""
     rows: list[tuple[str, str]] = ROWS
 
 
@@ -175,12 +175,12 @@ PROGRAMS = {
         '{"_id":{"$oid":"1"},"username":"ann","password":"Quiet-1"}\n{"_id":{"$oid":"2"},"username":"bob","password":"Quiet-2"}\n',
         rows=PLAIN,
     ),
-    "mongoexport --jsonArray": File("u.json", json.dumps(OBJECTS), told="is JSON"),
+    "mongoexport --jsonArray": File("u.json", json.dumps(OBJECTS), expected="is JSON"),
     "DynamoDB, export to S3": File(
-        "u.json.gz", gzip.compress(b'{"Item":{"username":{"S":"ann"}}}\n'), told="has no column 'username'"
+        "u.json.gz", gzip.compress(b'{"Item":{"username":{"S":"ann"}}}\n'), expected="has no column 'username'"
     ),
     "Elasticsearch, elasticdump": File(
-        "u.json", '{"_index":"u","_source":{"username":"ann"}}\n', told="no column 'username'"
+        "u.json", '{"_index":"u","_source":{"username":"ann"}}\n', expected="no column 'username'"
     ),
     "Salesforce, Data Loader": File(
         "u.csv",
@@ -189,22 +189,22 @@ PROGRAMS = {
         "It has 'USERNAME'",
     ),
     "Microsoft Entra, bulk template": File(
-        "u.csv", "version:v1.0\nusername,password\nann,Quiet-1\n", told="is its line 2"
+        "u.csv", "version:v1.0\nusername,password\nann,Quiet-1\n", expected="is its line 2"
     ),
-    "Keycloak, realm export": File("realm.json", '{"realm": "x", "users": []}', told="is JSON"),
+    "Keycloak, realm export": File("realm.json", '{"realm": "x", "users": []}', expected="is JSON"),
 }
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_file_of_a_program(tmp_path: Path, program: str) -> None:
-    name, content, spec, told, rows = PROGRAMS[program]
+    name, content, spec, expected, rows = PROGRAMS[program]
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    if told:
+    if expected:
         said = without_keys(path)
-        assert told in said
+        assert expected in said
         assert "Quiet" not in said
-    if told and not spec:
+    if expected and not spec:
         return
     found = read(path, **spec)
     assert not [row for row in found if row.malformed]
@@ -212,7 +212,7 @@ def test_file_of_a_program(tmp_path: Path, program: str) -> None:
 
 
 def without_keys(path: Path) -> str:
-    """Return what the file is refused with, or is said of its first row that is not read."""
+    """Return the file's refusal, or the message of its first row that is not read."""
     try:
         return next(row.malformed for row in read(path) if row.malformed)
     except InputError as error:

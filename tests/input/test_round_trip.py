@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
 from bulkreset.input import parquet_reader, text_reader
-from tests.input.inputs import Seen, pairs, read
+from bulkreset.input.csv_reader import CsvRecords
+from bulkreset.input.reader import open_rows
+from bulkreset.job import InputConfig
+from tests.input.inputs import ReadRow, pairs, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 AWKWARD = st.text(st.sampled_from('",\n\r; ab\té\x00\ufeff🚀'), max_size=8)
 TABLES = st.lists(st.tuples(TEXT | AWKWARD, TEXT | AWKWARD), max_size=12)
 DISTINCT = st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4)
+# Pieces of lines: faults, and what is nearly one.
+PARTS = (",", '"', '""', "\\", "\n", "\r", "\ufeff", "\udcff", "username", "password", "é", "x" * 1100, "a", "")
 CHUNK_SIZES = st.sampled_from([1, 2, 3, 5, 20_000])
 
 
@@ -39,6 +44,29 @@ def test_csv_comes_back_as_written(
         patch.setattr(text_reader, "BATCH_ROWS", 2 * size)
         patch.setattr(text_reader, "PAGE_ROWS", size)
         assert read(path) == _expected(table, quoting)
+
+
+LINES = st.lists(st.sampled_from(["a,Pw-1\n", "b,Pw-2\r\n", *PARTS]), max_size=12).map("".join)
+
+
+@given(content=LINES, header=st.sampled_from(["username,password\n", "username,password,x\n", "password,username\r\n"]))
+def test_lines_that_are_read_at_once_are_read_as_one_by_one(folder: Path, content: str, header: str) -> None:
+    path = folder / "users.csv"
+    path.write_bytes((header + content).encode(errors="surrogateescape"))
+
+    def found() -> tuple[object, object]:
+        rows = open_rows(InputConfig(path=path))
+        try:
+            cells = [(batch.columns, batch.malformed) for batch in rows.batches()]
+        except InputError as error:
+            return str(error), []
+        return cells, rows.remark
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_reader, "PIECE_ROWS", 2)
+        at_once = found()
+        patch.setattr(CsvRecords, "plain_columns", lambda _self, _rows: None)
+        assert found() == at_once
 
 
 @given(table=TABLES, size=CHUNK_SIZES, mark=st.booleans(), ascii_only=st.booleans())
@@ -82,7 +110,7 @@ def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[t
         try:
             rows = read(path)
         except InputError:
-            # Only a cut inside a record can leave a file that cannot be read to its end.
+            # Only a cut inside a record can make the end of a file unreadable.
             assert not any(end <= cut <= end + 2 for end in ends)
             continue
         expected = _expected(table[:kept], quoting)
@@ -90,21 +118,21 @@ def test_csv_cut_at_every_byte_keeps_every_whole_row(folder: Path, table: list[t
         assert len(rows) <= len(expected) + 1
 
 
-def _expected(table: list[tuple[str, str]], quoting: int) -> list[Seen]:
-    """The rows of a written table.
+def _expected(table: list[tuple[str, str]], quoting: int) -> list[ReadRow]:
+    """Return the rows of a written table.
 
-    A record whose fields are all empty is blank, quoted or not. A byte order mark that begins a line, and is not quoted,
-    is told: files with a mark were joined.
+    A record with only empty fields is blank, quoted or not. An unquoted byte order mark at the start of a line is
+    reported: files with a mark were joined.
     """
-    rows: list[Seen] = []
+    rows: list[ReadRow] = []
     line = 2
     for row in table:
         record = _record(row, quoting).decode()
         if record.startswith("\ufeff"):
-            told = f"line {line}: a byte order mark begins the line: was this file joined from several?"
-            rows.append(Seen(len(rows) + 1, "", "", malformed=told))
+            message = f"line {line}: a byte order mark begins the line: was this file joined from several?"
+            rows.append(ReadRow(len(rows) + 1, "", "", malformed=message))
         elif any(row):
-            rows.append(Seen(len(rows) + 1, *row))
+            rows.append(ReadRow(len(rows) + 1, *row))
         line += record.count("\n")
     return rows
 

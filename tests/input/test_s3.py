@@ -32,8 +32,8 @@ def of(path: str) -> InputSet:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits before a second try, and botocore makes none."""
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits before a retry, and botocore makes none."""
     monkeypatch.setattr(discovery, "Bucket", partial(Bucket, tries=1))
     monkeypatch.setattr("smart_open.s3.time.sleep", lambda _seconds: None)
 
@@ -80,10 +80,10 @@ def test_errors_that_end_a_read_in_the_middle(
 ) -> None:
     found = of(s3.put("in.csv", CSV))
     s3.configure(faults=[["GET /nightly/in.csv", status, code, 99]])
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as caught:
         read(found)
-    assert says in str(told.value)
-    assert type(told.value) is kind
+    assert says in str(caught.value)
+    assert type(caught.value) is kind
 
 
 def overwritten(s3: Storage) -> None:
@@ -106,7 +106,7 @@ def test_another_object_is_never_read_in_its_place(
     assert found.describe()["files"] == 1
     assert read(found) == ROWS[:100]
     change(s3)
-    if versions:  # the version that was planned is still there
+    if versions:  # the planned version still exists
         assert read(found) == ROWS[:100]
     else:
         with pytest.raises(InputError, match="has changed in S3 or is gone"):

@@ -1,4 +1,4 @@
-"""Standard input is kept in a new encrypted file, or refused with the reason."""
+"""Standard input is stored in a new encrypted file, or refused with the reason."""
 
 import io
 import os
@@ -91,21 +91,44 @@ def job(tmp_path: Path) -> Path:
     return path
 
 
-def test_command_runs_the_kept_file(tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_runs_the_kept_file(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ran: list[Any] = []
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=piped(ROW), isatty=lambda: False))
     monkeypatch.setattr(sys, "argv", ["bulkreset", "run", "job.toml", "--input", "-", "--spool", "--dry-run"])
-    monkeypatch.setattr(commands, "_execute", lambda *args, **more: ran.append((args, more)))
+    monkeypatch.setattr(commands, "_execute", lambda *args, **_more: ran.append(args))
     commands.run(job, ["-"], spool=True, dry_run=True, run_dir=tmp_path / "mine")
-    (((asked, run_dir, mode), more),) = ran
+    ((asked, run_dir, mode, *_),) = ran
     (kept,) = tmp_path.glob("stdin-*.age")
     assert (asked.input.path, run_dir, mode.command) == (
         kept,
         tmp_path / "mine",
         f"bulkreset run job.toml --input {kept}",
     )
-    assert f"kept in {kept}, encrypted" in more["notice"]
+    assert f"kept in {kept}, encrypted" in capsys.readouterr().err
     assert pairs(read(kept, identity=tmp_path / "key.txt")) == [("ann", "Quiet-1")]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"dry_run": True}, "already exists"),
+        ({"approved": Path("reviewed")}, "needs the input of the dry run"),
+        ({"dry_run": True, "quiet": True, "verbose": 1}, "contradict"),
+    ],
+)
+def test_refused_command_leaves_standard_input_unread(
+    tmp_path: Path, job: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], why: str
+) -> None:
+    content = piped(ROW)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=content, isatty=lambda: False))
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    with pytest.raises((Refused, RunDirError), match=why):
+        commands.run(job, ["-"], spool=True, run_dir=taken, **options)
+    assert content.read() == ROW
+    assert not [*tmp_path.glob("stdin-*")]
 
 
 def test_standard_input_is_refused_without_spool_and_spool_without_it(job: Path) -> None:

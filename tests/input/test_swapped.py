@@ -1,4 +1,4 @@
-"""Swapped columns: passwords that can only be names are refused, and nothing else is."""
+"""Swapped columns: passwords that look like names are refused, and nothing else is."""
 
 import uuid
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def test_few_other_values_do_not_hide_it() -> None:
     "passwords",
     [
         PASSWORDS,
-        [f"{number:08d}" for number in range(20)],  # digits, but no phone number
+        [f"{number:08d}" for number in range(20)],  # digits, but not phone numbers
         [f"P@ss.word{number}" for number in range(20)],
         [*MAILS[:10], *PASSWORDS[:10]],
         [""] * 20,

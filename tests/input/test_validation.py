@@ -4,11 +4,13 @@ import csv
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkreset.input import validation
 from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.input.suspect_password import _FORMS, MISREAD, NUMBER, PLACEHOLDER
@@ -31,7 +33,7 @@ STRICT = {
 
 
 def job(pools: tuple[str, ...] = (POOL,), path: Path = Path("users.csv"), **keys: Any) -> Job:  # noqa: ANN401  (job keys)
-    """A job with the strict policy."""
+    """Return a job with the strict policy."""
     tables = {
         "name": "test",
         "input": {"path": path},
@@ -42,18 +44,25 @@ def job(pools: tuple[str, ...] = (POOL,), path: Path = Path("users.csv"), **keys
 
 
 def chunk(*rows: tuple[str, ...], first: int = 1, malformed: dict[int, str] | None = None) -> RowBatch:
-    """A chunk of (username, password, permanent, pool); what is left out is empty."""
+    """Return a chunk of (username, password, permanent, pool); missing fields are empty."""
     cells = [(*row, *("",) * (len(FIELDS) - len(row))) for row in rows]
     return RowBatch(first, {name: [row[place] for row in cells] for place, name in enumerate(FIELDS)}, malformed)
 
 
-def screen_one(*row: str, **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
-    """What becomes of one row."""
-    (found,) = RowValidator(job(**keys)).validate(chunk(row))
+def validate_one(*row: str, **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
+    """Return the result of one row, by itself and as a part of a column."""
+    return judge(job(**keys), row)
+
+
+def judge(asked: Job, row: tuple[str, ...]) -> ValidatedRow:
+    (found,) = RowValidator(asked).validate(chunk(row))
+    with mock.patch.object(validation, "ROWS_FOR_A_FRAME", 0):
+        (of_column,) = RowValidator(asked).validate(chunk(row))
+    assert of_column == found
     return found
 
 
-# In the order of the checks: the first that is wrong names the row.
+# In the order of the checks: the first fault decides the code.
 FAULTS = [
     ("missing_username", {"username": ""}),
     ("missing_password", {"password": ""}),
@@ -69,11 +78,11 @@ FAULTS = [
 
 
 def with_faults(*faults: dict[str, str]) -> ValidatedRow:
-    """What becomes of a good row that is given these faults."""
+    """Return the result of a good row with these faults."""
     row = {"username": "ann", "password": GOOD, "permanent": "true", "user_pool_id": ""}
     for fault in reversed(faults):
         row |= fault
-    return screen_one(*row.values())
+    return validate_one(*row.values())
 
 
 def test_good_row_is_ready() -> None:
@@ -110,8 +119,8 @@ def test_malformed_line_comes_before_everything_and_keeps_its_reason() -> None:
 def test_length_is_counted_in_characters(kind: str, longest: int, character: str) -> None:
     row = {"username": "ann", "password": GOOD}
     fits = (row[kind] + character * longest)[:longest]
-    assert screen_one(*(row | {kind: fits}).values()).status == "ready"
-    assert screen_one(*(row | {kind: fits + character}).values()).code == "too_long"
+    assert validate_one(*(row | {kind: fits}).values()).status == "ready"
+    assert validate_one(*(row | {kind: fits + character}).values()).code == "too_long"
 
 
 SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -120,14 +129,14 @@ SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2003\u200a\u2028\
 @pytest.mark.parametrize("character", [*SPACES, "\x00", "\x07", "\x1b", "\x7f", "\x80", "\x9f"])
 def test_username_has_no_space_and_no_control_character(character: str) -> None:
     for name in (f"{character}ann", f"an{character}n", f"ann{character}", character):
-        assert screen_one(name, GOOD).code == "bad_value"
+        assert validate_one(name, GOOD).code == "bad_value"
 
 
 @pytest.mark.parametrize(
     "name", ["ann@example.com", "+447700900123", "王小明", "=1+1", "007", "NA", "e\u0301", "🚀", "'"]
 )
 def test_odd_username_is_ready(name: str) -> None:
-    assert screen_one(name, GOOD)[2:6] == (name, False, "ready", "")
+    assert validate_one(name, GOOD)[2:6] == (name, False, "ready", "")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,7 @@ def test_odd_username_is_ready(name: str) -> None:
     ],
 )
 def test_refused_character_is_named_with_its_position(name: str, said: str) -> None:
-    assert screen_one(name, GOOD)[4:] == ("rejected", "bad_value", f"the username has {said}")
+    assert validate_one(name, GOOD)[4:] == ("rejected", "bad_value", f"the username has {said}")
 
 
 ALTERED = {
@@ -196,17 +205,17 @@ NO_POLICY: dict[str, Any] = {"password": {}}
 
 
 def suspect_job(mode: str) -> dict[str, Any]:
-    """Job keys: what happens to a suspect password, and no policy."""
+    """Job keys that set the action for a suspect password, and no policy."""
     return NO_POLICY | {"input": {"path": "users.csv", "on_suspect_password": mode}}
 
 
 @pytest.mark.parametrize(("password", "why"), [*ALTERED.items(), *((it, "looks like a hash") for it in HASHES)])
 def test_altered_password_is_sent_with_a_warning_rejected_or_not_looked_at(password: str, why: str) -> None:
     said = f"check the password: {why}"
-    assert screen_one("ann", password, **NO_POLICY)[4:] == ("ready", "", said)
-    assert screen_one("ann", password, **suspect_job("warn"))[4:] == ("ready", "", said)
-    assert screen_one("ann", password, **suspect_job("reject"))[4:] == ("rejected", "suspect_password", said)
-    assert screen_one("ann", password, **suspect_job("send"))[4:] == ("ready", "", "")
+    assert validate_one("ann", password, **NO_POLICY)[4:] == ("ready", "", said)
+    assert validate_one("ann", password, **suspect_job("warn"))[4:] == ("ready", "", said)
+    assert validate_one("ann", password, **suspect_job("reject"))[4:] == ("rejected", "suspect_password", said)
+    assert validate_one("ann", password, **suspect_job("send"))[4:] == ("ready", "", "")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +247,7 @@ def test_altered_password_is_sent_with_a_warning_rejected_or_not_looked_at(passw
     ],
 )
 def test_ordinary_password_is_not_suspect(password: str) -> None:
-    assert screen_one("ann", password, **NO_POLICY)[4:] == ("ready", "", "")
+    assert validate_one("ann", password, **NO_POLICY)[4:] == ("ready", "", "")
 
 
 def test_hashes_are_counted_in_all_rows_that_have_a_password() -> None:
@@ -249,30 +258,30 @@ def test_hashes_are_counted_in_all_rows_that_have_a_password() -> None:
 
 
 def test_rejected_and_protected_rows_have_no_warning() -> None:
-    assert screen_one("", HASHES[0], **NO_POLICY)[4:] == ("rejected", "missing_username", "the row has no username")
-    found = screen_one("ann", HASHES[0], guards={"protected": {"usernames": ["ann"]}}, **NO_POLICY)
+    assert validate_one("", HASHES[0], **NO_POLICY)[4:] == ("rejected", "missing_username", "the row has no username")
+    found = validate_one("ann", HASHES[0], guards={"protected": {"usernames": ["ann"]}}, **NO_POLICY)
     assert found[4:] == ("skipped", "protected", "the job protects this user")
 
 
 @pytest.mark.parametrize("space", " \t\n\x0b\x0c\r")
 def test_password_does_not_begin_or_end_with_white_space(space: str) -> None:
-    assert screen_one("ann", space + GOOD).code == "password_whitespace"
-    assert screen_one("ann", GOOD + space).code == "password_whitespace"
+    assert validate_one("ann", space + GOOD).code == "password_whitespace"
+    assert validate_one("ann", GOOD + space).code == "password_whitespace"
 
 
 @pytest.mark.parametrize("line_break", "\n\r\x85\u2028\u2029")
 def test_password_has_no_line_break(line_break: str) -> None:
-    assert screen_one("ann", f"Sunny{line_break}Harbour.42").code == "password_whitespace"
+    assert validate_one("ann", f"Sunny{line_break}Harbour.42").code == "password_whitespace"
 
 
 @pytest.mark.parametrize("space", " \t\x0b\x0c\u00a0\u3000")
 def test_password_may_have_white_space_inside(space: str) -> None:
-    assert screen_one("ann", f"Sunny{space}Harbour.42").status == "ready"
+    assert validate_one("ann", f"Sunny{space}Harbour.42").status == "ready"
 
 
 @pytest.mark.parametrize("space", "\u00a0\u3000\u200b\ufeff")
 def test_password_may_begin_and_end_with_other_space_characters(space: str) -> None:
-    assert screen_one("ann", f"{space}{GOOD}{space}").status == "ready"
+    assert validate_one("ann", f"{space}{GOOD}{space}").status == "ready"
 
 
 @pytest.mark.parametrize(
@@ -280,44 +289,44 @@ def test_password_may_begin_and_end_with_other_space_characters(space: str) -> N
     [("true", True), ("TRUE", True), ("Yes", True), ("1", True), ("false", False), ("No", False), ("0", False)],
 )
 def test_permanent_is_read_in_any_case(text: str, *, value: bool) -> None:
-    assert screen_one("ann", GOOD, text, permanent=not value).permanent is value
+    assert validate_one("ann", GOOD, text, permanent=not value).permanent is value
 
 
 @pytest.mark.parametrize("text", ["maybe", "2", "t", " true", "true ", "None", "nan", "\x00", "1.0"])
 def test_permanent_is_never_guessed(text: str) -> None:
-    found = screen_one("ann", GOOD, text)
+    found = validate_one("ann", GOOD, text)
     assert (found.permanent, found.code) == (None, "bad_value")
 
 
 @pytest.mark.parametrize("default", [True, False])
 def test_empty_permanent_is_the_jobs(*, default: bool) -> None:
-    assert screen_one("ann", GOOD, "", permanent=default).permanent is default
+    assert validate_one("ann", GOOD, "", permanent=default).permanent is default
 
 
 def test_empty_pool_is_the_only_target() -> None:
-    assert screen_one("ann", GOOD).pool == POOL
-    assert screen_one("ann", GOOD, "", POOL).status == "ready"
+    assert validate_one("ann", GOOD).pool == POOL
+    assert validate_one("ann", GOOD, "", POOL).status == "ready"
 
 
 def test_with_several_targets_a_row_names_its_own() -> None:
     both = (POOL, OTHER)
-    assert [screen_one("ann", GOOD, "", pool, pools=both).status for pool in both] == ["ready", "ready"]
-    without = screen_one("ann", GOOD, pools=both)
+    assert [validate_one("ann", GOOD, "", pool, pools=both).status for pool in both] == ["ready", "ready"]
+    without = validate_one("ann", GOOD, pools=both)
     assert (without.pool, without.code) == ("", "unknown_pool")
     assert without.message == "this user pool is not in the job; with several pools, each row must name one"
 
 
 @pytest.mark.parametrize("pool", ["1", " ", POOL.lower(), f"{POOL} ", OTHER])
 def test_pool_that_is_not_a_target_is_not_kept(pool: str) -> None:
-    """It may be the password of a row whose cells are shifted."""
-    found = screen_one("ann", GOOD, "", pool)
+    """It may be the password of a row with shifted cells."""
+    found = validate_one("ann", GOOD, "", pool)
     assert (found.pool, *found[4:]) == ("", "rejected", "unknown_pool", "this user pool is not in the job")
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 
 
-# Every message there is; a password has no part in any of them.
+# All messages: none contains a password.
 SAID = re.compile(
     r"|the row has no username|the row has no password|the (username|password) has more than (128|256) characters"
     r"|the username has [-0-9A-Z ()+]+ \(U\+[0-9A-F]{4,6}\) at position \d+ of \d+|the password has a NUL character: is the encoding right\?"
@@ -334,7 +343,7 @@ SAID = re.compile(
 
 @given(username=TEXT, password=TEXT, permanent=st.sampled_from(["", "true", "maybe"]))
 def test_message_has_no_part_of_the_password(username: str, password: str, permanent: str) -> None:
-    found = screen_one(username, password, permanent)
+    found = validate_one(username, password, permanent)
     assert SAID.fullmatch(found.message)
     assert found[:3] == (1, POOL, username)
 
@@ -406,19 +415,18 @@ def test_unknown_policy_leaves_the_jobs() -> None:
     assert found.status == "ready"
 
 
-def screen_made(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
-    """What becomes of one row whose password is generated."""
+def validate_generated(*row: str, recipients: tuple[str, ...] = (), **keys: Any) -> ValidatedRow:  # noqa: ANN401  (job keys)
+    """Return the result of one row with a generated password."""
     suspect_job: dict[str, Any] = {
         "permanent": True,
         "password": {"source": "generate", "policy": STRICT, "recipients": recipients},
     }
-    (found,) = RowValidator(job(**suspect_job | keys)).validate(chunk(row))
-    return found
+    return judge(job(**suspect_job | keys), row)
 
 
 @pytest.mark.parametrize("password", ["", "weak", " x", "a\x00b", "x" * 300])
 def test_generated_password_is_not_validated(password: str) -> None:
-    assert screen_made("ann", password) == (1, POOL, "ann", True, "ready", "", "")
+    assert validate_generated("ann", password) == (1, POOL, "ann", True, "ready", "", "")
 
 
 @pytest.mark.parametrize(
@@ -432,24 +440,24 @@ def test_generated_password_is_not_validated(password: str) -> None:
     ],
 )
 def test_all_other_values_are_validated_if_passwords_are_generated(code: str, row: tuple[str, ...]) -> None:
-    assert screen_made(*row).code == code
-    assert screen_made(*row, recipients=("age1key",)).code == code
+    assert validate_generated(*row).code == code
+    assert validate_generated(*row, recipients=("age1key",)).code == code
 
 
 def test_generated_temporary_password_without_a_recipient_is_rejected() -> None:
-    found = screen_made("ann", "", "false")
+    found = validate_generated("ann", "", "false")
     assert (found.status, found.code) == ("rejected", "bad_value")
     assert found.message == "a generated temporary password needs password.recipients"
-    assert screen_made("ann", "", "true").status == "ready"
-    assert screen_made("ann", "", "").status == "ready"
+    assert validate_generated("ann", "", "true").status == "ready"
+    assert validate_generated("ann", "", "").status == "ready"
 
 
 @pytest.mark.parametrize("permanent", ["true", "false", ""])
 def test_row_may_be_permanent_or_temporary_if_there_are_recipients(permanent: str) -> None:
-    found = screen_made("ann", "", permanent, recipients=("age1key",), permanent=False)
+    found = validate_generated("ann", "", permanent, recipients=("age1key",), permanent=False)
     assert (found.status, found.permanent) == ("ready", permanent == "true")
 
 
 def test_protected_user_is_skipped_if_passwords_are_generated() -> None:
-    found = screen_made("ann", guards={"protected": {"usernames": ["ANN"]}})
+    found = validate_generated("ann", guards={"protected": {"usernames": ["ANN"]}})
     assert found[4:] == ("skipped", "protected", "the job protects this user")

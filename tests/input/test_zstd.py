@@ -1,4 +1,4 @@
-"""Zstandard: the content as it was, in any order, and a damaged, cut or hostile file refused in little memory."""
+"""Zstandard: exact content, in any order; a damaged, cut or hostile file is refused in little memory."""
 
 import io
 import tracemalloc

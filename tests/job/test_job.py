@@ -31,19 +31,19 @@ TWO = FEWEST + f'[[targets]]\nuser_pool_id = "{OTHER}"\n'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the job files are."""
+    """The folder with the job files."""
     return tmp_path
 
 
 def job(folder: Path, text: str | bytes, **overrides: Any) -> Job:  # noqa: ANN401  (job keys, __ for a dot)
-    """The job that a file with this text makes."""
+    """Load a job file with this text."""
     path = folder / "nightly.toml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return load(path, {key.replace("__", "."): value for key, value in overrides.items()})
 
 
 def problem(folder: Path, text: str | bytes, **overrides: Any) -> str:  # noqa: ANN401  (job keys)
-    """What is said of a file that makes no job."""
+    """Return the error message for an invalid job file."""
     with pytest.raises(JobError) as caught:
         job(folder, text, **overrides)
     assert caught.value.exit_code == 2
@@ -199,7 +199,7 @@ WRONG = [
     (FEWEST + 'role_arn = "arn:aws:iam::123:role/x"\n', "targets.0.role_arn"),
     (FEWEST + 'role_session_name = "a b"\n', "targets.0.role_session_name"),
     (FEWEST + 'external_id = "x"\n', "targets.0.external_id"),
-    (FEWEST + 'external_id = "xy"\n', "an external_id goes with a role_arn"),
+    (FEWEST + 'external_id = "xy"\n', "an external_id needs a role_arn"),
     ('[input]\npath = "x"\n[targets]\nuser_pool_id = "a_b"\n', "targets"),
     ('targets = "x"\n' + INPUT, "targets"),
     *(
@@ -297,9 +297,9 @@ def test_file_that_is_not_utf8_is_not_toml(folder: Path) -> None:
     ids=["nested", "digits", "key"],
 )
 def test_hostile_file_is_refused_in_one_printable_line(folder: Path, text: str, said: str) -> None:
-    told = problem(folder, f"{text}\n{FEWEST}")
-    assert said in told
-    assert told.isprintable()
+    message = problem(folder, f"{text}\n{FEWEST}")
+    assert said in message
+    assert message.isprintable()
 
 
 def test_file_that_cannot_be_read_is_named(folder: Path) -> None:
@@ -327,7 +327,7 @@ def test_two_targets_with_one_pool_are_refused(folder: Path) -> None:
     assert [target.user_pool_id for target in job(folder, TWO).targets] == [POOL, OTHER]
 
 
-# Every override: its key, a value, and where it must arrive.
+# Every override: its key, a value, and the place of its value in the job.
 OVERRIDES: list[tuple[str, object, str]] = [
     ("input.path", Path("/data/other.csv"), "input.path"),
     ("targets.user_pool_id", OTHER, "targets.0.user_pool_id"),
@@ -366,7 +366,9 @@ def test_override_beats_the_file_and_the_default(
 
 
 def test_every_override_of_the_command_line_is_a_key_of_the_job() -> None:
-    asked = set(re.findall(r'"((?:[a-z_]+\.)+[a-z_]+|permanent)":', inspect.getsource(run.run)))
+    asked = set(
+        re.findall(r'"((?:[a-z_]+\.)+[a-z_]+|permanent)":', inspect.getsource(run.run) + inspect.getsource(run._limits))
+    )
     assert {key for key, _, _ in OVERRIDES} <= asked
     for key in asked:
         model: Any = Job
@@ -435,7 +437,7 @@ MISTAKES = [
 def test_mistake_is_reported_in_plain_words(folder: Path, text: str, said: str) -> None:
     found = problem(folder, text)
     assert said in found
-    assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # what people need not know
+    assert not re.search(r"\^|\\d|[Ii]nput should|pattern", found)  # internals that the message must not show
 
 
 def test_no_column_of_the_report_can_be_carried_from_the_input(folder: Path) -> None:
@@ -453,7 +455,7 @@ LINES = [
     ("\nx = users.csv\n", "line 2: the value is missing, or is text without quotes"),
     ("[pace\nx = 1\n", 'line 1: the closing "]" of the table is missing'),
     ("x 1\n", 'line 1: there is no "=" after the key'),
-    ("x = 1\nx = 2\n", "line 2: this key or table is there twice"),
+    ("x = 1\nx = 2\n", "line 2: this key or table occurs twice"),
     ("x = 1 2\n", "line 1: there is something after the value"),
     ("x = [1\ny = 2\n", 'line 2: the closing "]" of the list is missing'),
     ('x = "C:\\users"\n', 'line 1: a "\\" in text must be doubled'),
@@ -562,7 +564,7 @@ def test_job_does_not_change(folder: Path) -> None:
 def test_transport_that_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = FEWEST + '[pace]\ntransport = "crt"\n'
     assert job(folder, text).pace.transport == "crt"
-    monkeypatch.setattr("bulkreset.job.pace.find_spec", lambda _name: None)
+    monkeypatch.setattr("bulkreset.job.base.find_spec", lambda _name: None)
     assert "pace.transport needs the extra crt" in problem(folder, text)
 
 
@@ -580,14 +582,14 @@ def test_generated_temporary_passwords_need_recipients(folder: Path) -> None:
 
 
 def test_recipients_are_refused_if_the_input_has_the_passwords(folder: Path) -> None:
-    said = 'password.recipients is of use with password.source = "generate" only'
+    said = 'password.recipients needs password.source = "generate"'
     assert said in problem(folder, FEWEST + "[password]\n" + RECIPIENTS)
     assert said in problem(folder, FEWEST + '[password]\nsource = "input"\n' + RECIPIENTS)
 
 
 def test_column_of_passwords_is_not_named_if_they_are_generated(folder: Path) -> None:
     renamed = INPUT + '[input.columns]\npassword = "pw"\n' + TARGET + GENERATE
-    said = 'input.columns.password is of use with password.source = "input" only'
+    said = 'input.columns.password needs password.source = "input"'
     assert said in problem(folder, renamed, permanent=True)
 
 
@@ -686,13 +688,13 @@ def test_moment_is_utc_by_default(folder: Path, said: str, when: datetime) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (FROM_POOL, 'input.from_pool is of use with password.source = "generate" only'),
+        (FROM_POOL, 'input.from_pool needs password.source = "generate"'),
         (MADE + FROM_POOL.replace("true", 'true\npath = "users.csv"'), "input has a path, and from_pool"),
         (MADE + FROM_POOL.replace("true", 'true\nidentity = "key.txt"'), "input has an identity, and from_pool"),
         (MADE + FROM_POOL.replace("true", "false"), "input names neither a path nor from_pool"),
         (
             MADE + INPUT + 'select.groups = ["staff"]\n' + TARGET,
-            "input has a select, which is of use with from_pool only",
+            "input has a select, which needs from_pool",
         ),
         (MADE + FROM_POOL + '[input.select]\nstatuses = ["ACTIVE"]\n', "input.select.statuses.0"),
         (MADE + FROM_POOL + "[input.select]\ncreated_before = 5\n", "input.select.created_before must be a date"),
@@ -766,7 +768,7 @@ def test_paths_of_urls_and_metrics_are_relative_to_the_file(folder: Path) -> Non
     ("text", "extra"), [('[notify]\nurls_from = "env:X"', "notify"), ('[metrics]\ntextfile = "b.prom"', "metrics")]
 )
 def test_channel_names_the_missing_extra(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, extra: str) -> None:
-    monkeypatch.setattr("bulkreset.job.output.find_spec", lambda _: None)
+    monkeypatch.setattr("bulkreset.job.base.find_spec", lambda _: None)
     assert f"pip install 'bulkreset[{extra}]'" in problem(folder, FEWEST + text)
 
 
@@ -805,7 +807,7 @@ def test_places_of_an_input_are_kept_in_order(folder: Path) -> None:
             "schedule.done must be a folder if the inputs are files",
         ),
         ('path = "in"\n[mirror]\nto = "bucket/runs"', "mirror.to"),
-        ('path = "in"\n[mirror]\nto = "s3://bucket/runs"\nkms_key_id = "k"', 'goes with sse = "aws:kms"'),
+        ('path = "in"\n[mirror]\nto = "s3://bucket/runs"\nkms_key_id = "k"', 'needs sse = "aws:kms"'),
     ],
 )
 def test_wrong_path_is_reported(folder: Path, text: str, said: str) -> None:

@@ -19,34 +19,34 @@ PASSWORD = Secret("one for all")
 
 
 def planned(folder: Path, *names: str, pool: str = POOL, pools: Sequence[str] = (POOL, OTHER)) -> Journal:
-    """A journal of ready rows, one for each name."""
+    """Make a journal of ready rows, one for each name."""
     journal = Journal.create(folder / "journal.sqlite", pools, run_state())
     journal.plan.add_rows([(number, pool, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     return journal
 
 
 def sendable(journal: Journal, first: int, last: int) -> list[Row]:
-    """What is still to be sent; all passwords are one."""
+    """Return the rows to send; all have the same password."""
     return journal.read.sendable(first, last, lambda *_row: PASSWORD)
 
 
 def sendable_after(journal: Journal, row: int, pools: Collection[str], most: int) -> list[Row]:
-    """The same behind a row."""
+    """Return the rows to send after a row."""
     return journal.read.sendable_after(row, pools, most, lambda *_row: PASSWORD)
 
 
 def statuses(journal: Journal) -> list[str]:
-    """The statuses of all rows in the report's words."""
+    """Return the statuses of all rows as the report shows them."""
     return [row[3] for row in journal.read.report_rows("unprocessed")]
 
 
 def done(row: int, **facts: object) -> Outcome:
-    """A row that was set."""
+    """Return the outcome of a row that was set."""
     return Outcome(row, Status.SET, **facts)  # type: ignore[arg-type]
 
 
 def run_state(state: str = "planned", **facts: Any) -> RunState:  # noqa: ANN401  (fields of RunState, or of its end)
-    """The state of a run that is planning, planned or applying, or has ended; its plan is complete where it has rows."""
+    """Return a run state: planning, planned, applying or ended. Its plan is complete if it has rows."""
     phase = "applying" if state == "applying" else "planned" if "rows" in facts else "reading"
     end = {key: facts.pop(key) for key in ("exit_code", "finished_at", "stopped_by") if key in facts}
     known: dict[str, Any] = {"run_id": "r", "job": {"name": "nightly"}, "mode": "run", "phase": phase}
@@ -72,7 +72,7 @@ def commit(
 
 
 def check(journal: Journal, rows: int | None) -> None:
-    """Check a journal whose plan is complete with so many rows; one whose plan is not."""
+    """Check a journal whose plan has so many rows, or whose plan is incomplete."""
     journal.write.change(rows=rows or 0, phase=Phase.READING if rows is None else Phase.PLANNED)
     journal.check()
 

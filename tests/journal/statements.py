@@ -1,7 +1,7 @@
-"""Whether the tests notice a change of the journal's SQL: `python -m tests.journal.statements [STATEMENT …]`.
+"""Check that tests notice a change of the journal's SQL: `python -m tests.journal.statements [STATEMENT …]`.
 
-mutmut knows no SQL, and leaves out what stands outside functions. Here each statement of journal/schema.py is changed in
-one place at a time, in the memory of a process of its own, and the tests that read it are run, the quickest first.
+mutmut changes neither SQL nor code outside functions. This program changes each statement of journal/schema.py in one
+place at a time, in the memory of a new process, and runs the tests that read it, the fastest first.
 """
 
 import json
@@ -39,7 +39,7 @@ _NO_SQL = re.compile(r'near "|no such|incomplete input|misuse of|number of argum
 
 
 def changes(sql: str) -> Iterator[tuple[int, int, str]]:
-    """What is put in place of which part: (begin, end, text). What is no SQL shows as that when it is run."""
+    """Return the replacements as (begin, end, text). Invalid SQL shows when it is run."""
     tokens = [(found[0], found.start(), found.end()) for found in _TOKEN.finditer(sql)]
     words = ["", *(word for word, _, _ in tokens), ""]
     clause, between = "", False
@@ -52,9 +52,10 @@ def changes(sql: str) -> Iterator[tuple[int, int, str]]:
             continue
         between |= word == "BETWEEN"
         behind = _operand_end(words[1:-1], place)
-        if word in {"WHERE", "ON", "("} and words[behind + 1] in {"AND", "OR"}:  # a condition goes, the first
+        if word in {"WHERE", "ON", "("} and words[behind + 1] in {"AND", "OR"}:  # remove the first condition
             yield end, tokens[behind][2], " "
-        elif word in {"AND", "OR"} or (word == "WHERE" and words[behind + 1] not in _ENDS - _CLAUSES):  # or another
+        # remove a later condition
+        elif word in {"AND", "OR"} or (word == "WHERE" and words[behind + 1] not in _ENDS - _CLAUSES):
             yield begin, tokens[behind - 1][2], " "
         if word.startswith("'"):
             yield begin, end, "'XX'"
@@ -69,7 +70,7 @@ def changes(sql: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _operand_end(words: Sequence[str], place: int) -> int:
-    """Where the operand behind a place ends."""
+    """Return where the operand after a position ends."""
     depth, between = 0, False
     for number in range(place + 1, len(words)):
         word = words[number]
@@ -80,16 +81,16 @@ def _operand_end(words: Sequence[str], place: int) -> int:
     return len(words)
 
 
-class _Read(ModuleType):
-    """The module, which notes what is read of it."""
+class _RecordingModule(ModuleType):
+    """The module, which records which of its names are read."""
 
     def __getattribute__(self, name: str) -> object:
         _READ.add(name)
         return super().__getattribute__(name)
 
 
-def _apart(work: Callable[[], object]) -> object:
-    """What comes of it in a process of its own, which leaves nothing behind in this one."""
+def _in_new_process(work: Callable[[], object]) -> object:
+    """Return the result of a function in a new process, so that nothing remains in this one."""
     reader, writer = os.pipe()
     if not (child := os.fork()):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -109,9 +110,12 @@ def _failure(item: pytest.Item) -> str:
 
 
 def _readers(items: Sequence[pytest.Item]) -> dict[str, list[tuple[float, int]]] | str:
-    """Which tests read each statement: (seconds, place); what one says that fails without a change."""
+    """Find which tests read each statement: (seconds, test).
+
+    Return the output of a test that fails without a change.
+    """
     readers: dict[str, list[tuple[float, int]]] = {}
-    schema.__class__ = _Read
+    schema.__class__ = _RecordingModule
     for place, item in enumerate(items):
         began = time.monotonic()
         if failure := _failure(item):
@@ -122,23 +126,23 @@ def _readers(items: Sequence[pytest.Item]) -> dict[str, list[tuple[float, int]]]
     return readers
 
 
-def _noticed(name: str, changed: str, items: Sequence[pytest.Item]) -> str:
-    """What the first test that fails says; nothing where none does."""
+def _first_failure(name: str, changed: str, items: Sequence[pytest.Item]) -> str:
+    """Return the output of the first test that fails, or nothing."""
     setattr(schema, name, changed)
     return next(filter(None, map(_failure, items)), "")
 
 
-class Changing:
-    """A plugin of pytest: runs the tests that were found again and again."""
+class MutationPlugin:
+    """A plugin of pytest that runs the collected tests again and again."""
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Change one thing after the other; tell what lived, and how much did not."""
-        readers, total = _apart(lambda: _readers(session.items)), Counter[str]()
+        """Make one change after the other. Report the unnoticed ones and their number."""
+        readers, total = _in_new_process(lambda: _readers(session.items)), Counter[str]()
         assert isinstance(readers, dict), f"a test fails without a change: {readers}"
         for name in sys.argv[1:] or STATEMENTS:
             items = [session.items[place] for _, place in sorted(readers.get(name, []))]
             for begin, end, text in dict.fromkeys(changes(sql := getattr(schema, name))):
-                said = str(_apart(lambda: _noticed(name, sql[:begin] + text + sql[end:], items)))  # noqa: B023
+                said = str(_in_new_process(lambda: _first_failure(name, sql[:begin] + text + sql[end:], items)))  # noqa: B023
                 total["no SQL" if _NO_SQL.search(said) else "killed" if said else "lived"] += 1
                 if not said:
                     where = f"{sql[:begin][-60:]}[{sql[begin:end]} -> {text}]{sql[end:][:60]}"
@@ -149,4 +153,4 @@ class Changing:
 
 if __name__ == "__main__":
     options = ["-s", "-qq", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants", "--timeout=30"]
-    sys.exit(pytest.main([*options, *TESTS], [Changing()]))
+    sys.exit(pytest.main([*options, *TESTS], [MutationPlugin()]))

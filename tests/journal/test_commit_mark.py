@@ -1,4 +1,4 @@
-"""The mark beside the journal: a journal that lacks commits is refused, a complete one never."""
+"""The mark beside the journal: a journal with missing commits is refused, a complete one never."""
 
 import shutil
 from dataclasses import replace
@@ -25,7 +25,7 @@ def sending(folder: Path) -> Journal:
 
 
 def copied(folder: Path, to: str, *suffixes: str, mark: bool = True) -> Path:
-    """The path of a copy of the journal with these of its files, as after a kill."""
+    """Copy these files of the journal, as they are after a kill, and return the path."""
     made = folder / to
     made.mkdir()
     names = [f"journal.sqlite{suffix}" for suffix in ("", *suffixes)] + ([NAME] if mark else [])
@@ -101,7 +101,7 @@ def test_mark_of_another_run_says_nothing_of_this_one(tmp_path: Path) -> None:
 
 
 def test_mark_is_never_ahead_of_the_journal(tmp_path: Path) -> None:
-    """A commit that fails leaves the mark; so does a process that dies between the two."""
+    """A failed commit does not change the mark; nor does a process that dies between commit and mark."""
     journal = sending(tmp_path)
     commit(journal, [1])
     before = read_mark(journal.path)
@@ -156,7 +156,7 @@ def test_removed_file_is_noticed(tmp_path: Path, name: str, replaced: bool) -> N
 def test_mark_that_a_run_writes_during_the_look_is_no_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str | None
 ) -> None:
-    """`status` may look in the moment in which the run writes its first mark, or writes over it."""
+    """`status` may read while the run writes its first mark or overwrites it."""
     journal = sending(tmp_path)
     commit(journal, [1])
     found = read_mark(journal.path)

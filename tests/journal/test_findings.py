@@ -19,17 +19,17 @@ GONE = ("rejected", "user_not_found", "nobody")
 
 
 def codes(journal: Journal) -> list[str]:
-    """The codes of all rows."""
+    """Return the codes of all rows."""
     return [row[4] for row in journal.read.report_rows("unprocessed")]
 
 
 def before(journal: Journal) -> list[str]:
-    """What each user's status was, as the report has it."""
+    """Return each user's earlier status, as the report shows it."""
     return [row.status_before for row in journal.read.report_rows("unprocessed")]
 
 
 def named(journal: Journal, *canonical: str) -> None:
-    """Each row's user has this own name."""
+    """Return a finding for each row: a user with this name of its own."""
     journal.plan.store_findings((row, *READY, "CONFIRMED", "", name) for row, name in enumerate(canonical, 1))
 
 
@@ -177,7 +177,7 @@ def test_one_row_for_each_user_remains(rows: list[tuple[str, str]], tmp_path_fac
 
 
 def journals(folder: Path, now: Sequence[str], was: Sequence[str]) -> tuple[Journal, Path]:
-    """Two journals whose rows have these statuses."""
+    """Make two journals whose rows have these statuses."""
     made = []
     for name, said in (("now", now), ("was", was)):
         (folder / name).mkdir()
@@ -267,4 +267,4 @@ def test_carried_cells_are_kept_in_the_order_of_the_rows(tmp_path: Path) -> None
         journal.plan.add_carried(2, [("b", ""), ("Größe", "c")])
         journal.plan.add_carried(1, [("a", "1")])
         assert list(journal.read.carried()) == [(1, ["a", "1"]), (2, ["b", ""]), (3, ["Größe", "c"])]
-        journal.plan.forget_plan()  # and the next plan begins from nothing
+        journal.plan.forget_plan()  # and the next plan starts empty

@@ -1,4 +1,4 @@
-"""The archive of passwords: complete on disk before a row is sent, readable by the recipients only."""
+"""The archive of passwords: complete on disk before a row is sent, readable only to the recipients."""
 
 import os
 import stat
@@ -17,13 +17,13 @@ SECRETS = ("Kept-Quiet.1", 'Kept "Quiet", 2', "Kept\nQuiet 3")
 
 
 def row(number: int, password: str) -> Row:
-    """A row about to be sent."""
+    """Return a row that is about to be sent."""
     return Row(number=number, username=f"user,{number}", password=Secret(password), pool=POOL, permanent=False)
 
 
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
-    """An identity file as age-keygen writes it."""
+    """A private key file as age-keygen writes it."""
     identity = pyrage.x25519.Identity.generate()
     path = tmp_path / "key.txt"
     path.write_text(f"# created: today\n# public key: {identity.to_public()}\n{identity}\n")
@@ -31,7 +31,7 @@ def key(tmp_path: Path) -> Path:
 
 
 def public(key: Path) -> str:
-    """The public key in an identity file."""
+    """Return the public key in a private key file."""
     return key.read_text().splitlines()[1].removeprefix("# public key: ")
 
 

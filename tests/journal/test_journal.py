@@ -177,9 +177,9 @@ def test_set_rows_are_reported_with_the_names_of_their_users(tmp_path: Path) -> 
     )
     times = {"started_at": 1000, "finished_at": 2000}
     commit(journal, [], [done(4, **times), Outcome(2, Status.FAILED), done(1, **times), Outcome(3, Status.IN_DOUBT)])
-    told = [SetRow(1, POOL, "ann", "sub-1", 1, 1000, 2000), SetRow(4, OTHER, "dan", "dan", 0, 1000, 2000)]
-    assert list(journal.read.set_rows()) == told
-    assert [journal.read.set_row(row) for row in (1, 2, 3, 4, 5)] == [told[0], None, None, told[1], None]
+    expected = [SetRow(1, POOL, "ann", "sub-1", 1, 1000, 2000), SetRow(4, OTHER, "dan", "dan", 0, 1000, 2000)]
+    assert list(journal.read.set_rows()) == expected
+    assert [journal.read.set_row(row) for row in (1, 2, 3, 4, 5)] == [expected[0], None, None, expected[1], None]
 
 
 def test_claim_reads_as_in_doubt_until_it_is_settled(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_retried_row_keeps_its_history(tmp_path: Path) -> None:
 
 
 def started(journal: Journal) -> list[int | None]:
-    """The start times of all rows."""
+    """Return the start times of all rows."""
     return [row.started_at for row in journal.read.report_rows("unprocessed")]
 
 
@@ -370,11 +370,11 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
     journal.plan.add_rows(
         [
             (5, OTHER, "ann", True, "ready", "", ""),  # another pool: another user
-            (6, POOL, "Ann", True, "ready", "", ""),  # the service tells case apart
+            (6, POOL, "Ann", True, "ready", "", ""),  # the service is case-sensitive
             (7, POOL, "cat", True, "ready", "", ""),
             (8, POOL, "jose\u0301", True, "ready", "", ""),
             (9, POOL, "cat", True, "ready", "", ""),
-            (10, POOL, "bob", True, "rejected", "too_long", "kept"),  # not ready: no twin of bob's
+            (10, POOL, "bob", True, "rejected", "too_long", "kept"),  # not ready, so no duplicate of bob
         ]
     )
     journal.plan.reject_duplicates(keep)
@@ -478,7 +478,7 @@ def test_state_that_no_run_has_is_not_written(tmp_path: Path, fact: dict[str, ob
     assert journal.state == Journal.state_in(tmp_path / "journal.sqlite") == run_state()
 
 
-BLOB = b"bytes"  # one changed bit makes bytes of a text, and SQLite's own check says nothing of it
+BLOB = b"bytes"  # one changed bit makes bytes of a text, and SQLite's own check does not notice it
 STRANGE = [
     *((cell, BLOB) for cell in ("status", "code", "message", "request_id", "status_before", "recovery", "canonical")),
     *(("username", b"user.0"), ("pool", BLOB), ("pool", 1.5), ("pool", POOL), ("pool", 3)),
@@ -488,8 +488,8 @@ STRANGE = [
 ]
 
 
-def lived_through(folder: Path) -> Journal:
-    """A journal of rows that have everything that a run writes: the first of times, and the last."""
+def full_journal(folder: Path) -> Journal:
+    """Make a journal with everything that a run writes, and return its earliest and latest time."""
     journal = planned(folder, "ann", "bob")
     journal.plan.add_rows(
         [(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")]
@@ -505,18 +505,18 @@ def lived_through(folder: Path) -> Journal:
 
 @pytest.mark.parametrize(("cell", "value"), STRANGE, ids=str)
 def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
-    journal = lived_through(tmp_path)
+    journal = full_journal(tmp_path)
     check(journal, 4)
     journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (value,))  # noqa: S608  (our own text)
     with pytest.raises(RecordError, match="damaged"):
         check(journal, 4)
-    with contextlib.suppress(RecordError):  # a report of it can be drawn, or is refused
+    with contextlib.suppress(RecordError):  # its report can be written, or is refused
         write_report(journal, tmp_path / "report.csv", "unprocessed")
 
 
 @pytest.mark.parametrize("value", [None, 1.5, BLOB])
 def test_pool_of_a_rejected_row_is_a_number_or_a_text_or_the_journal_is_damaged(tmp_path: Path, value: object) -> None:
-    journal = lived_through(tmp_path)
+    journal = full_journal(tmp_path)
     journal._db.execute("UPDATE rows SET pool = ? WHERE row = 3", (value,))
     with pytest.raises(RecordError, match="damaged"):
         check(journal, 4)
@@ -579,7 +579,7 @@ def test_copy_is_one_complete_file_readable_by_its_owner_only(tmp_path: Path) ->
         copied.close()
         assert Journal.state_in(to) == begun
         assert to.read_bytes() == content
-        assert content[18:20] == b"\x01\x01"  # it has no write-ahead log that had to go with it
+        assert content[18:20] == b"\x01\x01"  # no write-ahead log is needed with the copy
         assert list(to.parent.iterdir()) == [to]
     journal._db.close()
     with pytest.raises(RecordError, match="cannot be used"):
@@ -803,7 +803,7 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
 def test_whole_journal_is_used(tmp_path: Path, held: tuple[int, ...]) -> None:
     journal = planned(tmp_path)
     journal.plan.add_rows([(row, POOL, "user", True, "ready", "", "") for row in held])
-    check(journal, None)  # the plan was not finished: it does not yet say how many
+    check(journal, None)  # the plan is unfinished: the number of rows is unknown
     if held:
         check(journal, len(held))
 
@@ -835,7 +835,7 @@ def test_journal_without_each_planned_row_once_is_damaged(
 def test_journal_whose_pages_contradict_each_other_is_damaged(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal._db.execute("PRAGMA writable_schema = ON")
-    # Another table on the pages of `rows`: each of the two can be read.
+    # Another table on the pages of `rows`: both can be read.
     root = "(SELECT rootpage FROM sqlite_schema WHERE name = 'rows')"
     journal._db.execute(f"INSERT INTO sqlite_schema SELECT 'table', 'x', 'x', {root}, 'CREATE TABLE x (y)'")
     journal.close()
@@ -864,6 +864,6 @@ def test_statement_over_many_rows_ends_at_a_stop_and_leaves_nothing(
             token.request()
             with pytest.raises(Interrupted):
                 journal.plan.reject_duplicates("refuse")
-        assert statuses(journal) == ["unprocessed"] * 3  # what the end of a stopped run reads is not stopped
+        assert statuses(journal) == ["unprocessed"] * 3  # the final counts of a stopped run are not interrupted
         journal.plan.reject_duplicates("refuse")
     assert statuses(journal) == ["rejected", "rejected", "unprocessed"]

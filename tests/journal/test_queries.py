@@ -1,4 +1,4 @@
-"""The figures: counts of a journal, and their order."""
+"""The counts of a journal, and their order."""
 
 from dataclasses import astuple
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 
 def shown(row: int, username: str, status: str, canonical: str, **facts: object) -> ReportRow:
-    """A row of the page."""
+    """Return a row of the page."""
     values = dict.fromkeys(ReportRow._fields) | dict.fromkeys(("code", "request_id", "file", "recovery", "message"), "")
     values |= {"row": row, "username": username, "status": status, "canonical": canonical, "permanent": 1}
     return ReportRow(**(values | {"user_pool_id": POOL, "in_doubt": 0, "status_before": ""} | facts))  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ DOUBTED = shown(
 
 
 def run_of_every_kind(folder: Path) -> Journal:
-    """Rows with every status, not in the order of their gravity; row 11 was given back after an attempt."""
+    """Make rows with every status, unsorted; row 11 was returned after an attempt."""
     journal = planned(folder, *"abcdefgh")
     said = [("nowhere", "skipped", "federated"), ("1", "rejected", "unknown_pool")]
     journal.plan.add_rows(
@@ -220,7 +220,7 @@ def test_settled_rows_are_counted_from_a_moment_on(tmp_path: Path) -> None:
 def test_calls_since_a_moment_begin_and_end(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
     assert journal.read.sent_since(0) == (1000, 3500)
-    assert journal.read.sent_since(1950) == (1950, 3500)  # the first call began before the moment
+    assert journal.read.sent_since(1950) == (1950, 3500)  # the first call began before that time
     assert journal.read.sent_since(2050) == (2099, 3500)
     commit(journal, [], [done(5, finished_at=2060)])
     assert journal.read.sent_since(2050) == (2060, 3500)

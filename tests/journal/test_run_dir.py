@@ -46,20 +46,20 @@ RunDir.create(Path(sys.argv[1]), fill)
 
 
 def fill(path: Path) -> None:
-    """Make the journal that belongs into a run directory."""
+    """Make the journal of a run directory."""
     Journal.create(path, ["eu-west-1_A"], run_state()).close()
 
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
-    """A umask that takes nothing away."""
+    """A umask that masks nothing."""
     before = os.umask(0)
     yield
     os.umask(before)
 
 
 def mode(path: Path) -> int:
-    """The permission bits of a file or folder."""
+    """Return the permission bits of a file or folder."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -96,7 +96,7 @@ def test_directory_gets_its_name_when_it_has_the_journal(tmp_path: Path) -> None
 @pytest.mark.process
 def test_files_of_killed_processes_do_not_disturb_or_accumulate(tmp_path: Path) -> None:
     path = tmp_path / "one"
-    (tmp_path / f".one.{os.getpid()}").mkdir()  # a container's processes have the same number each time
+    (tmp_path / f".one.{os.getpid()}").mkdir()  # in a container, processes get the same number each time
     for _ in range(2):
         subprocess.run([sys.executable, "-c", DIE, str(path)], check=False)
         assert len(list(tmp_path.glob(".one.????????"))) == 1
@@ -105,7 +105,7 @@ def test_files_of_killed_processes_do_not_disturb_or_accumulate(tmp_path: Path) 
 
     def meanwhile(journal: Path) -> None:
         fill(journal)
-        RunDir.create(path, fill).release()  # by another, that finds this one being made
+        RunDir.create(path, fill).release()  # another process, which finds this half-made directory
         assert journal.is_file()
 
     with pytest.raises(RunDirError, match="cannot be created: Directory not empty"):
@@ -116,7 +116,7 @@ def test_files_of_killed_processes_do_not_disturb_or_accumulate(tmp_path: Path) 
 def test_no_file_is_left_if_the_journal_cannot_be_created(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_text("half")
-        raise RecordError(f"The journal {path} cannot be used: the disk is full.", "Make room, then resume.")
+        raise RecordError(f"The journal {path} cannot be used: the disk is full.", "Free disk space, then resume.")
 
     with pytest.raises(RunDirError, match=rf"{tmp_path}/one/journal.sqlite cannot be used.* then run again"):
         RunDir.create(tmp_path / "one", fail)
@@ -245,15 +245,15 @@ def test_log_is_added_to(tmp_path: Path) -> None:
 
 
 def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OneSecond(datetime):
-        """A clock that stands still."""
+    class FixedClock(datetime):
+        """A clock that does not advance."""
 
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Self:
-            """The same second always."""
+            """Return the same second always."""
             return cls(2026, 11, 20, 1, 15, tzinfo=tz)
 
-    monkeypatch.setattr(run_dir, "datetime", OneSecond)
+    monkeypatch.setattr(run_dir, "datetime", FixedClock)
     monkeypatch.chdir(tmp_path)
     first = Path("runs/nightly-20261120T011500Z")
     first.mkdir(parents=True)
@@ -292,13 +292,13 @@ def test_run_of_another_process_is_not_offered_to_be_continued(tmp_path: Path) -
 
 
 def place(home: Path) -> dict[str, str]:
-    """What the note of the process that holds it says."""
+    """Return the process's note about itself."""
     found: dict[str, str] = json.loads((home / ".holder.json").read_text(encoding="utf-8"))
     return found
 
 
 def copied(tmp_path: Path, **other: str) -> Path:
-    """A copy of a live run directory, from a place that differs from this one in these facts; the run is alive still."""
+    """Copy a live run directory from a host that differs in these facts; the run is still alive."""
     live = RunDir.create(tmp_path / "live", lambda journal: journal.touch())
     copy = tmp_path / "copy"
     shutil.copytree(live.path, copy)
@@ -332,7 +332,7 @@ def test_copy_of_a_live_directory_is_refused_unless_the_user_says_that_it_was_mo
 def test_copy_of_a_dead_directory_is_accepted(tmp_path: Path) -> None:
     copy = copied(tmp_path)
     RunDir.open(tmp_path / "live").path.rename(tmp_path / "old")
-    dead = RunDir.create(tmp_path / "live", lambda journal: journal.touch())  # nobody holds what has that name now
+    dead = RunDir.create(tmp_path / "live", lambda journal: journal.touch())  # the new file of that name is not locked
     dead.release()
     RunDir.open(copy).lock()
 
@@ -345,7 +345,7 @@ def test_copy_from_before_a_restart_of_the_machine_is_accepted(tmp_path: Path, m
 
 def test_directory_renamed_after_its_process_died_is_accepted(tmp_path: Path) -> None:
     live = RunDir.create(tmp_path / "live", lambda journal: journal.touch())
-    live.unlock()  # as the death of its process does
+    live.unlock()  # as when its process dies
     live.path.rename(tmp_path / "renamed")
     RunDir.open(tmp_path / "renamed").lock()
 

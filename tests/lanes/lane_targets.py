@@ -20,7 +20,7 @@ Line = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Place:
-    """One lane with one pool: by the profile of its account, or by a role in it."""
+    """One lane with one pool, reached by its account's profile or by a role."""
 
     account: str
     region: str
@@ -52,8 +52,8 @@ R: Final = Place("333333333333", "eu-west-1", role=True)
 ALL: Final = (A, B, C, R)
 
 
-def settle_in(bulkreset: Command, sim: Simulator, places: Sequence[Place] = ALL) -> dict[str, str | None]:
-    """Put the pools in place; the environment with whose profiles they are reached."""
+def create_pools(bulkreset: Command, sim: Simulator, places: Sequence[Place] = ALL) -> dict[str, str | None]:
+    """Create the pools; return the environment with the profiles to reach them."""
     config = []
     for place in places:
         sim.add_pool(place.pool, policy=LAX, auto_users=True, account=place.account)
@@ -67,12 +67,12 @@ def settle_in(bulkreset: Command, sim: Simulator, places: Sequence[Place] = ALL)
 
 
 def users(place: Place, count: int) -> list[Line]:
-    """Rows of a pool."""
+    """Return rows of a pool."""
     return [(f"u{number:05d}.{place.pool[-5:]}", f"Quiet-Garden.{number:05d}", place.pool) for number in range(count)]
 
 
 def mixed(lines: Sequence[Line], how: str) -> list[Line]:
-    """Rows as they are (sorted by pool), or in any order."""
+    """Return the rows in order (sorted by pool) or shuffled."""
     shuffled = list(lines)
     if how == "interleaved":
         random.Random(5).shuffle(shuffled)
@@ -80,7 +80,7 @@ def mixed(lines: Sequence[Line], how: str) -> list[Line]:
 
 
 def write_input(folder: Path, lines: Sequence[Line], name: str = "users.csv") -> Path:
-    """The rows as CSV, gzipped CSV or Parquet, by the name."""
+    """Write the rows as CSV, gzipped CSV or Parquet, depending on the name."""
     path = folder / name
     if name.endswith("parquet"):
         columns = {key: [line[place] for line in lines] for place, key in enumerate(HEADER)}
@@ -101,7 +101,7 @@ def write_job(
     more: str = "",
     read_timeout: float = 2.0,
 ) -> Path:
-    """Write a job over these places; a test that holds calls gives them time."""
+    """Write a job for these lanes; its time-outs are long enough for held calls."""
     targets = "".join(place.target(sim.url, read_timeout) for place in places)
     path = bulkreset.home / "job.toml"
     path.write_text(

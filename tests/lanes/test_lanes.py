@@ -10,17 +10,17 @@ import pytest
 from tests.crash.test_resume import resume
 from tests.e2e.command import SET, Command, assert_they_agree, finish
 from tests.e2e.live import rows_set
-from tests.lanes.lane_targets import ALL, A, B, C, R, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, A, B, C, R, create_pools, mixed, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
 FAST = "[pace]\nrate = 300\n"
-HELD_SECONDS = 90.0  # a call that is held must not be given up
+HELD_SECONDS = 90.0  # a held call must not time out
 UNPACED = '[pace]\nrate = "none"\n'
 
 
 def lane_of(summary: dict[str, object], account: str, region: str) -> dict[str, object]:
-    """The only lane of that place."""
+    """Return the only lane of that pool."""
     lanes = summary["lanes"]
     assert isinstance(lanes, list)
     (found,) = (lane for lane in lanes if (lane["account"], lane["region"]) == (account, region))
@@ -38,7 +38,7 @@ def lane_of(summary: dict[str, object], account: str, region: str) -> dict[str, 
     ],
 )
 def test_every_row_goes_to_its_own_lane(bulkreset: Command, sim: Simulator, name: str, order: str) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     sizes = {A: 200, B: 40, C: 3, R: 60}
     lines = mixed([line for place, size in sizes.items() for line in users(place, size)], order)
     job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, lines, name), UNPACED)
@@ -59,8 +59,8 @@ def test_every_row_goes_to_its_own_lane(bulkreset: Command, sim: Simulator, name
 def test_last_lane_of_a_sorted_input_does_not_wait_for_the_others(
     bulkreset: Command, sim: Simulator, name: str
 ) -> None:
-    """The rows of the last lane stand behind more of the first one's than any buffer takes, and that one stands still."""
-    env = settle_in(bulkreset, sim, (A, B))
+    """The last lane's rows come after more rows of the first lane than any buffer holds; the first lane hangs."""
+    env = create_pools(bulkreset, sim, (A, B))
     lines = [*users(A, 12_000), *users(B, 40)]
     sim.configure(faults={"every": {"hold": True, "operation": SET, "pool": A.pool}})
     input_ = write_input(bulkreset.home, lines, name)
@@ -77,7 +77,7 @@ def test_last_lane_of_a_sorted_input_does_not_wait_for_the_others(
 
 
 def test_only_a_denied_lane_stops_and_resume_continues_it(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 30)], "interleaved")
     denied = {"error": "AccessDeniedException", "operation": SET, "pool": B.pool, "from_call": 11}
     sim.configure(faults={"every": denied})
@@ -117,10 +117,10 @@ def test_only_a_denied_lane_stops_and_resume_continues_it(bulkreset: Command, si
 
 
 def test_a_fatal_answer_may_stop_the_run(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim, (A, B))
+    env = create_pools(bulkreset, sim, (A, B))
     lines = [*users(A, 400), *users(B, 20)]
     denied = {"error": "AccessDeniedException", "operation": SET, "pool": B.pool}
-    # The first lane cannot come to its end before the second one is denied.
+    # The first lane cannot end before the second one is denied.
     sim.configure(faults={"every": [denied, {"hold": True, "operation": SET, "pool": A.pool}]})
     more = '[pace]\nrate = 50\nworkers = 2\n[guards]\nscope = "run"\n'
     job = write_job(bulkreset, sim, (A, B), write_input(bulkreset.home, lines), more, HELD_SECONDS)
@@ -130,22 +130,22 @@ def test_a_fatal_answer_may_stop_the_run(bulkreset: Command, sim: Simulator) -> 
         sim.configure(faults={"every": denied})
         ran = finish(process, run_dir)
     assert ran.code == 3
-    # The first lane has no more than what it had claimed: half a second's rows, and one for each thread.
+    # The first lane has only what it had claimed: half a second's rows, and one for each thread.
     assert ran.summary["counts"]["unprocessed"] > 100
     assert lane_of(ran.summary, B.account, B.region)["counts"] == {"unprocessed": 20}
     assert_they_agree(ran, sim)
 
 
 def log_of(run_dir: Path) -> str:
-    """Return what the log of a run has by now."""
+    """Return the log of a run so far."""
     path = run_dir / "log.jsonl"
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def test_a_guard_of_a_lane_stops_that_lane(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim, (A, B))
+    env = create_pools(bulkreset, sim, (A, B))
     sim.configure(faults={"every": {"error": "UserNotFoundException", "operation": SET, "pool": B.pool}})
-    # The lane that is stopped has many more rows than it claims at a time.
+    # The stopped lane has many more rows than it claims at a time.
     lines = mixed([*users(A, 30), *users(B, 200)], "interleaved")
     more = "[pace]\nrate = 100\nworkers = 2\n[guards]\nmax_refused_in_a_row = 8\n"
     ran = bulkreset(
@@ -163,8 +163,8 @@ def test_a_guard_of_a_lane_stops_that_lane(bulkreset: Command, sim: Simulator) -
 
 
 def test_a_number_of_failures_is_of_the_whole_run(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim, (A, B))
-    # Each lane has fewer failures than the guard lets pass, and waits after the last one until the other has had its own.
+    env = create_pools(bulkreset, sim, (A, B))
+    # Each lane has fewer failures than the guard allows. After its last one it waits for the other lane's.
     missing = {"error": "UserNotFoundException", "operation": SET, "until_call": 6}
     rules = [{**rule, "pool": at.pool} for at in (A, B) for rule in (missing, {"hold": True, "operation": SET})]
     sim.configure(faults={"every": rules})
@@ -185,24 +185,24 @@ def test_a_number_of_failures_is_of_the_whole_run(bulkreset: Command, sim: Simul
 
 
 def test_with_one_lane_a_fatal_answer_names_none(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim, (A,))
+    env = create_pools(bulkreset, sim, (A,))
     sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": SET}})
     job = write_job(bulkreset, sim, (A,), write_input(bulkreset.home, users(A, 5)), FAST)
     ran = bulkreset("run", job, "--yes", env=env)
     assert ran.code == 3
-    assert ran.complaints[0].startswith("bulkreset: Cognito answered AccessDeniedException")
+    assert ran.error_lines[0].startswith("bulkreset: Cognito answered AccessDeniedException")
 
 
 # ---- roles
 
 
 def test_role_that_may_not_be_assumed_refuses_the_run(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     sim.configure(roles={R.arn: "another-id"})
     job = write_job(bulkreset, sim, ALL, write_input(bulkreset.home, users(R, 2)))
     ran = bulkreset("run", job, "--yes", env=env)
     assert ran.code == 2
-    (sentence,) = ran.complaints
+    (sentence,) = ran.error_lines
     assert R.arn in sentence
     assert "AccessDenied" in sentence
     assert not ran.run_dir.exists()
@@ -210,7 +210,7 @@ def test_role_that_may_not_be_assumed_refuses_the_run(bulkreset: Command, sim: S
 
 
 def test_role_is_assumed_with_its_name_and_its_external_id(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     sim.configure(roles={R.arn: "ext-1"})
     job = write_job(bulkreset, sim, (R,), write_input(bulkreset.home, users(R, 3)), UNPACED)
     ran = bulkreset("run", job, "--yes", env=env)
@@ -223,8 +223,8 @@ def test_role_is_assumed_with_its_name_and_its_external_id(bulkreset: Command, s
 
 @pytest.mark.soak
 def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
-    sim.configure(role_seconds=2, latency=0.05)  # always about to expire: each look assumes the role again
+    env = create_pools(bulkreset, sim)
+    sim.configure(role_seconds=2, latency=0.05)  # always about to expire: each check assumes the role again
     job = write_job(bulkreset, sim, (R,), write_input(bulkreset.home, users(R, 60)), "[pace]\nrate = 20\n")
     ran = bulkreset("run", job, "--yes", env=env)
     assert ran.code == 0
@@ -235,7 +235,7 @@ def test_role_is_assumed_anew_before_its_credentials_expire(bulkreset: Command, 
 
 @pytest.mark.soak
 def test_revoked_role_stops_its_lane(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     denied = {"error": "AccessDenied", "status": 403, "operation": "AssumeRole", "from_call": 12}
     sim.configure(role_seconds=1, faults={"every": denied})
     lines = [*users(R, 100), *users(A, 100)]
@@ -257,15 +257,15 @@ def test_revoked_role_stops_its_lane(bulkreset: Command, sim: Simulator) -> None
 
 @pytest.mark.soak
 def test_every_change_of_a_rate_is_reported_with_its_reason(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim, (A,))
+    env = create_pools(bulkreset, sim, (A,))
     lines = users(A, 300)
-    sim.configure(faults={"users": {lines[30][0]: [{"throttle": 1}]}})  # one cut, six seconds back to the wall
+    sim.configure(faults={"users": {lines[30][0]: [{"throttle": 1}]}})  # one cut, and six seconds to the old rate
     job = write_job(bulkreset, sim, (A,), write_input(bulkreset.home, lines), "[pace]\nrate = 30\n")
     ran = bulkreset("run", job, "--yes", env=env)
     assert ran.code == 0
-    told = [event for event in ran.log if event["event"] == "rate_changed"]
-    reasons = [event["reason"] for event in told]
+    changes = [event for event in ran.log if event["event"] == "rate_changed"]
+    reasons = [event["reason"] for event in changes]
     assert reasons[:2] == ["throttled", "recovered"]
     assert set(reasons[2:]) <= {"probing", "at the ceiling"}
-    assert all(event["call"] == SET for event in told)
-    assert 2 <= ran.summary["lanes"][0]["changes"] <= len(told)  # one in a second at most
+    assert all(event["call"] == SET for event in changes)
+    assert 2 <= ran.summary["lanes"][0]["changes"] <= len(changes)  # at most one per second

@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.crash.test_resume import resume
-from tests.e2e.command import POOL, SET, Command, Ran, assert_they_agree, finish, people, seed, write_csv
+from tests.e2e.command import POOL, SET, Command, CommandResult, assert_they_agree, finish, people, seed, write_csv
 from tests.e2e.live import rows_set, signed_out
-from tests.lanes.lane_targets import ALL, B, mixed, settle_in, users, write_input, write_job
+from tests.lanes.lane_targets import ALL, B, create_pools, mixed, users, write_input, write_job
 from tests.sim import Simulator
 from tests.waiting import wait_until
 
 OUT = "AdminUserGlobalSignOut"
-PATIENT = ("--read-timeout", "90")  # a call that is held is waited for
+PATIENT = ("--read-timeout", "90")  # a held call must not time out
 
 
-def assert_signed_out(ran: Ran, sim: Simulator) -> None:
-    """Who is signed out was set before, once, and the report says of each user what the simulator knows."""
+def assert_signed_out(ran: CommandResult, sim: Simulator) -> None:
+    """Check that users who are signed out were set before, once, and that the report agrees with the simulator."""
     assert_they_agree(ran, sim)
     set_at: dict[tuple[str, str], float] = {}
     for call in sim.calls():
@@ -30,11 +30,11 @@ def assert_signed_out(ran: Ran, sim: Simulator) -> None:
             set_at[call.pool, call.username] = call.time
         elif call.operation == OUT:
             assert (call.pool, call.username) in set_at
-    gone = {(call.pool, call.username) for call in sim.calls(OUT) if call.applied}
-    told = {(row["user_pool_id"], row["username"]) for row in ran.report if row["signed_out"] == "true"}
-    assert told <= gone
+    signed_out_users = {(call.pool, call.username) for call in sim.calls(OUT) if call.applied}
+    reported = {(row["user_pool_id"], row["username"]) for row in ran.report if row["signed_out"] == "true"}
+    assert reported <= signed_out_users
     figures = ran.summary["signed_out"]
-    assert figures["done"] == len(told)
+    assert figures["done"] == len(reported)
     assert figures["failed"] == sum(row["signed_out"] == "false" for row in ran.report)
     assert figures["pending"] == sum(row["status"] == "set" and not row["signed_out"] for row in ran.report)
 
@@ -43,7 +43,7 @@ def test_everybody_who_was_set_is_signed_out(bulkreset: Command, sim: Simulator)
     seed(sim, [name for name, _ in people(30)][1:])
     source = write_csv(bulkreset.home / "users.csv", people(30))
     ran = bulkreset.reset(source, "--rate", "none", "--sign-out")
-    assert ran.code == 1  # for the one who is not there
+    assert ran.code == 1  # because of the missing user
     assert ran.summary["signed_out"] == {"done": 29, "failed": 0, "pending": 0}
     assert ran.of("user.001")["signed_out"] == ""
     assert "user.001" not in {call.username for call in sim.calls(OUT)}
@@ -55,7 +55,7 @@ def test_everybody_who_was_set_is_signed_out(bulkreset: Command, sim: Simulator)
 @pytest.mark.soak
 def test_sign_outs_have_a_pace_of_their_own(bulkreset: Command, sim: Simulator) -> None:
     source = write_csv(bulkreset.home / "users.csv", people(80))
-    # Half of the passwords are set only after the first sign-outs: these go side by side.
+    # Half of the passwords are set only after the first sign-outs: both happen in parallel.
     sim.configure(faults={"every": {"hold": True, "operation": SET, "from_call": 41}})
     paced = ("--rate", "100", "--share", "0.8", "--workers", "2")
     argv, run_dir = bulkreset.with_run_dir((*bulkreset.against(source), "--yes", *paced, "--sign-out", *PATIENT))
@@ -65,7 +65,7 @@ def test_sign_outs_have_a_pace_of_their_own(bulkreset: Command, sim: Simulator) 
         ran = finish(process, run_dir)
     assert ran.code == 0
     calls = sim.calls(OUT)
-    # At 20 per second they take 4 seconds at least, and at the passwords' rate less than one.
+    # At 20 per second they take at least 4 seconds, and at the passwords' rate less than one.
     assert calls[-1].time - calls[0].time >= 2
     assert "Duration    about 4.0 s" in ran.stderr
     assert_signed_out(ran, sim)
@@ -110,7 +110,7 @@ def test_sign_outs_are_retried_and_failed_ones_leave_the_row_set(bulkreset: Comm
 
 def test_a_sign_out_that_is_denied_stops_the_lane_and_names_the_right(bulkreset: Command, sim: Simulator) -> None:
     denied = {"error": "AccessDeniedException", "operation": OUT}
-    # Nobody is set any more from then on: the run cannot come to its end before the denial.
+    # From then on nobody is set: the run cannot end before the denial.
     sim.configure(faults={"every": [denied, {"hold": True, "operation": SET, "from_call": 6}]})
     source = write_csv(bulkreset.home / "users.csv", people(100))
     args = (*bulkreset.against(source), "--yes", "--rate", "40", "--workers", "2", "--sign-out", *PATIENT)
@@ -148,9 +148,9 @@ def test_stopped_run_says_how_many_sign_outs_remain_and_resume_makes_them(bulkre
     assert 0 < pending < 60
     assert ran.stderr.splitlines()[-1] == f"Resume with: bulkreset resume {run_dir}"
     with bulkreset.start("status", run_dir) as process:
-        told = process.communicate()[0]
-    assert f"{pending:,} pending" in told
-    assert "next: bulkreset resume" in told
+        reported = process.communicate()[0]
+    assert f"{pending:,} pending" in reported
+    assert "next: bulkreset resume" in reported
     again = resume(bulkreset, run_dir, "--rate", "none")
     assert again.code == 0
     assert again.summary["signed_out"]["done"] == 60
@@ -172,7 +172,7 @@ def test_kill_in_the_middle_loses_no_user_and_sets_no_password_again(bulkreset: 
     for commands, answered in ((begin, 5), (("resume", run_dir), 12)):
         sim.configure(faults={"every": {"hold": True, "operation": OUT, "from_call": answered + 1}})
         with bulkreset.start(*commands) as process:
-            # What was answered is committed, though nothing more comes back: a crash forgets only what is in hand.
+            # What was answered is committed, although no further answer comes: a crash loses only calls in flight.
             wait_until(partial(has_signed_out, run_dir, len(known) + answered))
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
@@ -192,7 +192,7 @@ def test_kill_in_the_middle_loses_no_user_and_sets_no_password_again(bulkreset: 
 
 @pytest.mark.soak
 def test_every_lane_signs_out_its_own_users(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim)
+    env = create_pools(bulkreset, sim)
     lines = mixed([line for place in ALL for line in users(place, 50)], "interleaved")
     sim.configure(faults={"every": {"error": "AccessDeniedException", "operation": OUT, "pool": B.pool}})
     more = '[pace]\nrate = "none"\n[after]\nsign_out = true\n'
@@ -211,7 +211,7 @@ def test_every_lane_signs_out_its_own_users(bulkreset: Command, sim: Simulator) 
 
 
 def test_the_flag_beats_the_job(bulkreset: Command, sim: Simulator) -> None:
-    env = settle_in(bulkreset, sim, (B,))
+    env = create_pools(bulkreset, sim, (B,))
     job = write_job(bulkreset, sim, (B,), write_input(bulkreset.home, users(B, 2)), "[after]\nsign_out = true\n")
     ran = bulkreset("run", job, "--yes", "--rate", "none", "--no-sign-out", env=env)
     assert ran.code == 0

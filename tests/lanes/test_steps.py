@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkreset.steps import COLUMNS, STEPS
-from tests.e2e.command import POOL, SET, WITHOUT_PAGE, Command, Ran, finish, people, write_csv
+from tests.e2e.command import POOL, SET, WITHOUT_PAGE, Command, CommandResult, finish, people, write_csv
 from tests.sim import Simulator
 from tests.sim.test_model import DEVICES, SESSIONS
 from tests.waiting import wait_until
@@ -21,12 +21,12 @@ HELD: dict[str, Any] = {
     "mfa_config": {"SoftwareTokenMfaConfiguration": {"Enabled": True}},
     "session_tracking": True,
 }
-PATIENCE = 1800.0  # seconds: 40,000 steps on a machine that does other work, too
+PATIENCE = 1800.0  # seconds: 40,000 steps on a busy machine
 CALLS = [step.call for step in STEPS.values()]
 
 
 def fill(sim: Simulator, users: list[str]) -> None:
-    """A pool where users have different things left: the first nothing, the others devices, sessions, TOTP."""
+    """Create a pool whose users have different items: the first none, the others devices, sessions, TOTP."""
     left = [{}, {"devices": DEVICES}, {"sessions": SESSIONS, "mfa": ["SOFTWARE_TOKEN_MFA"]}]
     sim.add_pool(POOL, [{"username": name, **left[number % 3]} for number, name in enumerate(users)], **HELD)
 
@@ -44,8 +44,8 @@ def write_steps_job(bulkreset: Command, sim: Simulator, rows: int, more: str = "
     return path
 
 
-def assert_each_step_is_settled_once(ran: Ran, sim: Simulator, rows: int) -> None:
-    """The report has each step of each user as done, and nothing is left in the pool."""
+def assert_each_step_is_done_once(ran: CommandResult, sim: Simulator, rows: int) -> None:
+    """Check that the report has each step of each user as done, and that the pool has no items left."""
     assert (ran.code, len(ran.report)) == (0, rows)
     for column in COLUMNS:
         assert ran.summary[column] == {"done": rows, "failed": 0, "pending": 0}
@@ -59,9 +59,9 @@ def test_every_user_loses_what_an_attacker_may_have_left(bulkreset: Command, sim
     fill(sim, [name for name, _ in people(9)])
     sim.configure(check_model=True)
     ran = bulkreset("run", write_steps_job(bulkreset, sim, 9), "--yes")
-    assert_each_step_is_settled_once(ran, sim, 9)
+    assert_each_step_is_done_once(ran, sim, 9)
     assert sim.model_faults() == []
-    # The steps of a user come in their order, and only after the password.
+    # The steps of a user come in order, and only after the password.
     for name, _ in people(9):
         made = [call.operation for call in sim.calls() if call.username == name and call.operation in {SET, *CALLS}]
         assert list(dict.fromkeys(made)) == [call for call in (SET, *CALLS) if call in made]
@@ -80,14 +80,14 @@ def test_pool_without_devices_sessions_and_totp_needs_no_call(bulkreset: Command
 
 
 def steps_settled(run_dir: Path) -> int:
-    """How many steps are settled, of all users."""
+    """Return how many steps of all users are finished."""
     counted = " + ".join(f"count({column})" for column in COLUMNS)
     with closing(sqlite3.connect(run_dir / "journal.sqlite")) as journal:
         return int(journal.execute(f"SELECT {counted} FROM rows").fetchone()[0])  # noqa: S608  (our own text)
 
 
-def killed_until_done(bulkreset: Command, sim: Simulator, rows: int, kills: int, seed: int) -> None:
-    """Start, kill while steps are taken, resume, kill … and at last resume to the end."""
+def kill_until_done(bulkreset: Command, sim: Simulator, rows: int, kills: int, seed: int) -> None:
+    """Start, kill during the steps, resume, kill … and finally resume to the end."""
     chance = random.Random(seed)
     fill(sim, [name for name, _ in people(rows)])
     lost = [{"p": 0.01, "step": {"cut": when}, "operation": call} for call in CALLS for when in ("before", "after")]
@@ -107,7 +107,7 @@ def killed_until_done(bulkreset: Command, sim: Simulator, rows: int, kills: int,
     sim.configure(faults={"random": None})
     with bulkreset.start("resume", run_dir) as process:
         ran = finish(process, run_dir, PATIENCE)
-    assert_each_step_is_settled_once(ran, sim, rows)
+    assert_each_step_is_done_once(ran, sim, rows)
     # A password is set again only if a kill left it in doubt.
     settled_once = {row["username"] for row in ran.report if row["in_doubt"] == "false"}
     applied = {name: user["applied"] for name, user in sim.users(POOL).items()}
@@ -116,7 +116,7 @@ def killed_until_done(bulkreset: Command, sim: Simulator, rows: int, kills: int,
 
 
 def steps_settled_or_0(run_dir: Path) -> int:
-    """How many steps are settled, while the journal may not be there yet."""
+    """Return how many steps are finished; 0 while there is no journal."""
     try:
         return steps_settled(run_dir)
     except sqlite3.OperationalError:
@@ -128,4 +128,4 @@ def steps_settled_or_0(run_dir: Path) -> int:
 def test_killed_and_resumed_every_step_of_every_user_is_settled_once(
     bulkreset: Command, sim: Simulator, rows: int, kills: int
 ) -> None:
-    killed_until_done(bulkreset, sim, rows, kills, seed=rows)
+    kill_until_done(bulkreset, sim, rows, kills, seed=rows)

@@ -12,10 +12,10 @@ from tests.bucket import BUCKET, Storage
 
 
 def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
-    """Whom a mirror in S3 knows as set, and whom as claimed or in doubt; restored as another machine would."""
+    """Restore a mirror as another machine would; return the users who are set, and those claimed or in doubt."""
     lease = f"{at}lease.json"
     held = storage.client.get_object(Bucket=BUCKET, Key=lease)["Body"].read() if lease in storage.keys(at) else b""
-    storage.client.delete_object(Bucket=BUCKET, Key=lease)  # which is looked at elsewhere
+    storage.client.delete_object(Bucket=BUCKET, Key=lease)  # it is tested elsewhere
     bucket = Bucket()
     bucket.__dict__["client"] = storage.client
     try:
@@ -30,6 +30,6 @@ def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
 
 
 def end_lease(storage: Storage, key: str) -> None:
-    """The lease as it is once its holder has been dead for so long: it has ended."""
+    """Change the lease as if its holder had been dead until its end."""
     held = json.loads(storage.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
     storage.put(key, json.dumps(held | {"until": 0.0}).encode())

@@ -1,4 +1,4 @@
-"""S3 that ignores or refuses the conditions of a write is found out before anything depends on them."""
+"""An S3 that ignores or refuses conditional writes is detected before anything depends on them."""
 
 import itertools
 from collections.abc import Callable
@@ -32,11 +32,11 @@ def test_s3_that_ignores_a_condition_is_refused_before_the_lease_is_written(s3: 
     assert not any("lease.json HTTP" in seen or seen.endswith("lease.json") for seen in s3.requests("PUT"))
 
 
-class Strange:
-    """An S3 whose writes a test answers in its own way."""
+class CustomS3:
+    """An S3 whose answers to writes a test chooses."""
 
     def __init__(self, answer: Callable[[str | None, bool], str]) -> None:
-        """`answer` gets the condition, and whether the object is there; it returns an error code or ""."""
+        """`answer` gets the condition, and whether the object exists; it returns an error code or ""."""
         self.answer = answer
         self.there: dict[str, bytes] = {}
         self.etags = itertools.count(1)
@@ -69,16 +69,16 @@ class Strange:
             self.there.pop(uri, None)
 
 
-def right(bucket: Strange, match: str | None, there: bool) -> str:  # noqa: FBT001
-    """What S3 answers."""
+def correct_answer(bucket: CustomS3, match: str | None, there: bool) -> str:  # noqa: FBT001
+    """Answer as S3 does."""
     if match == "":
         return "PreconditionFailed" if there else ""
     return "" if there and match == bucket.etag else "PreconditionFailed"
 
 
-def checked(bucket: Strange) -> str:
-    """Why it is refused, "" if it is not."""
-    s3: Any = bucket  # what is needed of one
+def checked(bucket: CustomS3) -> str:
+    """Return why it is refused, or ""."""
+    s3: Any = bucket  # only the methods that the check needs
     try:
         require_conditions(s3, URI)
     except JobError as error:
@@ -89,21 +89,23 @@ def checked(bucket: Strange) -> str:
 
 
 def test_s3_that_refuses_conditions_is_named() -> None:
-    assert "refuses If-None-Match (NotImplemented)" in checked(Strange(lambda _match, _there: "NotImplemented"))
-    assert "refuses If-None-Match (501)" in checked(Strange(lambda _match, _there: "501"))
-    without = Strange(lambda match, there: right(without, match, there) if match == "" else "NotImplemented")
+    assert "refuses If-None-Match (NotImplemented)" in checked(CustomS3(lambda _match, _there: "NotImplemented"))
+    assert "refuses If-None-Match (501)" in checked(CustomS3(lambda _match, _there: "501"))
+    without = CustomS3(lambda match, there: correct_answer(without, match, there) if match == "" else "NotImplemented")
     assert "refuses If-Match (NotImplemented)" in checked(without)
-    quoted = Strange(lambda match, there: right(quoted, match, there) if match == "" else "PreconditionFailed")
+    quoted = CustomS3(
+        lambda match, there: correct_answer(quoted, match, there) if match == "" else "PreconditionFailed"
+    )
     assert "refuses every write with If-Match" in checked(quoted)
-    closed = Strange(lambda _match, _there: "PreconditionFailed")
+    closed = CustomS3(lambda _match, _there: "PreconditionFailed")
     assert "refuses every write with If-None-Match" in checked(closed)
 
 
 def test_answer_that_is_lost_once_decides_nothing() -> None:
-    """boto3 repeats a write whose answer was lost, and the second one meets the object of the first."""
+    """boto3 repeats a write after a lost answer, and the repetition meets the object of the first one."""
     for lost in (1, 2):
-        bucket = Strange(lambda _match, _there: "")
-        bucket.answer = partial(right, bucket)
+        bucket = CustomS3(lambda _match, _there: "")
+        bucket.answer = partial(correct_answer, bucket)
         bucket.lost = lost
         assert checked(bucket) == ""
         assert bucket.lost <= 0
@@ -112,4 +114,4 @@ def test_answer_that_is_lost_once_decides_nothing() -> None:
 @pytest.mark.parametrize("code", ["SlowDown", "NoSuchBucket"])
 def test_other_failures_are_raised_as_they_are(code: str) -> None:
     with pytest.raises(BucketError, match=code):
-        checked(Strange(lambda _match, _there: code))
+        checked(CustomS3(lambda _match, _there: code))

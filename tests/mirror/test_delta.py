@@ -27,7 +27,7 @@ def test_events_are_read_back_unchanged() -> None:
 
 
 def changed(**table: object) -> bytes:
-    """A delta of one commit, with these keys in place of its own."""
+    """Return a delta of one commit with these keys changed."""
     known = {"version": VERSION, "commits": [{"number": 1, "events": [{"row": 1}]}]}
     return gzip.compress(json.dumps(known | table).encode())
 

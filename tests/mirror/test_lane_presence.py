@@ -16,38 +16,38 @@ AT = "s3://b/runs/lanes/1_r/"
 
 
 class Storage:
-    """A bucket in memory, which fails if it is told to."""
+    """A bucket in memory that fails if the test says so."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
-        self.now, self.fails, self.told = 1e9, False, list[str]()
+        self.now, self.fails, self.warnings = 1e9, False, list[str]()
 
     def put(self, uri: str, body: bytes) -> str:
-        """Keep it."""
+        """Store an object."""
         if self.fails:
             raise BucketError(uri, "s3:PutObject", "AccessDenied")
         self.kept[uri] = body
         return "etag"
 
     def get(self, uri: str, _most: int) -> tuple[bytes, str]:
-        """Give it."""
+        """Return an object."""
         return self.kept[uri], "etag"
 
     def delete(self, uris: Sequence[str]) -> None:
-        """Forget them."""
+        """Delete objects."""
         for uri in uris:
             self.kept.pop(uri, None)
 
     def objects(self, uri: str) -> Iterator[Any]:
-        """Those below."""
+        """List the objects below a prefix."""
         for name in sorted(self.kept):
             if name.startswith(uri):
                 yield type("Found", (), {"uri": name})()
 
     def presence(self, run_dir: str) -> S3Presence:
-        """A run that looks when it is told to."""
+        """Return a run that checks only when the test says so."""
         mirror = f"{PREFIX}{run_dir}/"
-        it = S3Presence(cast("Bucket", self), PREFIX, LANE, mirror, run_dir, self.told.append, lambda: self.now)
+        it = S3Presence(cast("Bucket", self), PREFIX, LANE, mirror, run_dir, self.warnings.append, lambda: self.now)
         it.renew()
         return it
 
@@ -86,8 +86,8 @@ def test_problem_is_reported_once_and_changes_nothing() -> None:
     for _ in range(3):
         it.renew()
     assert it.neighbours().others == 1
-    assert len(storage.told) == 1
-    assert "AccessDenied" in storage.told[0]
+    assert len(storage.warnings) == 1
+    assert "AccessDenied" in storage.warnings[0]
 
 
 def test_runs_know_by_how_many_the_others_split() -> None:
@@ -100,12 +100,12 @@ def test_runs_know_by_how_many_the_others_split() -> None:
     second.renew()
     assert second.neighbours().split_by == 2
     third = storage.presence("three")
-    assert third.neighbours().split_by == 1  # the least counts
+    assert third.neighbours().split_by == 1  # the smallest counts
 
 
 def test_object_of_a_dead_process_of_the_same_run_counts_for_nobody_and_is_deleted() -> None:
     storage = Storage()
-    storage.presence("one")  # killed
+    storage.presence("one")  # it was killed
     assert storage.presence("one").neighbours() == Neighbours()
     assert len(storage.kept) == 1
 
@@ -117,19 +117,19 @@ def test_objects_have_addresses() -> None:
 def test_runs_with_one_prefix_in_s3_split_the_quota_and_never_take_more(
     s3: BucketOfTests,
 ) -> None:
-    told: list[str] = []
+    warnings: list[str] = []
     now = 0.0
 
     def enter(name: str) -> tuple[S3Presence, SharedLanes]:
         at = f"s3://{BUCKET}/runs/"
-        presence = S3Presence(Bucket(region="us-east-1"), at, LANE, f"{at}{name}/", name, told.append)
+        presence = S3Presence(Bucket(region="us-east-1"), at, LANE, f"{at}{name}/", name, warnings.append)
         presence.renew()
         shared = SharedLanes("split", 0.8, open_log(io.StringIO(), "id", None), lambda: now)
         shared.enter(LANE, [presence])
         return presence, shared
 
     def rates() -> list[float]:
-        """What each run may send after its next look, and the looks of all that are there."""
+        """Check all runs; return the rate that each may use after it."""
         nonlocal now
         now += LOOK_AT_FOLDER_SECONDS
         return [next((limit.rate or 0.0 for limit in shared.limits(LANE, "", 30.0)), 24.0) for _, shared in runs]
@@ -140,7 +140,7 @@ def test_runs_with_one_prefix_in_s3_split_the_quota_and_never_take_more(
     assert rates() == [24.0, 0.0]  # the first one does not know yet
     runs[0][0].renew()
     assert rates() == [12.0, 0.0]
-    assert rates() == [12.0, 0.0]  # it says so from now on, with its next renewal
+    assert rates() == [12.0, 0.0]  # announced with its next renewal
     runs[0][0].renew()
     assert rates() == [12.0, 0.0]
     runs[1][0].renew()
@@ -149,4 +149,4 @@ def test_runs_with_one_prefix_in_s3_split_the_quota_and_never_take_more(
     runs[0][0].renew()
     assert rates() == [24.0]
     runs[0][1].close()
-    assert (s3.keys("runs/lanes/"), told) == ([], [])
+    assert (s3.keys("runs/lanes/"), warnings) == ([], [])

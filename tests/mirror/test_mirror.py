@@ -43,8 +43,8 @@ FACTS: dict[str, Any] = {
 }
 
 
-class Running:
-    """A run with a mirror, not begun."""
+class MirroredRun:
+    """A run with a mirror, not started."""
 
     def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
@@ -53,17 +53,17 @@ class Running:
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
-        self.told: list[str] = []
+        self.finished: list[str] = []
         asked = Asked(to=f"s3://{BUCKET}/runs/")
-        self.mirror = JournalMirror(asked, AT, self.home, self.journal, self.told.append)
+        self.mirror = JournalMirror(asked, AT, self.home, self.journal, self.finished.append)
 
     def begin(self) -> JournalMirror:
         self.mirror.acquire()
         self.mirror.start_generation()
         return self.mirror
 
-    def close(self, *, let_go: bool = True) -> None:
-        if let_go:
+    def close(self, *, release_lease: bool = True) -> None:
+        if release_lease:
             self.mirror.release()
         else:  # as a dead process does
             self.mirror._lease._ended.set()
@@ -101,7 +101,7 @@ def some_commits(mirror: JournalMirror) -> None:
 
 
 def test_every_commit_is_restored_and_only_one_process_continues(tmp_path: Path, s3: Storage) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     Redaction.load(run.home.redaction_key)
     some_commits(run.begin())
     assert len(deltas(s3)) == 3
@@ -112,22 +112,22 @@ def test_every_commit_is_restored_and_only_one_process_continues(tmp_path: Path,
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
     assert (tmp_path / "there" / "redaction.key").read_bytes() == run.home.redaction_key.read_bytes()
     assert [row[3] for row in rows_of(tmp_path / "there")] == ["set", "failed", "set", "in_doubt", *["unprocessed"] * 2]
-    other = Running(tmp_path / "there", fresh=False)
+    other = MirroredRun(tmp_path / "there", fresh=False)
     claim(other.begin(), 5)
     assert len(deltas(s3)) == 1
     other.close()
-    again = Running(tmp_path / "here", fresh=False)
-    with pytest.raises(RunDirError, match="another process has gone on with it"):
+    again = MirroredRun(tmp_path / "here", fresh=False)
+    with pytest.raises(RunDirError, match="another process has continued it"):
         again.mirror.acquire()
     again.close()
-    namesake = Running(tmp_path / "else" / "here")
+    namesake = MirroredRun(tmp_path / "else" / "here")
     with pytest.raises(RunDirError, match="is the mirror of another run"):
         namesake.mirror.acquire()
     namesake.close()
 
 
 def test_report_of_an_earlier_execution_does_not_stay_if_there_is_not_a_later_one(tmp_path: Path, s3: Storage) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     some_commits(run.begin())
     for name in ("report.csv", "report.html"):
         (run.home.path / name).write_text("an earlier end")
@@ -142,14 +142,14 @@ def test_report_of_an_earlier_execution_does_not_stay_if_there_is_not_a_later_on
 
 
 def test_base_in_the_middle_replaces_earlier_objects(tmp_path: Path, s3: Storage) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     mirror = run.begin()
     claim(mirror, 1)
     commit(mirror, [], [done(1, attempts=1)])
     mirror._upload_base_in_background()  # while an outcome waits
     claim(mirror, 2, outcomes=[done(1, attempts=1)])
     assert [piece.kind for piece in list_objects(mirror._bucket, AT)] == ["base", "begun", "delta"]
-    run.close(let_go=False)
+    run.close(release_lease=False)
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
@@ -159,25 +159,25 @@ def test_base_in_the_middle_replaces_earlier_objects(tmp_path: Path, s3: Storage
 def test_failed_base_is_reported_and_all_other_objects_are_uploaded(
     tmp_path: Path, s3: Storage, fault: list[object]
 ) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     mirror = run.begin()
     claim(mirror, 1)
     s3.configure(faults=[fault])
     mirror._upload_base_in_background()
-    assert len(run.told) == 1
+    assert len(run.finished) == 1
     claim(mirror, 2, outcomes=[done(1, attempts=1)])
     claim(mirror, 3, outcomes=[done(2, attempts=1)])
-    run.close(let_go=False)
+    run.close(release_lease=False)
     s3.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
     restore(AT, tmp_path / "there")
     assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
-    mirror._upload_base_in_background()  # takes away what the last one could not
+    mirror._upload_base_in_background()  # deletes what the last one could not delete
     assert [piece.kind for piece in list_objects(mirror._bucket, AT)] == ["base", "begun"]
 
 
 @pytest.mark.parametrize("harm", ["gap", "cut", "other", "base", "none"])
 def test_gap_or_damage_is_refused(tmp_path: Path, s3: Storage, harm: str) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     some_commits(run.begin())
     run.close()
     key = deltas(s3)[1]
@@ -199,7 +199,7 @@ def test_gap_or_damage_is_refused(tmp_path: Path, s3: Storage, harm: str) -> Non
 
 def test_claim_is_not_sent_if_its_upload_fails(tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     mirror = run.begin()
     s3.configure(faults=[["^PUT .*delta", 500, "InternalError", 99]])
     with pytest.raises(RecordError, match=r"The mirror .* cannot be written: s3:PutObject failed with InternalError"):
@@ -220,7 +220,7 @@ def test_lease_has_one_holder_is_renewed_and_changes_hands_when_it_ends(s3: Stor
     first._thread.join()
     clock.advance(SECONDS * 0.9)
     first.check()
-    with S3Lease(bucket, uri, "one") as successor:  # of the same place, at once
+    with S3Lease(bucket, uri, "one") as successor:  # of the same mirror, at the same time
         with pytest.raises(Busy):
             S3Lease(bucket, uri, "two").acquire()
         clock.advance(SECONDS / 4)
@@ -238,8 +238,8 @@ def test_lease_has_one_holder_is_renewed_and_changes_hands_when_it_ends(s3: Stor
 
 
 def test_no_upload_after_a_lost_lease(tmp_path: Path, s3: Storage) -> None:
-    """So nothing is sent: a claim is in S3 before its rows are."""
-    run = Running(tmp_path / "here")
+    """So nothing is sent: a claim is in S3 before its rows are sent."""
+    run = MirroredRun(tmp_path / "here")
     claim(run.begin(), 1)
     end_lease(s3, "runs/r/lease.json")
     with S3Lease(Bucket(), f"{AT}lease.json", "another"):
@@ -255,9 +255,9 @@ def test_no_upload_after_a_lost_lease(tmp_path: Path, s3: Storage) -> None:
 
 
 def test_passwords_are_included_and_encrypted_as_requested(tmp_path: Path, s3: Storage) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     asked = Asked(to=f"s3://{BUCKET}/runs/", sse="aws:kms", kms_key_id="alias/mirror")
-    run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.told.append)
+    run.mirror = JournalMirror(asked, AT, run.home, run.journal, run.finished.append)
     mirror = run.begin()
     to = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
     archive = PasswordArchive(run.home.passwords, to, mirror.upload_chunk)
@@ -276,9 +276,9 @@ def test_passwords_are_included_and_encrypted_as_requested(tmp_path: Path, s3: S
     assert "runs/r/summary.json" in s3.keys("runs/r/")
 
 
-def machine_is_dead(run: Running, storage: Storage) -> None:
-    """Whoever had the run is gone, and its lease has ended."""
-    run.close(let_go=False)
+def machine_is_dead(run: MirroredRun, storage: Storage) -> None:
+    """End the lease: the process that had the run is dead."""
+    run.close(release_lease=False)
     storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
 
 
@@ -286,23 +286,23 @@ def test_failed_starter_does_not_use_the_others_generation(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     claim(run.begin(), 1)
-    commit(run.mirror, [], [done(1, attempts=1)])  # which is not in S3 any more
+    commit(run.mirror, [], [done(1, attempts=1)])  # is not in S3 any more
     machine_is_dead(run, s3)
     for _ in range(2):
-        again = Running(tmp_path / "here", fresh=False)
+        again = MirroredRun(tmp_path / "here", fresh=False)
         s3.configure(faults=[["^(PUT|POST) .*base", 403, "AccessDenied", 99]])
         with pytest.raises(RecordError, match="cannot be written"):
             again.begin()
         s3.configure(faults=[])
         again.close()
     restore(AT, tmp_path / "there")
-    other = Running(tmp_path / "there", fresh=False)
+    other = MirroredRun(tmp_path / "there", fresh=False)
     claim(other.begin(), 1)
     other.close()
-    late = Running(tmp_path / "here", fresh=False)
-    with pytest.raises(RunDirError, match="another process has gone on with it"):
+    late = MirroredRun(tmp_path / "here", fresh=False)
+    with pytest.raises(RunDirError, match="another process has continued it"):
         late.mirror.acquire()
     late.close()
 
@@ -311,29 +311,29 @@ def test_failed_starter_does_not_use_the_others_generation(
 def test_base_uploaded_before_a_crash_is_recognised(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     if not first:
         claim(run.begin(), 1)
         run.close()
-        run = Running(tmp_path / "here", fresh=False)
+        run = MirroredRun(tmp_path / "here", fresh=False)
     run.mirror.acquire()
     monkeypatch.setattr(run.mirror, "_delete_old", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run.mirror.start_generation()
     machine_is_dead(run, s3)
-    restore(AT, tmp_path / "there")  # there is a base of it
-    again = Running(tmp_path / "here", fresh=False)
+    restore(AT, tmp_path / "there")  # its base exists
+    again = MirroredRun(tmp_path / "here", fresh=False)
     claim(again.begin(), 2)
     again.close()
     assert [piece.kind for piece in list_objects(again.mirror._bucket, AT)] == ["base", "begun", "delta"]
-    other = Running(tmp_path / "there", fresh=False)
-    with pytest.raises(RunDirError, match="another process has gone on with it"):
+    other = MirroredRun(tmp_path / "there", fresh=False)
+    with pytest.raises(RunDirError, match="another process has continued it"):
         other.mirror.acquire()
     other.close()
 
 
-class History:
-    """One run gone on with in this directory and that one, while S3 fails; each row's calls are what came to the service."""
+class FaultyHistory:
+    """One run continued in several directories while S3 fails. Counts the calls of each row at the service."""
 
     FAULTS = (
         "PUT .*base",
@@ -351,38 +351,38 @@ class History:
         self.home, self.storage = home, storage
         self.chance = random.Random(seed)
         self.sent: set[int] = set()
-        self.settled: set[int] = set()  # and in S3
+        self.settled: set[int] = set()  # and stored in S3
         self.places = [home / "0"]
-        first = Running(self.places[0], rows=self.ROWS)
+        first = MirroredRun(self.places[0], rows=self.ROWS)
         claim(first.begin())
         machine_is_dead(first, storage)
-        self.refused = self.gone_on = 0
+        self.refused = self.continued = 0
 
     def step(self) -> None:
-        """One execution, on a machine that was there before, or on a new one; then it dies."""
+        """Run one execution on a known or a new machine, and let it die."""
         if self.chance.random() < 0.4:
             place = self.home / str(len(self.places))
             restore(AT, place)
             self.places.append(place)
-        run = Running(self.chance.choice(self.places[-4:]), fresh=False)
+        run = MirroredRun(self.chance.choice(self.places[-4:]), fresh=False)
         if self.chance.random() < 0.6:
             fault = self.chance.choice(self.FAULTS)
             self.storage.configure(faults=[[f"^{fault}", 403, "AccessDenied", self.chance.choice([1, 9])]])
         try:
-            self.go_on(run)
+            self.continue_run(run)
         except RunDirError:
             self.refused += 1
         except RecordError:
             pass
         self.storage.configure(faults=[])
-        run.close(let_go=False)
+        run.close(release_lease=False)
         self.storage.client.delete_object(Bucket=BUCKET, Key="runs/r/lease.json")
 
-    def go_on(self, run: Running) -> None:
+    def continue_run(self, run: MirroredRun) -> None:
         run.mirror.acquire()
         run.journal.write.mark_claimed_in_doubt()
         run.mirror.start_generation()
-        self.gone_on += 1
+        self.continued += 1
         for _ in range(self.chance.randrange(1, 3)):
             known = {row[0]: row[3] for row in rows_of(run.home.path)}
             rows = [row for row, status in known.items() if status in {"unprocessed", "in_doubt"}][:3]
@@ -392,12 +392,12 @@ class History:
                 "a row was sent twice and not in doubt"
             )
             self.sent |= set(rows)
-            told = rows[: self.chance.randrange(1, 3)]
-            for row in told:
+            finished = rows[: self.chance.randrange(1, 3)]
+            for row in finished:
                 commit(run.mirror, [], [done(row, attempts=1)])
             if self.chance.random() < 0.5:
                 run.mirror.flush()
-                self.settled |= set(told)
+                self.settled |= set(finished)
             if self.chance.random() < 0.3:
                 run.mirror._upload_base_in_background()
         if self.chance.random() < 0.3:
@@ -410,14 +410,14 @@ def test_next_process_knows_every_sent_row(
     tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.0)
-    history = History(tmp_path, s3, seed)
+    history = FaultyHistory(tmp_path, s3, seed)
     for _ in range(16):
         history.step()
-    assert min(history.refused, history.gone_on, len(history.settled)) > 0
+    assert min(history.refused, history.continued, len(history.settled)) > 0
 
 
-def encrypted(run: Running, mirror: JournalMirror, row: int) -> Path:
-    """Put one row's password into the run's archive, and claim the row; the last chunk."""
+def encrypted(run: MirroredRun, mirror: JournalMirror, row: int) -> Path:
+    """Add one row's password to the run's archive, and claim the row; return the last chunk."""
     to = parse_recipients([str(pyrage.x25519.Identity.generate().to_public())])
     archive = PasswordArchive(run.home.passwords, to, mirror.upload_chunk)
     archive.write([Row(row, f"user{row}", Secret("Hidden-1"), POOL, permanent=False)])
@@ -427,7 +427,7 @@ def encrypted(run: Running, mirror: JournalMirror, row: int) -> Path:
 
 @pytest.mark.parametrize("what", ["passwords/0+2", "redaction.key"])
 def test_interrupted_restore_leaves_nothing_that_could_be_resumed(tmp_path: Path, s3: Storage, what: str) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     Redaction.load(run.home.redaction_key)
     mirror = run.begin()
     chunks = [encrypted(run, mirror, row) for row in (1, 2)]
@@ -443,10 +443,10 @@ def test_interrupted_restore_leaves_nothing_that_could_be_resumed(tmp_path: Path
 
 
 def test_uploaded_chunk_is_never_overwritten(tmp_path: Path, s3: Storage) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     mirror = run.begin()
     chunk = encrypted(run, mirror, 1)
-    mirror.upload_chunk(chunk)  # as after an answer that was lost
+    mirror.upload_chunk(chunk)  # as after a lost answer
     body = chunk.read_bytes()
     chunk.unlink()
     with pytest.raises(Busy, match=r"passwords/00000001\.age is there, and not as it was to be put"):
@@ -456,7 +456,7 @@ def test_uploaded_chunk_is_never_overwritten(tmp_path: Path, s3: Storage) -> Non
 
 
 def test_run_that_may_not_be_mirrored_says_which_right_is_missing(tmp_path: Path, s3: Storage) -> None:
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     s3.configure(faults=[["^PUT ", 403, "AccessDenied", 99]])
     with pytest.raises(RecordError, match=r"Allow s3:PutObject on arn:aws:s3:::nightly/runs/r/lease\.json"):
         run.mirror.acquire()
@@ -469,16 +469,16 @@ def test_outcomes_of_a_slow_lane_are_uploaded_at_once_and_of_a_fast_one_with_the
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    run = Running(tmp_path / "here")
+    run = MirroredRun(tmp_path / "here")
     mirror = run.begin()
-    for row in (1, 2):  # claims that are a second apart
+    for row in (1, 2):  # claims a second apart
         claim(mirror, row)
         commit(mirror, [], [done(row)])
         now[0] += 0.05
         mirror.check()
         assert not mirror._waiting
         now[0] += 0.95
-    for row in (3, 4):  # claims that are a quarter of a second apart, from the second one on
+    for row in (3, 4):  # claims a quarter of a second apart, from the second one on
         now[0] += 0.25
         claim(mirror, row)
     commit(mirror, [], [done(3)])

@@ -1,4 +1,4 @@
-"""A web hook on loopback that stores its requests, and answers as a test says, or not at all."""
+"""A web hook on loopback that stores its requests. It answers as a test says, or not at all."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Hook:
-    """What came in; `url` is Apprise's for it. It answers when `may_answer` is set."""
+    """The received requests; `url` is Apprise's URL for it. It answers when `may_answer` is set."""
 
     def __init__(self, port: int) -> None:
         self.url = f"json://127.0.0.1:{port}/hook"
@@ -21,7 +21,7 @@ class Hook:
 
 @contextmanager
 def web_hook() -> Iterator[Hook]:
-    """The hook, for the time of the block."""
+    """Run the hook inside the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -68,15 +68,13 @@ def test_figures_of_a_run_under_way_and_of_its_end(path: Path, monkeypatch: pyte
         assert (found["bulkreset_rows", "set"], found["bulkreset_rows", "ready"]) == (
             4,
             6,
-        )  # two of them are on their way
+        )  # two of them are in flight
         telling.of(SUMMARY, run_state(rows=10), said.append)
         seen = len(asked)
         time.sleep(0.05)
         assert len(asked) <= seen + 1
         assert read(path)["bulkreset_running", ""] == 0
-    assert said == [
-        'Not everybody was told of the end: notify.urls_from = "env:NO_SUCH_HOOK": that variable is not set.'
-    ]
+    assert said == ['Not all notifications were sent: notify.urls_from = "env:NO_SUCH_HOOK": that variable is not set.']
 
 
 def test_failing_figures_give_one_warning(path: Path) -> None:
@@ -109,7 +107,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     home = path.parent / "run"
     with pytest.raises(InputError), watched(path, [], begun=True):
         raise InputError("")
-    assert (read(path)["bulkreset_rows", "set"], read(path)["bulkreset_attempts", ""]) == (0, 0)  # no run is there
+    assert (read(path)["bulkreset_rows", "set"], read(path)["bulkreset_attempts", ""]) == (0, 0)  # there is no run
     home.mkdir()
     (home / "journal.sqlite").touch()
     with pytest.raises(InputError), watched(path, [], begun=True):
@@ -117,7 +115,7 @@ def test_refused_resume_leaves_the_figures_of_its_run(path: Path, monkeypatch: p
     found = read(path)
     assert [found["bulkreset_rows", status] for status in ("set", "in_doubt", "unprocessed", "ready")] == [4, 2, 4, 0]
     assert (found["bulkreset_exit_code", ""], found["bulkreset_attempts", ""]) == (2, 5)
-    with pytest.raises(InputError), watched(path, []):  # refused because another run is there
+    with pytest.raises(InputError), watched(path, []):  # refused because of another run
         raise InputError("")
     assert read(path)["bulkreset_rows", "set"] == 0
 
@@ -135,5 +133,5 @@ def test_dry_run_sends_no_notification_and_warns_of_failures(path: Path) -> None
     with watched(path, said, counts=False) as telling, telling.along(said.append):
         telling.of(SUMMARY, run_state(rows=10), said.append)
     (problem,) = said
-    assert problem.startswith("Nobody would be told")
+    assert problem.startswith("Notifications at the end of a run would fail")
     assert not path.exists()

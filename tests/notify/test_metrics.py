@@ -24,7 +24,7 @@ FIGURES = metrics_finished(SUMMARY, 3.5)
 
 
 def read(path: Path) -> dict[tuple[str, str], float]:
-    """Every figure, by its name and its labels but the job's, which is checked."""
+    """Return every figure by its name and its labels. The job label is checked and left out."""
     found = {}
     for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
         for sample in family.samples:
@@ -86,10 +86,10 @@ def test_emf_line_has_the_format_of_cloudwatch(tmp_path: Path) -> None:
     line = json.loads(out.getvalue())
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], directive["Dimensions"], line["Job"]) == ("bulkreset", [["Job"]], "nightly")
-    told = {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
-    assert told["RowsSet"] == 9
-    assert told["RowsInDoubt"] == 0
-    assert (told["ExitCode"], told["Success"], told["Finished"], told["Ceiling"]) == (1, 0, 1, 44.0)
+    metrics = {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
+    assert metrics["RowsSet"] == 9
+    assert metrics["RowsInDoubt"] == 0
+    assert (metrics["ExitCode"], metrics["Success"], metrics["Finished"], metrics["Ceiling"]) == (1, 0, 1, 44.0)
     assert isinstance(line["_aws"]["Timestamp"], int)
     with pytest.raises(OSError, match="standard output is not free"):
         emf.write("stdout", None, FIGURES, None)

@@ -29,7 +29,7 @@ ENDING = ExecutionResult(
     report="report.csv",
 )
 SECRET = "T0ken-of-the-hook"
-# Apprise's hundred plugins are imported with the first url, and some import what Python will drop.
+# The first URL imports Apprise's hundred plugins; some use deprecated parts of Python.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -41,7 +41,7 @@ def hook() -> Iterator[Hook]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first channel imports Apprise, which on a busy machine alone takes longer than the run would wait."""
+    """Wait longer: the first channel imports Apprise, which can take longer than a run waits."""
     monkeypatch.setattr(notifier, "PATIENCE", 600.0)
 
 
@@ -60,7 +60,7 @@ def test_web_hook_gets_public_facts_only(hook: Hook, tmp_path: Path) -> None:
 
 def test_all_channels_are_notified_although_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     hook.may_answer.clear()
-    times = iter([0.0, 0.0, notifier.PATIENCE])  # all of it is left for the one that answers, none for the other
+    times = iter([0.0, 0.0, notifier.PATIENCE])  # the one that answers has all of the time, the other none
     with web_hook() as other:
         monkeypatch.setenv("HOOKS", f"{other.url}\n{hook.url}")
         assert notify(NotifyConfig(urls_from="env:HOOKS"), ENDING, lambda: next(times)) == [
@@ -80,8 +80,8 @@ def test_failed_channel_is_named_without_the_url(hook: Hook, capsys: pytest.Capt
     assert notify(wanted, ENDING) == [
         "url 2 is not one that Apprise knows",
         "url 3 is not one that Apprise knows",
-        "url 1: it was not taken",
-        "url 4: it was not taken",
+        "url 1: it was not accepted",
+        "url 4: it was not accepted",
     ]
     assert check(wanted) == ["url 2 is not one that Apprise knows", "url 3 is not one that Apprise knows"]
     shown = repr(wanted) + str(wanted) + wanted.model_dump_json() + "".join(capsys.readouterr())
@@ -112,7 +112,7 @@ def test_topic_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "expected"),
     [
         (JobError("pace.rate is wrong.", "Fix it."), 2, "JobError: pace.rate is wrong. Fix it."),
         (InputError("The header has ann."), 2, "InputError"),  # the first line of an input may be a user's
@@ -121,8 +121,8 @@ def test_topic_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         (RuntimeError(SECRET), 70, "RuntimeError"),
     ],
 )
-def test_end_without_a_summary(error: Exception, code: int, told: str) -> None:
+def test_end_without_a_summary(error: Exception, code: int, expected: str) -> None:
     ending = ExecutionResult.from_error(error, "nightly", 2.0)
     assert (ending.end, ending.exit_code) == (ResultKind.FAILURE, code)
-    assert f"Stopped by: {told}\n" in ending.text
+    assert f"Stopped by: {expected}\n" in ending.text
     assert "standard error" in ending.text

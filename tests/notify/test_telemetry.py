@@ -14,8 +14,8 @@ from bulkreset.notify.telemetry import OtelTelemetry, Telemetry, samples
 LANE = LaneSummary("123456789012", "eu-west-1", 20.0, 30.0, 24.0, counts={"set": 5})
 
 
-class Collected:
-    """What a collector would have got."""
+class FakeCollector:
+    """What a collector would receive."""
 
     def __init__(self) -> None:
         self.spans, self.reader = InMemorySpanExporter(), InMemoryMetricReader()
@@ -29,7 +29,7 @@ class Collected:
         return self.figures
 
     def metrics(self) -> dict[str, list[tuple[dict[str, object], object]]]:
-        """The metrics by name, as (labels, value)."""
+        """Return the metrics by name, as (labels, value)."""
         data = self.reader.get_metrics_data()
         assert data
         return {
@@ -41,11 +41,11 @@ class Collected:
 
 
 def test_spans_are_below_each_other_and_have_the_run_in_their_resource() -> None:
-    got = Collected()
+    got = FakeCollector()
     with got.it.span("run", mode="run"), got.it.span("apply", rows=6):
         with got.it.span("lane", account="1", region="r", rows=6), got.it.claim(3):
             pass
-        with got.it.claim(4):  # too soon after the one before
+        with got.it.claim(4):  # too soon after the previous one
             pass
     spans = {span.name: span for span in got.spans.get_finished_spans()}
     assert list(spans) == ["claim", "lane", "apply", "run"]
@@ -58,7 +58,7 @@ def test_spans_are_below_each_other_and_have_the_run_in_their_resource() -> None
 
 
 def test_error_is_reported_only_by_its_class() -> None:
-    got = Collected()
+    got = FakeCollector()
     with pytest.raises(GuardTripped), got.it.span("apply"):
         raise GuardTripped("the user ann@example.com", "Quiet-Garden.1")
     (span,) = got.spans.get_finished_spans()
@@ -68,7 +68,7 @@ def test_error_is_reported_only_by_its_class() -> None:
 
 
 def test_metrics_have_the_names_labels_and_values_of_the_textfile() -> None:
-    got = Collected()
+    got = FakeCollector()
     found = got.metrics()
     known = samples(got.figures)
     known.pop("bulkreset_updated_timestamp_seconds")
@@ -82,7 +82,7 @@ def test_metrics_have_the_names_labels_and_values_of_the_textfile() -> None:
 
 def test_figures_that_cannot_be_read_stay_those_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulkreset.notify.telemetry.KEPT_SECONDS", 0.0)
-    got = Collected()
+    got = FakeCollector()
     before = got.metrics()["bulkreset_attempts"]
     got.fails = True
     assert got.metrics()["bulkreset_attempts"] == before

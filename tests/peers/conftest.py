@@ -1,4 +1,4 @@
-"""Marks these tests `peers`, and prints at the end which part was tried in which version, and with what result."""
+"""Marks these tests `peers`, and prints at the end each part with its version and result."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +21,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def tried(record_property: Callable[[str, object], None]) -> Tried:
-    """Call it with a part and its version, and what is done with it: a line of the table."""
+    """Return a function that adds a line to the table: a part, its version, and what was done with it."""
     return lambda part, what: record_property("tried", f"{part} | {what}")
 
 
 @pytest.fixture
 def bulkreset(tmp_path: Path, running: Simulator) -> Command:
-    """The command in a process of its own each time; STS and Service Quotas are the simulator's."""
+    """The command, in a new process each time. STS and Service Quotas are the simulator's."""
     running.reset()
     return Command(tmp_path, running, fresh=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table in the form in which CONTRIBUTING.md keeps it."""
+    """Print the table in the format of CONTRIBUTING.md."""
     lines = [
         f"| {said} | {outcome} |"
         for outcome in ("passed", "failed")

@@ -1,4 +1,4 @@
-"""Installs each part from its registry into a folder outside the checkout, and skips the test if that fails."""
+"""Install each part from its registry into a folder outside the checkout; skip the test if that fails."""
 
 import contextlib
 import http.client
@@ -21,11 +21,11 @@ from tests.waiting import wait_until
 
 CACHE: Final = Path(os.environ.get("BULKRESET_PEERS") or Path.home() / ".cache" / "bulkreset-peers")
 Argv = Sequence[str | Path]
-_PATIENCE: Final = 600.0  # seconds for an installation; ends what hangs
+_PATIENCE: Final = 600.0  # seconds for an installation; ends a hanging one
 
 
 def run(*argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, given: str = "") -> str:
-    """Return what a program prints. Raises AssertionError with its last words if it fails."""
+    """Return what a program prints. Raises AssertionError with the end of its output if it fails."""
     done = subprocess.run(
         list(map(str, argv)),
         cwd=cwd,
@@ -49,7 +49,7 @@ def install(what: str, *argv: str | Path, cwd: Path | None = None) -> None:
 
 
 def _install(what: str, folder: Path, *steps: Argv) -> None:
-    """Run the steps once for a folder; what was installed before stays until somebody deletes it."""
+    """Run the steps once for a folder; an earlier installation stays until somebody deletes it."""
     done = folder / "installed"
     wanted = repr([list(map(str, step)) for step in steps])
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
@@ -115,7 +115,10 @@ def node_version(folder: Path, package: str) -> str:
 
 @cache
 def debian_program(package: str, program: str) -> Path:
-    """Return the path of a program: this machine's own, or one unpacked from Debian's package; no service is started."""
+    """Return the path of a program: this machine's own, or one unpacked from Debian's package.
+
+    No service is started.
+    """
     found = shutil.which(program)
     if found:
         return Path(found)
@@ -134,7 +137,7 @@ _PORTS = iter(random.sample(range(15_000, 32_000), 1000))
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on now.
 
-    It is below the ports that Linux gives to connections: one of these could be taken before the server listens.
+    It is below the ports that Linux gives to connections, which could take it before the server listens.
     """
     for port in _PORTS:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -151,7 +154,7 @@ def serving(
     env: Mapping[str, str] | None = None,
     host: str = "127.0.0.1",
 ) -> Iterator[str]:
-    """Run a server in `folder` until the block ends; its URL, from when it answers there."""
+    """Run a server in `folder` inside the block; return its URL once it answers."""
     folder.mkdir(parents=True, exist_ok=True)
     given = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), **(env or {})}
     log = folder / "server.log"

@@ -1,4 +1,4 @@
-"""age in both directions: inputs that others encrypt, and generated passwords that others decrypt."""
+"""age in both directions: inputs encrypted by others, and generated passwords decrypted by others."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ _SCRIPT: Final = Path(__file__).parent / "scripts" / "age.mjs"
 
 @dataclass(frozen=True)
 class Age:
-    """Another implementation with a key of its own: the public key, the key file, and what it does with files."""
+    """Another implementation with its own key: the public key, the key file, and its functions on files."""
 
     part: str
     recipient: str

@@ -1,4 +1,4 @@
-"""jobs/airflow_dag.py in Airflow itself: loaded without a deprecated call, and run, with a try that stops and one that resumes."""
+"""jobs/airflow_dag.py in Airflow itself: loaded without a deprecated call, run, and resumed by a second try."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from tests.peers.conftest import Tried
 from tests.peers.parts import debian_program, run
 from tests.sim import Simulator
 
-# In namespaces of its own, so that neither its list of jobs nor its process stays; `cron -f` reads the list each minute.
+# In its own namespaces, so that neither its list of jobs nor its process remains. `cron -f` reads the list each minute.
 _INSIDE = """
 mount -t tmpfs none /run && mkdir -p /var/spool/cron && mount -t tmpfs none /var/spool/cron || exit 1
 mkdir -m 1730 /var/spool/cron/crontabs && install -m 600 {home}/crontab /var/spool/cron/crontabs/root

@@ -1,4 +1,4 @@
-"""Prometheus, its node exporter and promtool: the figures of a run arrive under the names that the alert rules ask for."""
+"""Prometheus, its node exporter and promtool: the alert rules find the figures of a run under the right names."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from tests.sim import Simulator
 from tests.waiting import wait_until
 
 RULES: Final = ROOT / "jobs" / "schedule" / "alerts.yml"
-# What the exporter says of each state of the job, minute by minute, and the alerts that Prometheus raises then.
+# The exporter's figures for each state of the job, minute by minute, and the alerts that Prometheus raises then.
 SERIES: Final[dict[str, tuple[dict[str, str], str]]] = {
     "BulkresetNoSuccess": ({"bulkreset_last_success_timestamp_seconds": "0+0x1700"}, "27h"),
     "BulkresetNeverRan": ({}, "27h"),
@@ -34,7 +34,7 @@ def promtool() -> Path:
 
 
 def version(program: Path) -> str:
-    """Return what the program says of itself; each of these says it on the first line."""
+    """Return the first line that the program prints for its version."""
     name, _, found = run("sh", "-c", f'"{program}" --version 2>&1').partition(",")
     return f"{name} {found.split()[1]}"
 
@@ -46,7 +46,7 @@ def with_labels(series: str) -> str:
 
 
 def raised(alert: str, series: dict[str, str], at: str) -> dict[str, object]:
-    """Give promtool's test that an alert fires after a time of such figures."""
+    """Return promtool's test that an alert fires after such figures for a time."""
     firing = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
     return {
         "name": alert,

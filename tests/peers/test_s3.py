@@ -1,4 +1,4 @@
-"""S3 that others have written: inputs, a mirror, and the state of scheduled jobs; one that has no conditional writes is refused."""
+"""Other implementations of S3: inputs, a mirror, schedule state; one without conditional writes is refused."""
 
 import json
 import os
@@ -26,7 +26,7 @@ BUCKET: Final = "nightly"
 
 @dataclass(frozen=True)
 class Store:
-    """An S3 that runs; `keys` are the credentials that it takes."""
+    """A running S3; `keys` are its credentials."""
 
     part: str
     url: str
@@ -121,7 +121,7 @@ def reach(bulkreset: Command, store: Store) -> None:
 
 @pytest.fixture
 def store(running_store: Store, bulkreset: Command, running: Simulator) -> Store:
-    """An empty bucket that the command reaches, and a pool that takes everything."""
+    """An empty bucket that the command can reach, and a pool that accepts everything."""
     for key in running_store.listed():
         running_store.client.delete_object(Bucket=BUCKET, Key=key)
     reach(bulkreset, running_store)
@@ -172,16 +172,16 @@ def test_mirror_killed_and_resumed_elsewhere(
     sent = len(running.calls(SET))
     resume = ("resume", f"s3://{BUCKET}/runs/run", "--run-dir", second, "--rate", "200")
     held = finish(bulkreset.start(*resume), second)
-    assert (held.code, "is held by another process" in held.complaints[0]) == (4, True), held.stderr
+    assert (held.code, "is held by another process" in held.error_lines[0]) == (4, True), held.stderr
     key = "runs/run/lease.json"
     lease = json.loads(store.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
-    store.put(key, json.dumps(lease | {"until": 0.0}).encode())  # the time of the dead process is over
+    store.put(key, json.dumps(lease | {"until": 0.0}).encode())  # the lease of the dead process has ended
     ran = finish(bulkreset.start(*resume), second)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 60}), ran.stderr
     assert running.passwords(POOL) == dict(rows)
     assert len(running.calls(SET)) - sent < 60, "settled rows are not sent again"
     late = finish(bulkreset.start("resume", first), first)
-    assert (late.code, "another process has gone on with it" in late.complaints[0]) == (2, True), late.stderr
+    assert (late.code, "another process has continued it" in late.error_lines[0]) == (2, True), late.stderr
     tried(store.part, "mirror of 60 rows: killed, held by its lease (exit 4), resumed elsewhere; the first is refused")
 
 
@@ -211,7 +211,7 @@ def test_s3_without_conditional_writes_is_refused(
         mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
         mirrored = bulkreset("run", write_job(bulkreset.home, running.url, f'path = "{where}"', mirror), "--yes")
         assert mirrored.code == 2
-        assert f"S3 at {store.url} ignores If-None-Match" in mirrored.complaints[0]
+        assert f"S3 at {store.url} ignores If-None-Match" in mirrored.error_lines[0]
         state = bulkreset("run", scheduled(bulkreset, running), "--yes")
         assert state.code == 2, state.stderr
         assert running.calls(SET) == []

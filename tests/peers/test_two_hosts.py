@@ -1,4 +1,4 @@
-"""Dask's own commands over TLS on two hosts, each a network namespace; the cable between them is pulled in the middle."""
+"""Dask's own commands over TLS on two hosts, each a network namespace. The cable between them is cut midway."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ import distributed
 import pytest
 import trustme
 
-from tests.e2e.command import WITHOUT_PAGE, Command, Ran, finish, write_csv
+from tests.e2e.command import WITHOUT_PAGE, Command, CommandResult, finish, write_csv
 from tests.e2e.live import query, rows_set
 from tests.peers.conftest import Tried
 from tests.peers.parts import run
@@ -34,7 +34,7 @@ DASK: Final = Path(sys.executable).with_name("dask")
 
 @pytest.fixture
 def two_hosts() -> Iterator[tuple[str, str]]:
-    """The names of two network namespaces with a cable between them, and nothing else."""
+    """The names of two network namespaces that are connected only to each other."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("network namespaces need root and iproute2")
     made: list[str] = []
@@ -58,7 +58,7 @@ def two_hosts() -> Iterator[tuple[str, str]]:
 
 
 def on(host: str, work: Callable[[], None]) -> None:
-    """Do it in a thread that is on this host, as are all processes that it starts. Raises what it raises."""
+    """Call a function in a thread on this host; its processes are there, too. Raises what it raises."""
     failed: list[BaseException] = []
 
     def entered() -> None:
@@ -77,7 +77,7 @@ def on(host: str, work: Callable[[], None]) -> None:
 
 
 def certify(folder: Path) -> list[str]:
-    """Write an authority and a certificate for both hosts: the options of each of Dask's commands."""
+    """Write a certificate authority and a certificate for both hosts; return the options of each Dask command."""
     authority = trustme.CA()
     mine = authority.issue_cert(HERE, THERE)
     authority.cert_pem.write_to_path(folder / "ca.crt")
@@ -88,9 +88,9 @@ def certify(folder: Path) -> list[str]:
 
 @contextmanager
 def cluster(folder: Path, there: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """A scheduler and a worker on this host and a worker on the other, as docs/operations.md starts them.
+    """A scheduler and a worker on this host and a worker on the other, started as in docs/operations.md.
 
-    The variables that a coordinator needs.
+    Returns the variables that a coordinator needs.
     """
     tls = certify(folder)
     worker: list[str | Path] = [DASK, "worker", f"tls://{HERE}:8786", "--nthreads=1", "--no-nanny", "--no-dashboard"]
@@ -146,7 +146,7 @@ def test_lanes_of_a_host_that_is_cut_off_move(two_hosts: tuple[str, str], tmp_pa
                     wait_until(lambda: process.poll() is not None or rows_set(run_dir) >= 24)
                     run("ip", "-n", there, "link", "set", _CABLE[1], "down")
                     ended = finish(process, run_dir, patience=300)
-            ran = Ran(ended.code, ended.stdout, ended.stderr, run_dir)
+            ran = CommandResult(ended.code, ended.stdout, ended.stderr, run_dir)
             assert (ran.code, ran.summary["counts"]) == (0, {"set": 120}), ran.stderr
             joined = {event["worker"] for event in ran.log if event["event"] == "worker_joined"}
             assert {worker.split(":")[1].strip("/") for worker in joined} == {HERE, THERE}

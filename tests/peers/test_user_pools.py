@@ -1,4 +1,4 @@
-"""Two Cognitos that others have written: runs against them, after which the users sign in with clients of others."""
+"""Two other implementations of Cognito: run against them, then sign the users in with other clients."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from tests.e2e.command import WITHOUT_PAGE, Argument, Command, Ran, finish, write_csv
+from tests.e2e.command import WITHOUT_PAGE, Argument, Command, CommandResult, finish, write_csv
 from tests.e2e.live import rows_set
 from tests.peers.conftest import Tried
 from tests.peers.user_pools import CHOOSES, OLD, REFUSED, SERVERS, SIGNED_IN, Cognito, Pool, make_pool
@@ -39,7 +39,7 @@ def job(
     return path
 
 
-def command(bulkreset: Command, *args: Argument) -> Ran:
+def command(bulkreset: Command, *args: Argument) -> CommandResult:
     with bulkreset.start(*args) as process:
         return finish(process, Path(args[1]))
 
@@ -141,7 +141,7 @@ def test_killed_twice_and_resumed(cognito: Cognito, bulkreset: Command, tried: T
             assert process.wait(timeout=90) == -signal.SIGKILL, kills
         begin = ("resume", run_dir)
     ended = command(bulkreset, "resume", run_dir, "--rate", "200")
-    ran = Ran(ended.code, ended.stdout, ended.stderr, run_dir)
+    ran = CommandResult(ended.code, ended.stdout, ended.stderr, run_dir)
     assert (ran.code, ran.summary["counts"]) == (0, {"set": 60})
     assert [row["username"] for row in ran.report] == [user for user, _ in rows]
     assert {pool.boto3(*row) for row in rows} == {SIGNED_IN}

@@ -35,7 +35,7 @@ def plain(_: Path) -> str:
     return 'path = "in.csv"'
 
 
-# What needs the extra: the text of [input], the rest of the job, options of the command.
+# A job that needs the extra: the text of [input], the rest of the job, options of the command.
 USES: Final[dict[str, tuple[Callable[[Path], str], str, list[str]]]] = {
     "age": (encrypted, "", []),
     "crt": (plain, '[pace]\ntransport = "crt"\n', []),
@@ -49,7 +49,7 @@ USES: Final[dict[str, tuple[Callable[[Path], str], str, list[str]]]] = {
 
 
 class Installed:
-    """The command in an environment with these extras, and nothing of the environment of the tests."""
+    """The command in an environment with these extras, separate from the tests' environment."""
 
     def __init__(self, wheel: Path, extras: str, home: Path, sim: Simulator, storage: Storage) -> None:
         self.home, self._sim, self._uv = home, sim, find_uv_bin()
@@ -70,7 +70,7 @@ class Installed:
         storage.put("in.csv", write_csv(home / "in.csv", people(3)))
 
     def _constraints(self) -> Path:
-        """The versions of the lock, without the hashes: the wheel itself has none."""
+        """Return the versions of the lock without hashes, because the wheel has none."""
         lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
         path = self.home / "constraints.txt"
         path.write_text("\n".join(line.rstrip(" \\") for line in lock if line[:1].isalnum()), encoding="utf-8")
@@ -80,7 +80,7 @@ class Installed:
         return len(run(self._uv, "pip", "list", "--quiet", "--python", self._python).splitlines()) - 2
 
     def use(self, extra: str, *options: str) -> tuple[int, str]:
-        """Run what needs the extra: the exit code, and what is said."""
+        """Run what needs the extra; return the exit code and the output."""
         input_, more, own = USES[extra] if extra else (plain, "", [])
         job = write_job(self.home, self._sim.url, input_(self.home), more)
         argv: Argv = [self.home / "venv" / "bin" / "bulkreset", "run", job, *own, *options]

@@ -1,4 +1,4 @@
-"""The two Cognitos, a pool in one of them, and the three clients with which a user signs in."""
+"""The two implementations of Cognito, a pool in one of them, and the three clients with which a user signs in."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,10 @@ REGION: Final = "us-east-1"
 
 @dataclass(frozen=True)
 class Cognito:
-    """An emulator that runs. `srp`: a sign-in may prove the password without sending it. `signs_out`: it has global sign-out."""
+    """A running emulator.
+
+    `srp`: a sign-in may prove the password without sending it. `signs_out`: it has global sign-out.
+    """
 
     part: str
     url: str
@@ -77,7 +80,7 @@ SERVERS: Final = {"MiniStack": ministack, "cognito-local": cognito_local}
 
 @dataclass(frozen=True)
 class Pool:
-    """A user pool with users who have an e-mail address for a name and the password OLD."""
+    """A user pool. Its users have an e-mail address as name and the password OLD."""
 
     cognito: Cognito
     id: str
@@ -85,7 +88,7 @@ class Pool:
     users: Sequence[str]
 
     def statuses(self) -> dict[str, str]:
-        """The status of each user, by e-mail address."""
+        """Return the status of each user, by e-mail address."""
         pages = self.cognito.client.get_paginator("list_users").paginate(UserPoolId=self.id)
         found = {}
         for user in (user for page in pages for user in page["Users"]):
@@ -94,11 +97,11 @@ class Pool:
         return found
 
     def target(self) -> str:
-        """The table of a job."""
+        """Return the target table of a job."""
         return f'[[targets]]\nuser_pool_id = "{self.id}"\nregion = "{self.cognito.region}"\nendpoint_url = "{self.cognito.url}"\n'
 
     def boto3(self, username: str, password: str, following: str | None = None) -> str:
-        """Sign in with boto3. With `following` a temporary password is replaced by it."""
+        """Sign in with boto3. With `following`, that replaces a temporary password."""
         client = self.cognito.client
         given = {"USERNAME": username, "PASSWORD": password}
         try:
@@ -118,9 +121,7 @@ class Pool:
 
     def _asked(self, users: Sequence[Sequence[str | None]]) -> str:
         padded = [[*user, None][:3] for user in users]
-        pool = (
-            self.id if self.id.startswith(REGION) else f"{REGION}_{self.id}"
-        )  # a client wants a Region at the beginning
+        pool = self.id if self.id.startswith(REGION) else f"{REGION}_{self.id}"  # a client needs a Region
         return json.dumps(
             {"url": self.cognito.url, "pool": pool, "client": self.client_id, "srp": self.cognito.srp, "users": padded}
         )
@@ -139,7 +140,7 @@ class Pool:
         return found
 
     def sign_in(self, users: Sequence[Sequence[str]]) -> dict[str, list[str]]:
-        """Sign each user in with each client that the emulator can serve: what each client was answered."""
+        """Sign each user in with each client that the emulator supports; return the answers."""
         found = {"boto3": [self.boto3(*user) for user in users], "JavaScript": self.javascript(users)}
         return found | ({"pycognito": self.pycognito(users)} if self.cognito.srp else {})
 

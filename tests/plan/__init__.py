@@ -1,1 +1,1 @@
-"""Tests of the plan: validation, look-up, approval, preflight."""
+"""Tests of the plan: validation, lookup, approval, preflight."""

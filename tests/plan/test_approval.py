@@ -18,7 +18,7 @@ TARGET = {"user_pool_id": EU, "region": "eu-west-1", "endpoint": "https://a", "p
 
 
 def facts(state: str = "finished", **change: Any) -> RunState:  # noqa: ANN401  (whatever a journal knows)
-    """What a journal knows of a dry run that is finished."""
+    """Return the run state of a finished dry run."""
     known = {
         "job": job(EU).model_dump(mode="json"),
         "mode": "dry_run",
@@ -30,7 +30,7 @@ def facts(state: str = "finished", **change: Any) -> RunState:  # noqa: ANN401  
 
 
 def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: ANN401  (as above)
-    """A run directory whose rows have these statuses and codes."""
+    """Make a run directory whose rows have these statuses and codes."""
     home = RunDir.create(path, lambda journal: Journal.create(journal, [EU], facts(**change)).close())
     journal = Journal.open(home.journal)
     journal.plan.add_rows([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
@@ -107,7 +107,7 @@ LANE = {"account": ACCOUNT, "region": "eu-west-1", "quota": 30.0, "ceiling": 24.
     [
         ({"rate": 10}, {"rate": 9}, True),
         ({"rate": 10}, {"rate": 11}, False),
-        ({"rate": 10}, {}, False),  # what the quota allows is not known yet
+        ({"rate": 10}, {}, False),  # the quota is not known yet
         ({"rate": 10}, {"rate": "none"}, False),
         ({}, {"rate": 24}, True),  # the plan's ceiling
         ({}, {"rate": 25}, False),

@@ -1,16 +1,20 @@
-"""Earlier runs of an input: found by its content and its pools, wherever runs are kept."""
+"""Other runs: those of the same input, and those of a pool since a run began. Found wherever runs are kept."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import InputFacts, RunState
 from bulkreset.models import Outcome, Status
-from bulkreset.plan.earlier_runs import find_earlier_runs
+from bulkreset.plan.earlier_runs import find_earlier_runs, find_later_runs
 from tests.journal.journals import POOL, commit, done, run_state
 
+UNDONE = {"restore_id": "r", "status": "RESTORE_COMPLETED", "user": "x", "begun_at": "2024-02-04T00:00:00Z"} | {
+    "ended_at": "2024-02-04T01:00:00Z"
+}
 INPUT = InputFacts(path="in.csv", size=5, sha256="5a", files=1)
 
 
@@ -93,3 +97,18 @@ def test_unreadable_item_is_ignored() -> None:
     Path("runs", "damaged", "journal.sqlite").write_text("no journal " * 500)
     Path("runs", "file").touch()
     assert found() == [good]
+
+
+def test_later_runs_of_a_pool_are_found_beside_the_run_and_with_other_inputs() -> None:
+    point, before, after = (f"2024-02-0{day}T00:00:00Z" for day in (2, 1, 3))
+    other = {"input": InputFacts(path="b.csv", size=9, sha256="b", files=1)}
+    later = made("later", done(1), done(2), folder="data", recovery_point=after, **other)
+    made("unsent", folder="data", recovery_point=after)
+    made("undone", done(1), folder="data", recovery_point=after, undos={POOL: UNDONE})
+    made("over", done(1), folder="data", recovery_point=before)
+    resumed = made(
+        "resumed", Outcome(1, Status.SET, attempts=1, started_at=1, finished_at=unix_ms(after)), recovery_point=before
+    )
+    found = find_later_runs(state(recovery_point=point), Path("data/now"), POOL)
+    assert {run.run_dir: run.set_rows for run in found} == {later: 2, resumed: 1}
+    assert find_later_runs(state(recovery_point=point), Path("data/now"), "eu-west-1_Another01") == ()

@@ -1,4 +1,4 @@
-"""Recovery in the preflight: who can come back, how long it takes, and which scramble is refused."""
+"""Recovery in the preflight: who can recover, how long it takes, and which scramble is refused."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ OWN = RecoverySettings(mail_account="COGNITO_DEFAULT")
 def planned(rows: int = 0, recovery: PlannedRecovery | None = None, **change: Any) -> PlanFacts:  # noqa: ANN401
     values: dict[str, Any] = {
         "counts": {"ready": rows},
-        "ready": [(EU, 1, rows)],
+        "sendable": [(EU, 1, rows)],
         "status_before": {},
         "unchecked": {},
     }
@@ -90,7 +90,7 @@ def test_recovery_is_counted_with_skipped_and_unknown_users() -> None:
         "1,200 users are skipped: the pool cannot send them a code (code unrecoverable in the report)",
     ]
     assert lines_under(shown, "WARNING") == [
-        "whether 3 users can come back is unknown: it depends on their MFA, which ListUsers does not show"
+        "whether 3 users can recover is unknown: it depends on their MFA, which ListUsers does not show"
     ]
 
 
@@ -99,7 +99,7 @@ def test_users_who_are_locked_out_are_counted_as_a_warning() -> None:
     shown = lines(job(EU, **SCRAMBLE, **ACCEPTED), planned=planned(2401, found))
     assert lines_under(shown, "Recovery") == ["1 by e-mail, 2,400 NOT at all"]
     (text,) = lines_under(shown, "WARNING")
-    assert text.startswith("2,400 users cannot come back without an administrator")
+    assert text.startswith("2,400 users cannot recover without an administrator")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_sms_limits_are_reported_if_a_user_needs_one() -> None:
 def test_users_who_were_not_looked_up_are_not_known() -> None:
     shown = lines(job(EU, **SCRAMBLE), planned=planned(9, unchecked={EU: "the job asks for no check"}))
     assert lines_under(shown, "WARNING") == [
-        f"whether the users of {EU} can come back is unknown: they were not looked up"
+        f"whether the users of {EU} can recover is unknown: they were not looked up"
     ]
 
 
@@ -147,7 +147,7 @@ def test_hundred_thousand_are_back_after_two_calls_each() -> None:
     shown = lines(job(EU, pace={"share": 0.5}, **SCRAMBLE), planned=planned(100_000))
     assert lines_under(shown, "Coming back") == [
         (
-            "2 calls of the same quota for each user: the last user can be back after about 1 h 51 min "
+            "2 calls of the same quota for each user: the last user can recover after about 1 h 51 min "
             "if users need all of the quota (30/s)"
         ),
         "while the run sends, users have 15 calls/s",
@@ -155,18 +155,18 @@ def test_hundred_thousand_are_back_after_two_calls_each() -> None:
 
 
 def test_temporary_passwords_cost_one_call_each_and_known_ones_none() -> None:
-    shown = lines(job(EU), planned=planned(ready=[(EU, 0, 27_000), (EU, 1, 500)]))
+    shown = lines(job(EU), planned=planned(sendable=[(EU, 0, 27_000), (EU, 1, 500)]))
     assert lines_under(shown, "Coming back")[0].startswith(
-        "1 call of the same quota for each user: the last user can be back after about 15 min"
+        "1 call of the same quota for each user: the last user can recover after about 15 min"
     )
     assert lines_under(lines(job(EU, permanent=True), planned=planned(500)), "Coming back") == []
     assert lines_under(lines(job(EU), planned=planned(0)), "Coming back") == []
 
 
 def test_slowest_lane_decides_when_the_last_user_is_back() -> None:
-    plan = planned(ready=[(EU, 1, 6000), (US, 1, 3000)])
+    plan = planned(sendable=[(EU, 1, 6000), (US, 1, 3000)])
     asked = job(EU, US, **SCRAMBLE)
-    shown = lines(asked, planned=plan, quotas={EU: AccountQuota(100.0, "told"), US: AccountQuota(10.0, "told")})
+    shown = lines(asked, planned=plan, quotas={EU: AccountQuota(100.0, "expected"), US: AccountQuota(10.0, "expected")})
     assert "10 min if users need all of the quota (10/s)" in lines_under(shown, "Coming back")[0]
     assert lines_under(shown, "Coming back")[1] == "while the run sends, users have 2 calls/s"
 
@@ -175,14 +175,14 @@ def test_unlimited_rate_or_one_above_the_quota_leaves_nothing_for_users() -> Non
     over = lines(job(EU, pace={"rate": 60.0}, **SCRAMBLE), planned=planned(9))
     assert lines_under(over, "Coming back")[1] == "while the run sends, users have 0 calls/s"
     unpaced = lines(job(EU, pace={"rate": "none"}, **SCRAMBLE), planned=planned(9))
-    assert lines_under(unpaced, "Coming back")[1] == "an unpaced run leaves users nothing"
+    assert lines_under(unpaced, "Coming back")[1] == "an unpaced run leaves nothing for users"
 
 
-@pytest.mark.parametrize(("absent", "told"), [(6, True), (5, False), (0, False)])
-def test_import_is_suggested_if_most_rows_name_no_user(absent: int, *, told: bool) -> None:
+@pytest.mark.parametrize(("absent", "expected"), [(6, True), (5, False), (0, False)])
+def test_import_is_suggested_if_most_rows_name_no_user(absent: int, *, expected: bool) -> None:
     plan = planned(10 - absent, PlannedRecovery(absent=absent), counts={"ready": 10 - absent, "rejected": absent})
     shown = lines_under(lines(job(EU), planned=plan), "New users")
-    assert [text.startswith(f"{absent} of 10 rows name nobody in the pool.") for text in shown] == [True] * told
+    assert [text.startswith(f"{absent} of 10 rows name no user of the pool.") for text in shown] == [True] * expected
 
 
 def test_recovery_under_way_and_replicas_are_reported_with_their_pool() -> None:
@@ -190,7 +190,7 @@ def test_recovery_under_way_and_replicas_are_reported_with_their_pool() -> None:
     facts = PoolFacts(EU, name="customers", restoring="RESTORING", replicas=replicas)
     alone = lines(job(EU), facts)
     assert lines_under(alone, "WARNING") == [
-        "a point-in-time recovery is under way (RESTORING): the pool takes no writes until it ends"
+        "a point-in-time recovery is in progress (RESTORING): the pool accepts no writes until it ends"
     ]
     assert lines_under(alone, "Replicas") == [
         "eu-west-1 (primary, active), us-east-1 (secondary, creating): passwords are set in the primary Region only"

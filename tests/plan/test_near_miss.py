@@ -40,12 +40,12 @@ WRITTEN = {
         ("+49 151 2345678", "+49-(0)151/234.56", "00491512345678", "0049 151 2345678"),
         "it is a phone number with blanks or signs in it, or with 00 for the plus",
     ),
-    "491512345678.0": "it looks like a number with .0 behind",
+    "491512345678.0": "it looks like a number with .0 at the end",
 }
 
 
 def causes(folder: Path, names: Sequence[str], users: Sequence[str], *, swept: bool = True) -> dict[str, str]:
-    """The cause that is known of each name, after a sweep that found these users."""
+    """Return the cause found for each name, after a sweep that found these users."""
     with UserStore(folder / "users.sqlite") as store:
         store.fill(((row, POOL, name) for row, name in enumerate(names, 1)), lambda _pool, name: name)
         if swept:

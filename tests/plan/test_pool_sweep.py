@@ -19,7 +19,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import PagedReader
 from tests.send.fakes import FakeClock
 from tests.targets import EU
-from tests.user_directory import DENIED, LOST, STALE, Listed, listed_user, refused
+from tests.user_directory import DENIED, LOST, STALE, FakeDirectory, listed_user, refused
 
 RATE = 24.0
 MANY, MILLION = 250_000, 1_000_000  # each has 256 shards
@@ -31,13 +31,13 @@ def store(tmp_path: Path) -> Iterator[UserStore]:
         yield opened
 
 
-class Sweeping:
-    """One sweep on a clock of its own, whose calls overlap: each begins when it can and ends after its answer time."""
+class RunningSweep:
+    """One sweep on its own clock, with overlapping calls: each begins when it can and ends after its answer time."""
 
     def __init__(
         self,
         store: UserStore,
-        directory: Listed,
+        directory: FakeDirectory,
         seconds: Callable[[], float] = lambda: 0.1,
         rate: float | None = RATE,
     ) -> None:
@@ -52,8 +52,8 @@ class Sweeping:
         pages = PagedReader(directory, Pacer(rate, self.clock), self.clock, threading.Event())
         self.sweep = PoolSweep(directory, pages, store)
 
-    def run(self, most_pages: int = 10**9) -> "Sweeping":
-        """Sweep, or stop after so many pages."""
+    def run(self, most_pages: int = 10**9) -> "RunningSweep":
+        """Sweep to the end, or stop after so many pages."""
         under_way = self._under_way
         while self.sweep.made < most_pages:
             while call := self.sweep.next_call():
@@ -61,7 +61,7 @@ class Sweeping:
                 swept = call()
                 self._number += 1
                 heapq.heappush(under_way, (self.clock.now() + self._seconds(), self._number, swept))
-                self.clock.advance(began - self.clock.now())  # the next call begins at the same moment
+                self.clock.advance(began - self.clock.now())  # the next call begins at the same time
             self.most = max(self.most, len(under_way))
             if not under_way:
                 break
@@ -72,7 +72,7 @@ class Sweeping:
 
     def _write(self, part: str, page: UserPage) -> None:
         self.users += (user.username for user in page.users)
-        # As many findings as users: the store adds them up. None has a name, so nothing is matched.
+        # The store adds up the findings. Users have no name, so nothing is matched.
         self._store.store_page(EU, part, [NOBODY] * len(page.users), page.token)
 
     @property
@@ -82,20 +82,20 @@ class Sweeping:
 
 @cache
 def counts_of(users: int) -> Counter[str]:
-    """Of users with random subs: how many there are by the first two digits, and in all."""
+    """Count users with random subs: by the first two digits, and in all."""
     chance = random.Random(20261130)
     return Counter(f"{chance.randrange(256):02x}" for _ in range(users)) | Counter({"": users})
 
 
-class Crowded(Listed):
-    """A pool of so many users with random subs. Every user of a page is the same, so that a million take no time."""
+class LargeDirectory(FakeDirectory):
+    """A pool of so many users with random subs. All users of a page are equal, so that a million are fast."""
 
     def __init__(self, users: int) -> None:
         super().__init__([], PoolFacts(EU, users=users))
         self._counts = counts_of(users)
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page at a token, of a shard."""
+        """Return the page at a token, of a shard."""
         self.asked.append((token, expression))
         prefix = expression.partition('"')[2][:-1]
         count = self._counts[prefix]
@@ -106,7 +106,7 @@ class Crowded(Listed):
 
 
 def people(count: int, start: int = 0) -> list[dict[str, object]]:
-    """Users whose subs have every first digit in turn."""
+    """Return users whose subs have every first digit in turn."""
     return [listed_user(f"user{n:06d}", sub=f"{n:08x}"[::-1] + "-0000") for n in range(start, start + count)]
 
 
@@ -116,49 +116,49 @@ def people(count: int, start: int = 0) -> list[dict[str, object]]:
 )
 def test_many_users_are_listed_at_the_pace_with_slow_pages(store: UserStore, users: int, milliseconds: int) -> None:
     chance = random.Random(milliseconds)
-    swept = Sweeping(store, Crowded(users), lambda: milliseconds / 1000 * chance.uniform(0.7, 1.3))
+    swept = RunningSweep(store, LargeDirectory(users), lambda: milliseconds / 1000 * chance.uniform(0.7, 1.3))
     began = swept.clock.now()
     swept.run()
-    assert len(swept.users) == users + PAGE  # those of the first page are in a shard, too
+    assert len(swept.users) == users + PAGE  # users of the first page are also in a shard
     assert users / PAGE / (swept.clock.now() - began) >= 0.95 * RATE
     assert len(swept.filters) == 1 + 256
     assert swept.most <= AT_ONCE
 
 
 def test_one_sweep_has_one_call_at_a_time(store: UserStore) -> None:
-    swept = Sweeping(store, Listed(people(600))).run()
+    swept = RunningSweep(store, FakeDirectory(people(600))).run()
     assert (swept.most, swept.filters) == (1, {""})
     assert list(store.progress(EU)) == [WHOLE]
 
 
 def test_pool_of_unknown_size_is_listed_in_one_sweep(store: UserStore) -> None:
-    swept = Sweeping(store, Listed(people(6000), PoolFacts(EU, users=None))).run()
+    swept = RunningSweep(store, FakeDirectory(people(6000), PoolFacts(EU, users=None))).run()
     assert (len(swept.users), swept.filters) == (6000, {""})
 
 
 def test_shards_have_everybody_once(store: UserStore) -> None:
-    swept = Sweeping(store, Listed(people(6000))).run()
+    swept = RunningSweep(store, FakeDirectory(people(6000))).run()
     assert sorted(swept.users[PAGE:]) == [f"user{number:06d}" for number in range(6000)]
     assert swept.filters == {"", *(f'sub ^= "{digit:x}"' for digit in range(16))}
 
 
 def test_pool_that_ends_on_its_first_page_has_no_shards(store: UserStore) -> None:
-    swept = Sweeping(store, Listed(people(50), PoolFacts(EU, users=10**6))).run()
+    swept = RunningSweep(store, FakeDirectory(people(50), PoolFacts(EU, users=10**6))).run()
     assert swept.directory.asked == [(None, "")]
     assert len(swept.users) == 50
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterException", "ValidationException"])
 def test_refused_filter_leads_to_one_sweep(store: UserStore, code: str) -> None:
-    directory = Refusing(people(6000), refused(code))
-    swept = Sweeping(store, directory).run()
+    directory = PrefixRefused(people(6000), refused(code))
+    swept = RunningSweep(store, directory).run()
     assert len(set(swept.users)) == 6000
     assert list(store.progress(EU)) == [WHOLE]
     assert sum(not expression for _, expression in directory.asked) == 1 + 100
     assert len(directory.asked) <= 101 + AT_ONCE
 
 
-class Refusing(Listed):
+class PrefixRefused(FakeDirectory):
     """A directory that answers a filter by prefix with an error."""
 
     def __init__(self, users: list[dict[str, object]], error: ReadCallError) -> None:
@@ -166,57 +166,59 @@ class Refusing(Listed):
         self._error = error
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page, or the error."""
+        """Return the page, or raise the error."""
         if "^=" in expression:
             self.asked.append((token, expression))
             raise self._error
         return super().page(token, expression)
 
 
-class Ignoring(Listed):
-    """A directory that takes a filter by prefix, and lists everybody."""
+class PrefixIgnored(FakeDirectory):
+    """A directory that accepts a filter by prefix, but lists everybody."""
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page of everybody."""
+        """Return the page of all users."""
         page = super().page(token)
         self.asked[-1] = (token, expression)
         return page
 
 
-class Losing(Listed):
-    """A directory whose filters by prefix do not have the users of one prefix."""
+class PrefixLost(FakeDirectory):
+    """A directory whose filters by prefix omit the users of one prefix."""
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page, empty for one prefix."""
+        """Return the page, empty for one prefix."""
         page = super().page(token, expression)
         return UserPage((), None) if expression == 'sub ^= "7"' else page
 
 
-@pytest.mark.parametrize(("kind", "users"), [(Ignoring, 6000), (Losing, 7200)])
-def test_shards_that_cannot_be_trusted_lead_to_one_sweep(store: UserStore, kind: type[Listed], users: int) -> None:
-    # The loss of one shard is within the tolerance; an estimate that is too high adds the rest.
-    directory = kind(people(users), PoolFacts(EU, users=users if kind is Ignoring else round(users * 1.05)))
-    swept = Sweeping(store, directory).run()
+@pytest.mark.parametrize(("kind", "users"), [(PrefixIgnored, 6000), (PrefixLost, 7200)])
+def test_shards_that_cannot_be_trusted_lead_to_one_sweep(
+    store: UserStore, kind: type[FakeDirectory], users: int
+) -> None:
+    # The loss of one shard is within the tolerance; too high an estimate adds the rest.
+    directory = kind(people(users), PoolFacts(EU, users=users if kind is PrefixIgnored else round(users * 1.05)))
+    swept = RunningSweep(store, directory).run()
     assert len(set(swept.users)) == users
     assert list(store.progress(EU)) == [WHOLE]
 
 
 def test_user_without_a_hexadecimal_sub_leads_to_one_sweep(store: UserStore) -> None:
-    swept = Sweeping(store, Listed([listed_user("odd", sub="x"), *people(6000)])).run()
+    swept = RunningSweep(store, FakeDirectory([listed_user("odd", sub="x"), *people(6000)])).run()
     assert len(swept.users) == 6001
     assert swept.filters == {""}
 
 
 @pytest.mark.parametrize("estimate", [6900, 7700])
 def test_slightly_old_estimate_is_not_a_reason_for_one_sweep(store: UserStore, estimate: int) -> None:
-    swept = Sweeping(store, Listed(people(7200), PoolFacts(EU, users=estimate))).run()
+    swept = RunningSweep(store, FakeDirectory(people(7200), PoolFacts(EU, users=estimate))).run()
     assert len(swept.users) == 7200 + PAGE
     assert len(store.progress(EU)) == 16
 
 
 def test_expired_token_begins_its_shard_again_and_no_other(store: UserStore) -> None:
-    directory = Listed(people(6000))
-    swept = Sweeping(store, directory).run(30)
+    directory = FakeDirectory(people(6000))
+    swept = RunningSweep(store, directory).run(30)
     directory.faults.append(STALE)
     swept.run()
     assert set(swept.users) == {f"user{number:06d}" for number in range(6000)}
@@ -226,40 +228,40 @@ def test_expired_token_begins_its_shard_again_and_no_other(store: UserStore) -> 
 
 
 def test_token_that_expires_again_and_again_leads_to_one_sweep(store: UserStore) -> None:
-    swept = Sweeping(store, Expiring(people(6000))).run()
+    swept = RunningSweep(store, PageExpires(people(6000))).run()
     assert set(swept.users) == {f"user{number:06d}" for number in range(6000)}
     assert list(store.progress(EU)) == [WHOLE]
 
 
-class Expiring(Listed):
+class PageExpires(FakeDirectory):
     """A directory in which the second page of one shard can never be read."""
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page, unless it is that one."""
+        """Return the page, unless it is that one."""
         if token == "60" and expression == 'sub ^= "3"':
             raise STALE
         return super().page(token, expression)
 
 
 def test_interrupted_sweep_continues_shard_by_shard(store: UserStore) -> None:
-    directory = Listed(people(6000))
-    Sweeping(store, directory).run(40)
+    directory = FakeDirectory(people(6000))
+    RunningSweep(store, directory).run(40)
     made = sum(progress.pages for progress in store.progress(EU).values())
     before = len(directory.asked)
-    swept = Sweeping(store, directory).run()
-    assert len(directory.asked) - before == 16 * 7 - made  # 375 users of each shard
+    swept = RunningSweep(store, directory).run()
+    assert len(directory.asked) - before == 16 * 7 - made  # 375 users in each shard
     assert all(progress.swept for progress in store.progress(EU).values())
     assert sum(progress.users for progress in store.progress(EU).values()) == 6000
-    assert Sweeping(store, directory).sweep.done
+    assert RunningSweep(store, directory).sweep.done
     assert swept.sweep.made == 16 * 7
 
 
 @pytest.mark.parametrize("part", [FIRST, WHOLE])
 def test_interrupted_sweep_continues_in_its_part(store: UserStore, part: str) -> None:
-    directory = Listed(people(6000))
+    directory = FakeDirectory(people(6000))
     store.begin_sweep(EU, [part])
     store.store_page(EU, part, [], "60")
-    Sweeping(store, directory).run()
+    RunningSweep(store, directory).run()
     assert directory.asked[0] == ((None, 'sub ^= "0"') if part == FIRST else ("60", ""))
 
 
@@ -267,7 +269,7 @@ def test_shards_that_a_killed_process_has_ended_are_added_up_again(store: UserSt
     store.begin_sweep(EU, [f"{digit:x}" for digit in range(16)])
     for digit in range(16):
         store.store_page(EU, f"{digit:x}", [], None)
-    swept = Sweeping(store, Listed(people(6000))).run()
+    swept = RunningSweep(store, FakeDirectory(people(6000))).run()
     assert len(swept.users) == 6000
     assert swept.filters == {""}
 
@@ -276,8 +278,8 @@ def test_shards_that_a_killed_process_has_ended_are_added_up_again(store: UserSt
 def test_pool_that_cannot_be_listed_is_an_error_and_no_reason_for_one_sweep(
     store: UserStore, error: ReadCallError
 ) -> None:
-    directory = Listed(people(6000))
-    swept = Sweeping(store, directory).run(20)
+    directory = FakeDirectory(people(6000))
+    swept = RunningSweep(store, directory).run(20)
     directory.always = error
     with pytest.raises(ReadCallError, match=error.code):
         swept.run()

@@ -24,7 +24,18 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
-from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, listed_user, refused
+from tests.user_directory import (
+    DENIED,
+    EXPIRED,
+    GONE,
+    LOST,
+    STALE,
+    THROTTLED,
+    FakeDirectory,
+    crowd,
+    listed_user,
+    refused,
+)
 
 OLD, NEW = datetime(2024, 5, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
 PEOPLE = [
@@ -42,25 +53,31 @@ def listing(tmp_path: Path) -> Iterator[UserStore]:
         yield opened
 
 
-class Called:
-    """One roll of some pools, on a clock of its own. `told` is how many rows it told of on the way."""
+class ListedPools:
+    """The users of some pools, listed on its own clock. `reported` are the row counts reported on the way."""
 
-    def __init__(self, listing: UserStore, *directories: Listed, rate: float | None = None, **select: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        listing: UserStore,
+        *directories: FakeDirectory,
+        rate: float | None = None,
+        **select: Any,  # noqa: ANN401  (keys of the selection)
+    ) -> None:
         self.clock = FakeClock()
-        self.told: list[int] = []
+        self.reported: list[int] = []
         pools = {directory.facts.user_pool_id: directory for directory in directories}
         pacers = dict.fromkeys(pools, Pacer(rate, self.clock))
         self.listed_users = PoolUserSource(
             SelectConfig.model_validate(select), pools, pacers, listing, self.clock, kind_of
         )
 
-    def call(self) -> "Called":
-        self.listed_users.list_all(self.told.append)
+    def call(self) -> "ListedPools":
+        self.listed_users.list_all(self.reported.append)
         return self
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """Pool and username of each row, and that the chunks number them without a gap."""
+        """Return pool and username of each row, after checking that row numbers have no gap."""
         found: list[tuple[str, str]] = []
         for chunk in self.listed_users.batches():
             assert chunk.first == len(found) + 1
@@ -85,12 +102,12 @@ def write(path: Path, names: Sequence[Sequence[str]], header: Sequence[str] = ("
 
 
 def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore) -> None:
-    other = Listed([listed_user("bea"), listed_user("abe")], PoolFacts(EU2, users=2))
-    called = Called(listing, other, Listed(PEOPLE)).call()
+    other = FakeDirectory([listed_user("bea"), listed_user("abe")], PoolFacts(EU2, users=2))
+    called = ListedPools(listing, other, FakeDirectory(PEOPLE)).call()
     here = [(EU, name) for name in ("ann", "bob", "cat", "dan", "zoe")]
     assert called.rows == [(EU2, "abe"), (EU2, "bea"), *here]
-    assert called.told[-1] == 7
-    assert called.told == sorted(called.told)
+    assert called.reported[-1] == 7
+    assert called.reported == sorted(called.reported)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +116,7 @@ def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore)
         ({}, ["ann", "bob", "cat", "dan", "zoe"]),
         ({"statuses": ["CONFIRMED"]}, ["ann", "zoe"]),
         ({"statuses": ["RESET_REQUIRED", "UNCONFIRMED"]}, ["bob", "dan"]),
-        ({"created_before": date(2026, 1, 1)}, ["bob", "zoe"]),  # of dan it is not told
+        ({"created_before": date(2026, 1, 1)}, ["bob", "zoe"]),  # dan has no creation date
         ({"created_before": NEW}, ["bob", "zoe"]),
         ({"created_before": datetime(2026, 5, 1, 0, 1)}, ["ann", "bob", "cat", "zoe"]),  # noqa: DTZ001  (as TOML may have it)
         ({"statuses": ["CONFIRMED"], "created_before": date(2026, 1, 1)}, ["zoe"]),
@@ -111,8 +128,8 @@ def test_everybody_is_listed_in_the_order_of_pools_and_names(listing: UserStore)
     ids=str,
 )
 def test_selection(listing: UserStore, select: Mapping[str, Any], names: list[str]) -> None:
-    directory = Listed(PEOPLE, groups={"staff": ["ann", "bob"], "board": ["bob", "zoe"], "nobody": []})
-    assert Called(listing, directory, **select).call().names == names
+    directory = FakeDirectory(PEOPLE, groups={"staff": ["ann", "bob"], "board": ["bob", "zoe"], "nobody": []})
+    assert ListedPools(listing, directory, **select).call().names == names
     expressions = {expression for _, expression in directory.asked}
     if "groups" in select:
         assert expressions == {f'group "{group}"' for group in select["groups"]}
@@ -122,8 +139,8 @@ def test_selection(listing: UserStore, select: Mapping[str, Any], names: list[st
 
 
 def test_all_pages_are_read_and_paced(listing: UserStore) -> None:
-    directory = Listed(crowd(200))
-    called = Called(listing, directory, rate=2.0)
+    directory = FakeDirectory(crowd(200))
+    called = ListedPools(listing, directory, rate=2.0)
     began = called.clock.now()
     assert len(called.call().names) == 200
     assert directory.pages == [None, "60", "120", "180"]
@@ -133,28 +150,28 @@ def test_all_pages_are_read_and_paced(listing: UserStore) -> None:
 def test_rows_come_in_chunks(listing: UserStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chunk_module.BATCH_ROWS == 20_000
     monkeypatch.setattr("bulkreset.plan.pool_users.BATCH_ROWS", 70)
-    other = Listed([listed_user("ann")], PoolFacts(EU2, users=1))
-    rows = Called(listing, Listed(crowd(150)), other).call().rows
+    other = FakeDirectory([listed_user("ann")], PoolFacts(EU2, users=1))
+    rows = ListedPools(listing, FakeDirectory(crowd(150)), other).call().rows
     assert rows == [*((EU, f"user{number:05d}") for number in range(150)), (EU2, "ann")]
 
 
 def test_restarted_list_lists_no_user_twice(listing: UserStore) -> None:
-    directory = Listed(crowd(240), faults=[None, None, STALE])
-    called = Called(listing, directory).call()
+    directory = FakeDirectory(crowd(240), faults=[None, None, STALE])
+    called = ListedPools(listing, directory).call()
     assert directory.pages == [None, "60", "120", None, "60", "120", "180"]
     assert len(called.names) == len(set(called.names)) == 240
-    assert called.told[-1] == 240
+    assert called.reported[-1] == 240
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
 def test_failed_call_is_repeated(listing: UserStore, fault: Any) -> None:  # noqa: ANN401  (pytest's)
-    directory = Listed(crowd(150), faults=[fault, None, fault, fault])
-    assert len(Called(listing, directory).call().names) == 150
+    directory = FakeDirectory(crowd(150), faults=[fault, None, fault, fault])
+    assert len(ListedPools(listing, directory).call().names) == 150
 
 
 def test_expired_credentials_are_renewed(listing: UserStore) -> None:
-    directory = Listed(crowd(130), faults=[None, EXPIRED], renewals=1)
-    assert len(Called(listing, directory).call().names) == 130
+    directory = FakeDirectory(crowd(130), faults=[None, EXPIRED], renewals=1)
+    assert len(ListedPools(listing, directory).call().names) == 130
 
 
 @pytest.mark.parametrize(
@@ -169,7 +186,7 @@ def test_expired_credentials_are_renewed(listing: UserStore) -> None:
 )
 def test_interrupted_listing_can_be_resumed(listing: UserStore, faults: list[Any], code: str) -> None:
     with pytest.raises(ServiceError, match=f"The users of {EU} could not be listed: {code}") as caught:
-        Called(listing, Listed(crowd(200), faults=faults)).call()
+        ListedPools(listing, FakeDirectory(crowd(200), faults=faults)).call()
     assert "Resume" in caught.value.advice
 
 
@@ -189,18 +206,18 @@ def test_pool_that_may_not_be_listed_is_a_refusal(
     said: str,
 ) -> None:
     with pytest.raises(TargetError) as caught:
-        Called(listing, Listed(PEOPLE, faults=[error] if error else ()), **select).call()
+        ListedPools(listing, FakeDirectory(PEOPLE, faults=[error] if error else ()), **select).call()
     assert said in str(caught.value)
 
 
 def test_listing_is_stopped_at_once(listing: UserStore) -> None:
-    directory = Listed(crowd(6000))
+    directory = FakeDirectory(crowd(6000))
 
     def stop(_rows: int) -> None:
         raise Interrupted("Stopped by SIGINT.")
 
     with pytest.raises(Interrupted):
-        Called(listing, directory).listed_users.list_all(stop)
+        ListedPools(listing, directory).listed_users.list_all(stop)
     assert len(directory.asked) <= 2
 
 
@@ -213,27 +230,31 @@ def test_users_of_a_file_are_excluded_as_the_pool_compares_names(listing: UserSt
         listed_user("+45123"),
     ]
     facts = PoolFacts(EU, users=5, case_insensitive=True, sign_in_by=frozenset({"email"}))
-    exact = Listed([listed_user("Ann"), listed_user("ann"), listed_user("cat")], PoolFacts(EU2, users=3))
+    exact = FakeDirectory([listed_user("Ann"), listed_user("ann"), listed_user("cat")], PoolFacts(EU2, users=3))
     rows = [("ANN", ""), ("bob@X.example", ""), ("'+45123", EU), ("cat", EU2), ("nobody", "eu-west-1_Elsewhere1")]
     path = write(tmp_path / "report.csv", rows, ("username", "user_pool_id"))
-    called = Called(listing, Listed(people, facts), exact, not_in=str(path)).call()
+    called = ListedPools(listing, FakeDirectory(people, facts), exact, not_in=str(path)).call()
     assert called.rows == [(EU, "cat"), (EU, "sub-x"), (EU2, "Ann"), (EU2, "ann")]
 
 
 def test_apostrophe_before_other_text_than_a_formula_is_part_of_the_name(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "names.csv", [("'bob",), ("'=x",)])
-    directory = Listed([listed_user("bob"), listed_user("'bob"), listed_user("=x"), listed_user("ann")])
-    assert Called(listing, directory, not_in=str(path)).call().names == ["ann", "bob"]
+    directory = FakeDirectory([listed_user("bob"), listed_user("'bob"), listed_user("=x"), listed_user("ann")])
+    assert ListedPools(listing, directory, not_in=str(path)).call().names == ["ann", "bob"]
 
 
 def test_only_names_of_a_file_with_passwords_are_read(listing: UserStore, tmp_path: Path) -> None:
     path = write(tmp_path / "old.csv", [("ann", "Secret-Word.1")], ("username", "password"))
-    assert Called(listing, Listed(PEOPLE), not_in=str(path)).call().names == ["bob", "cat", "dan", "zoe"]
+    assert ListedPools(listing, FakeDirectory(PEOPLE), not_in=str(path)).call().names == ["bob", "cat", "dan", "zoe"]
 
 
 def test_parquet_file_of_names(listing: UserStore, tmp_path: Path) -> None:
     pq.write_table(pa.table({"username": ["zoe", "ann"]}), tmp_path / "done.parquet")
-    assert Called(listing, Listed(PEOPLE), not_in=str(tmp_path / "done.parquet")).call().names == ["bob", "cat", "dan"]
+    assert ListedPools(listing, FakeDirectory(PEOPLE), not_in=str(tmp_path / "done.parquet")).call().names == [
+        "bob",
+        "cat",
+        "dan",
+    ]
 
 
 def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: UserStore, tmp_path: Path) -> None:
@@ -244,9 +265,9 @@ def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: UserStore, tmp_
         (write(tmp_path / "names.csv", [("ann",)], ("name",)), "no column 'username'"),
         (bad, "line 3: 1 fields where the header has 2"),
     ):
-        directory = Listed(PEOPLE)
+        directory = FakeDirectory(PEOPLE)
         with pytest.raises(InputError) as caught:
-            Called(listing, directory, not_in=str(path)).call()
+            ListedPools(listing, directory, not_in=str(path)).call()
         assert caught.value.message.startswith("input.select.not_in: ")
         assert said in caught.value.message
         assert directory.asked == []
@@ -254,15 +275,15 @@ def test_file_of_names_that_cannot_be_read_is_a_refusal(listing: UserStore, tmp_
 
 def test_names_are_not_compared_if_the_rule_is_unknown(listing: UserStore, tmp_path: Path) -> None:
     gap = UnknownFact("x", "cognito-idp:DescribeUserPool", "AccessDeniedException", denied=True)
-    directory = Listed(PEOPLE, PoolFacts(EU, unknown=gap))
+    directory = FakeDirectory(PEOPLE, PoolFacts(EU, unknown=gap))
     with pytest.raises(TargetError, match="which not_in needs: AccessDeniedException"):
-        Called(listing, directory, not_in=str(write(tmp_path / "names.csv", [("ann",)]))).call()
-    assert len(Called(listing, directory).call().names) == 5
+        ListedPools(listing, directory, not_in=str(write(tmp_path / "names.csv", [("ann",)]))).call()
+    assert len(ListedPools(listing, directory).call().names) == 5
 
 
 def test_listed_users_are_findings_without_another_call(listing: UserStore) -> None:
     people = [listed_user("Out", enabled=False), listed_user("zoe", email="z@x.example", email_verified="true")]
-    called = Called(listing, Listed(people, PoolFacts(EU, users=2, case_insensitive=True))).call()
+    called = ListedPools(listing, FakeDirectory(people, PoolFacts(EU, users=2, case_insensitive=True))).call()
     listing.fill(((row, pool, name) for row, (pool, name) in enumerate(called.rows, 1)), lambda _, name: name.lower())
     listing.match_listed()
     assert list(listing.findings()) == [
@@ -277,31 +298,31 @@ def test_list_that_a_killed_process_left_is_not_continued(tmp_path: Path) -> Non
         left.add_page(EU, "*", [UserMatch(("gone",), "gone", "CONFIRMED", "")], 1, None)
         left.exclude([(EU, "ann")])
         with UserStore(tmp_path / "users.sqlite") as listing:
-            assert Called(listing, Listed(PEOPLE)).call().names == ["ann", "bob", "cat", "dan", "zoe"]
+            assert ListedPools(listing, FakeDirectory(PEOPLE)).call().names == ["ann", "bob", "cat", "dan", "zoe"]
 
 
 def test_interrupted_list_continues_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "users.sqlite"
-    directory = Listed(crowd(240), faults=[None, None, DENIED])
+    directory = FakeDirectory(crowd(240), faults=[None, None, DENIED])
     excluded = write(tmp_path / "names.csv", [("user00003",)])
     with pytest.raises(TargetError), UserStore(path) as listing:
-        Called(listing, directory, not_in=str(excluded)).call()
-    excluded.unlink()  # who is left out was decided when the list began
+        ListedPools(listing, directory, not_in=str(excluded)).call()
+    excluded.unlink()  # the exclusion was read when the list began
     with UserStore(path) as listing:
-        names = Called(listing, directory, not_in=str(excluded)).call().names
+        names = ListedPools(listing, directory, not_in=str(excluded)).call().names
     assert directory.pages == [None, "60", "120", "120", "180"]
     assert names == [f"user{number:05d}" for number in range(240) if number != 3]
 
 
 def test_interrupted_list_of_the_day_before_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "users.sqlite"
-    directory = Listed(crowd(120), faults=[None, DENIED])
+    directory = FakeDirectory(crowd(120), faults=[None, DENIED])
     with pytest.raises(TargetError), UserStore(path) as listing:
-        Called(listing, directory).call()
+        ListedPools(listing, directory).call()
     later = time.time() + LIST_LIFE + 1
     monkeypatch.setattr("bulkreset.plan.pool_users.time.time", lambda: later)
     with UserStore(path) as listing:
-        assert len(Called(listing, directory).call().names) == 120
+        assert len(ListedPools(listing, directory).call().names) == 120
     assert directory.pages == [None, "60", None, "60"]
 
 
@@ -313,8 +334,8 @@ def test_many_users_of_one_status_are_listed_in_shards(listing: UserStore, monke
         listed_user(f"user{number:05d}", statuses[number % 2], sub=f"{number:05x}"[::-1] + "000")
         for number in range(4800)
     ]
-    directory = Listed(people)
-    assert Called(listing, directory, statuses=["RESET_REQUIRED"]).call().names == [
+    directory = FakeDirectory(people)
+    assert ListedPools(listing, directory, statuses=["RESET_REQUIRED"]).call().names == [
         f"user{number:05d}" for number in range(1, 4800, 2)
     ]
     filtered = [expression for _, expression in directory.asked if "status" in expression]
@@ -324,7 +345,7 @@ def test_many_users_of_one_status_are_listed_in_shards(listing: UserStore, monke
 
 def test_store_that_is_to_be_looked_up_stays(tmp_path: Path) -> None:
     with UserStore(tmp_path / "users.sqlite") as listing:
-        called = Called(listing, Listed(PEOPLE)).call()
+        called = ListedPools(listing, FakeDirectory(PEOPLE)).call()
         listing.fill([(1, *called.rows[0])], lambda _, name: name)
     with UserStore(tmp_path / "users.sqlite") as again:
         assert again.is_filled
@@ -336,5 +357,5 @@ def test_listing_leaves_nothing_behind_and_begins_anew(tmp_path: Path) -> None:
     path.write_text("what a killed process left", encoding="utf-8")
     with UserStore(path) as listing:
         assert path.stat().st_mode & 0o777 == 0o600
-        Called(listing, Listed(PEOPLE)).call()
+        ListedPools(listing, FakeDirectory(PEOPLE)).call()
     assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ GAP = UnknownFact("the quota", "servicequotas:GetServiceQuota", "AccessDeniedExc
 
 
 def lanes(asked: Job, called: Mapping[str, Caller] | None = None) -> tuple[PlannedLane, ...]:
-    """The lanes of a job, at a quota of 30."""
+    """Return the lanes of a job, at a quota of 30."""
     return plan_lanes(asked, sessions(asked), callers(asked) if called is None else called, quotas(asked))
 
 
@@ -92,7 +92,7 @@ def test_users_are_listed_unpaced_if_nothing_is_paced() -> None:
 
 
 def lane_of(*pools: str, region: str = "a", quota: float = 30, ceiling: float | None = 24) -> PlannedLane:
-    return PlannedLane("1", region, pools, quota, "told", ceiling)
+    return PlannedLane("1", region, pools, quota, "test quota", ceiling)
 
 
 def test_longest_lane_decides_the_duration() -> None:
@@ -174,9 +174,11 @@ MFA_DENIED = UnknownFact("MFA", "cognito-idp:GetUserPoolMfaConfig", "AccessDenie
 
 
 def steps_of(asked: Job, *facts: PoolFacts, rows: int = 100) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], int]]:
-    """The steps of a preflight of so many rows in each pool: pools, unknown ones, users."""
+    """Return the steps in a preflight with so many rows in each pool: pools, unknown ones, users."""
     known = pools(asked, {one.user_pool_id: one for one in facts})
-    planned = PlanFacts({"ready": rows}, [(pool, 1, rows) for pool in known], {}, {}, pending={"sign_out": {EU: 7}})
+    planned = PlanFacts(
+        {"ready": rows}, [(pool, 1, rows) for pool in known], {}, {}, pending_steps={"sign_out": {EU: 7}}
+    )
     built = build_preflight(asked, sessions(asked), AwsFacts(callers(asked), known, quotas(asked)), planned)
     return {it.step.name: (it.pools, it.unknown, it.users) for it in built.steps}
 

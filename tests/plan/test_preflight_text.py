@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,9 @@ def lines(
     *facts: PoolFacts,
     planned: PlanFacts | None = None,
     approved: ApprovalFacts | None = None,
-    **brought: Any,  # noqa: ANN401  (the fields of Asked)
+    **brought: Any,  # noqa: ANN401  (the fields of AwsFacts)
 ) -> list[tuple[str, str]]:
-    """The briefing's lines: (label, text)."""
+    """Return the lines of the preflight: (label, text)."""
     known: dict[str, Any] = {
         "callers": callers(asked),
         "pools": pools(asked, {one.user_pool_id: one for one in facts}),
@@ -48,7 +48,7 @@ def lines(
 
 
 def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
-    """What is said under a label, and on the lines that continue it."""
+    """Return the text of a label, including continuation lines."""
     found: list[str] = []
     under = ""
     for name, text in shown:
@@ -58,8 +58,8 @@ def lines_under(shown: list[tuple[str, str]], label: str) -> list[str]:
     return found
 
 
-def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of Planned)
-    values: dict[str, Any] = {"counts": {"ready": 264}, "ready": READY, "status_before": {}, "unchecked": {}}
+def planned(**change: Any) -> PlanFacts:  # noqa: ANN401  (the fields of PlanFacts)
+    values: dict[str, Any] = {"counts": {"ready": 264}, "sendable": READY, "status_before": {}, "unchecked": {}}
     return PlanFacts(**values | change)
 
 
@@ -81,7 +81,7 @@ def test_all_output_of_a_plain_run() -> None:
     assert lines_under(shown, "Permanent") == ["240"]
     assert lines_under(shown, "Billing") == ["Up to 264 users will count as monthly active users (billed)"]
     assert lines_under(shown, "Sign-out") == ["Users stay signed in (existing sessions are not ended)"]
-    assert lines_under(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: told)"]
+    assert lines_under(shown, "Pace") == ["eu-west-1: 24 calls/s (80 % of the quota of 30/s; source: test quota)"]
     assert lines_under(shown, "Guards") == ["Stops if 100 rows in a row fail"]
 
 
@@ -169,7 +169,7 @@ def test_users_to_set_are_reported_by_status_with_the_largest_first() -> None:
         "1,264 found in the pool: 1,250 CONFIRMED, 10 FORCE_CHANGE_PASSWORD, 4 UNCONFIRMED",
         "A permanent password confirms UNCONFIRMED users",
     ]
-    temporary = planned(status_before=before, ready=[(EU, 0, 24)])
+    temporary = planned(status_before=before, sendable=[(EU, 0, 24)])
     assert len(lines_under(lines(job(EU), planned=temporary), "Users")) == 1
 
 
@@ -201,7 +201,7 @@ def test_pool_that_lets_users_in_without_a_password_is_named() -> None:
 
 
 def test_run_that_sends_nothing_says_nothing_of_sending() -> None:
-    shown = lines(job(EU), PoolFacts(EU, optional=True), planned=planned(counts={"rejected": 1}, ready=[]))
+    shown = lines(job(EU), PoolFacts(EU, optional=True), planned=planned(counts={"rejected": 1}, sendable=[]))
     assert [label for label, _ in shown] == ["Job", "User pool", "Caller", "Rows"]
 
 
@@ -223,12 +223,12 @@ def test_end_is_shown_with_its_day_if_that_is_another() -> None:
     (soon,) = lines_under(lines(job(EU, pace={"rate": 30})), "Duration")
     assert re.fullmatch(r"about 9 s \(done at (?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d \S+ at the earliest\)", soon)
     before = datetime.now().astimezone()
-    (late,) = lines_under(lines(job(EU), planned=planned(ready=[(EU, 1, 24 * 3600 * 30)])), "Duration")
+    (late,) = lines_under(lines(job(EU), planned=planned(sendable=[(EU, 1, 24 * 3600 * 30)])), "Duration")
     assert re.fullmatch(r"about 30 h 0 min \(done at \d{4}-\d\d-\d\d \d\d:\d\d [A-Z0-9+-]+ at the earliest\)", late), (
         "with its zone"
     )
     days = {f"{now + timedelta(hours=30):%Y-%m-%d}" for now in (before, datetime.now().astimezone())}
-    assert any(day in late for day in days)  # two of them, if midnight was between
+    assert any(day in late for day in days)  # two days, if midnight was between
 
 
 @pytest.mark.parametrize(
@@ -247,8 +247,23 @@ def test_preflight_says_until_when_the_run_can_be_undone(tier: str, text: str) -
     told, *effect = lines_under(lines(job(EU), PoolFacts(EU, tier=tier)), "Undo")
     assert re.fullmatch(text, told)
     assert [line.partition(":")[0] for line in effect] == (
-        ["bulkreset undo RUN_DIR takes the whole pool back"] if told.startswith("can be") else []
+        ["bulkreset undo RUN_DIR restores the whole pool"] if told.startswith("can be") else []
     )
+
+
+@pytest.mark.parametrize(
+    ("tier", "valid", "begin", "more"),
+    [("PLUS", 14, "can be undone from 15 minutes", 1), ("ESSENTIALS", 1, "CANNOT be undone any more", 0)],
+)
+def test_time_for_an_undo_counts_from_the_first_call_of_a_resumed_run(
+    tier: str, valid: int, begin: str, more: int
+) -> None:
+    point = datetime.now(UTC) - timedelta(days=3)
+    facts = planned(recovery_point=point.isoformat())
+    told, *effect = lines_under(lines(job(EU), PoolFacts(EU, tier=tier), planned=facts), "Undo")
+    assert told.startswith(begin)
+    assert f"until {(point + timedelta(days=valid)).astimezone():%Y-%m-%d %H:%M}" in told
+    assert len(effect) == more
 
 
 def test_pools_of_several_plans_are_reported_one_by_one() -> None:
@@ -321,7 +336,7 @@ def test_many_pools_and_lanes_are_counted() -> None:
     names = [f"{region}_Pool0000{number}" for number, region in enumerate(("eu-west-1", "us-east-1", "us-east-2") * 3)]
     accounts = {name: Caller(str(number), f"arn:{number}") for number, name in enumerate(names)}
     facts = [PoolFacts(name, optional=True) for name in names]
-    shown = lines(job(*names), *facts, planned=planned(ready=[(names[0], 1, 9)]), callers=accounts)
+    shown = lines(job(*names), *facts, planned=planned(sendable=[(names[0], 1, 9)]), callers=accounts)
     assert len([label for label, _ in shown if label == "User pool"]) == SHOWN
     assert lines_under(shown, "Caller")[-1] == f"and {9 - SHOWN} more user pools"
     assert len(lines_under(shown, "Pace")) == SHOWN + 1
@@ -339,12 +354,12 @@ def test_endpoint_of_a_pool_that_is_only_counted_is_also_shown() -> None:
 
 
 def test_count_of_one_is_singular() -> None:
-    one = planned(counts={"ready": 1}, ready=[(EU, 1, 1)], recovery=PlannedRecovery({EU: {"none": 1}}))
+    one = planned(counts={"ready": 1}, sendable=[(EU, 1, 1)], recovery=PlannedRecovery({EU: {"none": 1}}))
     guards = {"max_rows": 1, "max_failures": 1, "max_refused_in_a_row": 1, "limit": 1}
     shown = lines(job(EU, guards=guards, **SCRAMBLE), planned=one)
     assert lines_under(shown, "Billing") == ["Up to 1 user will count as a monthly active user (billed)"]
     assert lines_under(shown, "Sign-out") == ["1 user, from all devices, after the password is set"]
-    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot come back")
+    assert lines_under(shown, "WARNING")[0].startswith("1 user cannot recover")
     (text,) = lines_under(shown, "Guards")
     assert text == "Stops if more than 1 row fails, or 1 in a row; after 1 row. At most 1 row"
 
@@ -360,7 +375,7 @@ SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate"
 def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
     facts = PoolFacts(EU, remembers_devices=True, tracks_sessions=None)
     asked = job(EU, US, after={"forget_devices": True, "revoke_sessions": True, "delete_totp": True})
-    shown = [text for _, text in lines(asked, facts, planned=planned(ready=[(EU, 1, 1), (US, 1, 5)]))]
+    shown = [text for _, text in lines(asked, facts, planned=planned(sendable=[(EU, 1, 1), (US, 1, 5)]))]
     at = shown.index(
         "1 user, remembered devices forgotten (they need MFA again on each device), after the password is set"
     )
@@ -370,10 +385,17 @@ def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
     assert f"Not known whether it is needed in {EU}, {US}: it is tried for each user" in shown
 
 
+def test_duration_of_a_step_with_a_call_for_each_item_is_a_minimum() -> None:
+    facts = PoolFacts(EU, remembers_devices=True)
+    for after, begin in (({"forget_devices": True}, "at least 1 s"), ({"sign_out": True}, "about 1 s")):
+        (text,) = lines_under(lines(job(EU, after=after), facts, planned=planned(sendable=[(EU, 1, 1)])), "Duration")
+        assert text.startswith(begin)
+
+
 def test_scramble_says_that_passwords_are_not_kept_and_who_is_signed_out() -> None:
-    shown = lines(job(EU, **SCRAMBLE), planned=planned(ready=[(EU, 1, 240)]))
+    shown = lines(job(EU, **SCRAMBLE), planned=planned(sendable=[(EU, 1, 240)]))
     assert lines_under(shown, "Passwords") == [
-        "generated, 32 characters, kept NOWHERE: users come back with forgot-password"
+        "generated, 32 characters, kept NOWHERE: users recover with forgot-password"
     ]
     assert lines_under(shown, "Sign-out") == ["240 users, from all devices, after their passwords are set"]
     assert lines_under(shown, "WARNING") == []

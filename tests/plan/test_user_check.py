@@ -17,7 +17,7 @@ from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import run_state
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2, job, sessions
-from tests.user_directory import DENIED, LOST, Listed, crowd, listed_user
+from tests.user_directory import DENIED, LOST, FakeDirectory, crowd, listed_user
 
 FOUND = [
     listed_user("ann"),
@@ -31,14 +31,14 @@ FOUND = [
 NAMES = ["ann", "fed", "linked", "out", "fedout", "new", "temp", "nobody"]
 
 
-class Checked:
+class CheckRun:
     """The check of rows that name `names`, one each, in the pools of `directories`."""
 
     def __init__(
         self,
         folder: Path,
         monkeypatch: pytest.MonkeyPatch,
-        directories: Mapping[str, Listed],
+        directories: Mapping[str, FakeDirectory],
         names: Sequence[tuple[str, str]],
         *,
         emulated: bool = False,
@@ -48,7 +48,7 @@ class Checked:
         asked = job(*directories, **keys)
         facts = {pool: directory.facts for pool, directory in directories.items()}
 
-        def directory_of(_session: TargetSession, of: PoolFacts) -> Listed:
+        def directory_of(_session: TargetSession, of: PoolFacts) -> FakeDirectory:
             return directories[of.user_pool_id]
 
         monkeypatch.setattr(check_module, "UserLister", directory_of)
@@ -67,7 +67,7 @@ class Checked:
 
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Status, code, message and status before of every row."""
+        """Return status, code, message and status before of every row."""
         return [(row[3], row[4], row[5], row.status_before) for row in self.journal.read.report_rows("unprocessed")]
 
     @property
@@ -80,7 +80,7 @@ def here(*names: str) -> list[tuple[str, str]]:
 
 
 def test_each_row_has_the_status_of_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here(*NAMES))
+    checked = CheckRun(tmp_path, monkeypatch, {EU: FakeDirectory(FOUND)}, here(*NAMES))
     assert checked.run() == ({}, [])
     federated = ("skipped", "federated", "the user signs in through an identity provider")
     assert checked.rows == [
@@ -110,7 +110,7 @@ def test_each_row_has_the_status_of_its_user(tmp_path: Path, monkeypatch: pytest
 def test_job_says_which_users_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: list[str], codes: list[str]
 ) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here(*NAMES[:-1]), plan={"skip": skip})
+    checked = CheckRun(tmp_path, monkeypatch, {EU: FakeDirectory(FOUND)}, here(*NAMES[:-1]), plan={"skip": skip})
     checked.run()
     assert checked.codes == codes
 
@@ -119,8 +119,8 @@ def test_job_says_which_users_are_skipped(
 def test_pool_without_password_sign_in_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip: list[str], *, skipped: bool
 ) -> None:
-    directory = Listed(FOUND, PoolFacts(EU, users=7, passwordless=True))
-    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here("ann", "nobody"), plan={"skip": skip})
+    directory = FakeDirectory(FOUND, PoolFacts(EU, users=7, passwordless=True))
+    checked = CheckRun(tmp_path, monkeypatch, {EU: directory}, here("ann", "nobody"), plan={"skip": skip})
     checked.run()
     assert checked.codes == ["passwordless" if skipped else "unprocessed", "user_not_found"]
 
@@ -132,8 +132,12 @@ def test_protected_user_is_skipped_under_any_name(
     ann = listed_user("Ann", email="Ann@X.example", email_verified="true", preferred_username="annie", sub="sub-ann")
     facts = PoolFacts(EU, users=1, aliases=frozenset({"email", "preferred_username"}))
     names = ["Ann", "annie", "Ann@X.example", "sub-ann", "bob"]
-    checked = Checked(
-        tmp_path, monkeypatch, {EU: Listed([ann, listed_user("bob")], facts)}, here(*names), protected=[protected]
+    checked = CheckRun(
+        tmp_path,
+        monkeypatch,
+        {EU: FakeDirectory([ann, listed_user("bob")], facts)},
+        here(*names),
+        protected=[protected],
     )
     checked.run()
     assert checked.codes == [*["protected"] * 4, "unprocessed"]
@@ -141,7 +145,7 @@ def test_protected_user_is_skipped_under_any_name(
 
 
 def test_rows_that_were_not_ready_stay_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: Listed(FOUND)}, here("ann"))
+    checked = CheckRun(tmp_path, monkeypatch, {EU: FakeDirectory(FOUND)}, here("ann"))
     checked.journal.plan.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
     checked.run()
     assert checked.codes == ["unprocessed", "password_policy"]
@@ -162,8 +166,8 @@ def test_rows_that_were_not_ready_stay_unchanged(tmp_path: Path, monkeypatch: py
 def test_pool_that_is_not_checked_has_its_reason_and_is_not_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], facts: PoolFacts | None, reason: str
 ) -> None:
-    directory = Listed(FOUND, facts)
-    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES), **how)
+    directory = FakeDirectory(FOUND, facts)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: directory}, here(*NAMES), **how)
     assert checked.run() == ({EU: reason}, [])
     assert checked.journal.state.unchecked == {EU: reason}
     assert directory.asked == []
@@ -174,10 +178,10 @@ def test_pool_that_is_not_checked_has_its_reason_and_is_not_asked(
 def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shut, open_ = Listed(crowd(100)), Listed(FOUND, PoolFacts(EU2, users=7))
+    shut, open_ = FakeDirectory(crowd(100)), FakeDirectory(FOUND, PoolFacts(EU2, users=7))
     shut.always = DENIED
     rows = [(EU, "nobody"), (EU2, "nobody"), (EU2, "out")]
-    checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: open_}, rows)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: shut, EU2: open_}, rows)
     unchecked, gaps = checked.run()
     assert unchecked == {EU: "ListUsers was denied (AccessDeniedException)"} == checked.journal.state.unchecked
     assert [(gap.action, gap.denied) for gap in gaps] == [("cognito-idp:ListUsers", True)]
@@ -186,11 +190,11 @@ def test_pool_whose_users_may_not_be_listed_leaves_its_rows_as_they_are(
 
 def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folding, exact = (
-        Listed([listed_user("Ann")], PoolFacts(EU, users=1, case_insensitive=True)),
-        Listed([listed_user("Ann")], PoolFacts(EU2, users=1)),
+        FakeDirectory([listed_user("Ann")], PoolFacts(EU, users=1, case_insensitive=True)),
+        FakeDirectory([listed_user("Ann")], PoolFacts(EU2, users=1)),
     )
     rows = [(EU, "ANN"), (EU2, "ANN"), (EU2, "Ann")]
-    checked = Checked(tmp_path, monkeypatch, {EU: folding, EU2: exact}, rows)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: folding, EU2: exact}, rows)
     checked.run()
     assert checked.codes == ["unprocessed", "user_not_found", "unprocessed"]
 
@@ -198,8 +202,8 @@ def test_names_are_compared_as_each_pool_compares_them(tmp_path: Path, monkeypat
 def test_findings_are_kept_if_the_search_stops_and_deleted_when_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = Listed(crowd(180), PoolFacts(EU, users=0))
-    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here("user00000", "user00179", "nobody"))
+    directory = FakeDirectory(crowd(180), PoolFacts(EU, users=0))
+    checked = CheckRun(tmp_path, monkeypatch, {EU: directory}, here("user00000", "user00179", "nobody"))
 
     def stop(_made: int, _calls: int) -> None:
         raise Interrupted("Stopped by SIGINT.")
@@ -217,8 +221,8 @@ def test_findings_are_kept_if_the_search_stops_and_deleted_when_it_ends(
 
 
 def test_interrupted_search_leaves_the_rows_ready_for_look_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = Listed(FOUND, faults=[LOST] * ATTEMPTS)
-    checked = Checked(tmp_path, monkeypatch, {EU: directory}, here(*NAMES))
+    directory = FakeDirectory(FOUND, faults=[LOST] * ATTEMPTS)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: directory}, here(*NAMES))
     with pytest.raises(ServiceError):
         checked.run()
     assert checked.codes == ["unprocessed"] * len(NAMES)
@@ -238,12 +242,12 @@ STRANDED = "the pool cannot send this user a code to recover the account"
 ACCEPTED: dict[str, Any] = {"campaign": {"accept_lockout": True}}
 
 
-def reached() -> Listed:
-    return Listed([listed_user(name, **attributes) for name, attributes in REACHED.items()])
+def reached() -> FakeDirectory:
+    return FakeDirectory([listed_user(name, **attributes) for name, attributes in REACHED.items()])
 
 
 def test_scramble_skips_users_who_could_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES)
     checked.run()
     assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
     assert checked.rows[3][:3] == ("skipped", "unrecoverable", STRANDED)
@@ -253,7 +257,7 @@ def test_scramble_skips_users_who_could_not_come_back(tmp_path: Path, monkeypatc
 def test_scramble_that_accepts_it_locks_users_out_and_says_so_at_their_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES, **ACCEPTED)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **SCRAMBLES, **ACCEPTED)
     checked.run()
     assert [(row[0], row[2]) for row in checked.rows] == [
         ("unprocessed", ""),
@@ -268,7 +272,7 @@ def test_scramble_that_accepts_it_locks_users_out_and_says_so_at_their_rows(
 def test_no_user_is_skipped_if_the_passwords_are_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
-    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), **how)
     checked.run()
     assert {(row[0], row[2]) for row in checked.rows} == {("unprocessed", "")}
 
@@ -278,7 +282,7 @@ def test_users_without_recovery_are_skipped_if_the_job_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     plan = {"skip": ["unrecoverable"]}
-    checked = Checked(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), plan=plan, **how)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: reached()}, here(*REACHED), plan=plan, **how)
     checked.run()
     assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
 
@@ -294,7 +298,7 @@ def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
     ]
     plan = {"skip": ["federated", "disabled", "unconfirmed", "unrecoverable"]}
     names = here("out", "fed", "new", "ann")
-    checked = Checked(tmp_path, monkeypatch, {EU: Listed(users)}, names, plan=plan, **SCRAMBLES)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: FakeDirectory(users)}, names, plan=plan, **SCRAMBLES)
     checked.run()
     assert checked.codes == ["disabled", "federated", "unconfirmed", "unrecoverable"]
 
@@ -302,11 +306,11 @@ def test_graver_kinds_name_a_user_before_that_it_could_not_recover(
 def test_pool_that_failed_at_first_is_asked_when_the_check_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shut = Listed(
+    shut = FakeDirectory(
         FOUND, PoolFacts(EU, users=7, unknown=UnknownFact("it", "cognito-idp:DescribeUserPool", "AccessDenied"))
     )
-    broken = Listed(FOUND, PoolFacts(EU2, users=7), [LOST] * ATTEMPTS)
-    checked = Checked(tmp_path, monkeypatch, {EU: shut, EU2: broken}, [(EU, "fed"), (EU2, "fed")])
+    broken = FakeDirectory(FOUND, PoolFacts(EU2, users=7), [LOST] * ATTEMPTS)
+    checked = CheckRun(tmp_path, monkeypatch, {EU: shut, EU2: broken}, [(EU, "fed"), (EU2, "fed")])
     with pytest.raises(ServiceError):
         checked.run()
     shut.facts = PoolFacts(EU, users=7)

@@ -18,7 +18,18 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS, RESTARTS
 from tests.send.fakes import FakeClock
 from tests.targets import EU, EU2
-from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, listed_user, refused
+from tests.user_directory import (
+    DENIED,
+    EXPIRED,
+    GONE,
+    LOST,
+    STALE,
+    THROTTLED,
+    FakeDirectory,
+    crowd,
+    listed_user,
+    refused,
+)
 
 PATIENCE = 90.0  # seconds after which a test gives up
 DIRECTIONS = {"sweep": 0, "look-ups": 10**6}
@@ -31,8 +42,8 @@ def lookup(tmp_path: Path) -> Iterator[UserStore]:
         yield opened
 
 
-def sought(lookup: UserStore, *names: str, folds: bool = False) -> UserStore:
-    """Seek these names in the one pool."""
+def search_store(lookup: UserStore, *names: str, folds: bool = False) -> UserStore:
+    """A store that searches these names in one pool."""
     lookup.fill(
         ((row, EU, name) for row, name in enumerate(names, 1)), lambda _pool, name: name.lower() if folds else name
     )
@@ -43,43 +54,43 @@ def kind_of(user: PoolUser, _facts: PoolFacts) -> str:
     return "" if user.enabled else "disabled"
 
 
-class Stale(Listed):
+class StaleListing(FakeDirectory):
     """A directory whose listing does not have the last user yet."""
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
-        """The page, without the last user if there is no filter."""
+        """Return the page, without the last user if there is no filter."""
         page = super().page(token, expression)
         return page if expression else UserPage(page.users[:-1], page.token)
 
 
-class Searched:
-    """One search of some pools on a clock of its own. `told` is what it told on the way: (calls made, calls)."""
+class SearchRun:
+    """One search of some pools on its own clock. `reported` are its reports on the way: (calls made, calls)."""
 
-    def __init__(self, lookup: UserStore, *directories: Listed, rate: float | None = 24.0) -> None:
+    def __init__(self, lookup: UserStore, *directories: FakeDirectory, rate: float | None = 24.0) -> None:
         self.clock = FakeClock()
         self.pacer = Pacer(rate, self.clock)
         pools = {directory.facts.user_pool_id: directory for directory in directories}
-        self.told: list[tuple[int, int]] = []
+        self.reported: list[tuple[int, int]] = []
         self.search = UserSearch(pools, dict.fromkeys(pools, self.pacer), lookup, self.clock, kind_of)
 
     def run(self) -> dict[str, UnknownFact]:
-        return self.search.run(lambda made, calls: self.told.append((made, calls)))
+        return self.search.run(lambda made, calls: self.reported.append((made, calls)))
 
 
 def known_users(lookup: UserStore) -> Known:
-    """What is known of each row."""
+    """Return what is known of each row."""
     return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
 
 def facts(users: int | None, pool: str = EU) -> PoolFacts:
-    """A pool that says it has so many users."""
+    """Return the facts of a pool that reports so many users."""
     return PoolFacts(pool, users=users)
 
 
 @pytest.mark.parametrize(("users", "names", "sweeps"), [(600, 10, False), (600, 11, True), (0, 1, True), (1, 1, True)])
 def test_pool_is_listed_if_that_needs_fewer_calls(lookup: UserStore, users: int, names: int, *, sweeps: bool) -> None:
-    directory = Listed(crowd(users))
-    Searched(sought(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
+    directory = FakeDirectory(crowd(users))
+    SearchRun(search_store(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
     missing = max(0, names - users) if sweeps else 0  # looked up after the sweep
     assert len(directory.asked) == (max(1, users // PAGE) if sweeps else names) + missing
     assert bool(directory.pages) is sweeps
@@ -88,17 +99,17 @@ def test_pool_is_listed_if_that_needs_fewer_calls(lookup: UserStore, users: int,
 
 @pytest.mark.parametrize(("names", "sweeps"), [(60, False), (61, True)])
 def test_pool_of_unknown_size_counts_as_sixty_pages(lookup: UserStore, names: int, *, sweeps: bool) -> None:
-    directory = Listed(crowd(80), facts(None))
-    Searched(sought(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
+    directory = FakeDirectory(crowd(80), facts(None))
+    SearchRun(search_store(lookup, *(f"user{number:05d}" for number in range(names))), directory).run()
     assert bool(directory.pages) is sweeps
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_both_ways_find_the_same_and_say_who_is_absent(lookup: UserStore, users: int) -> None:
     people = [*crowd(130), listed_user("out", enabled=False), listed_user("new", "UNCONFIRMED")]
-    directory = Listed(people, facts(users))
+    directory = FakeDirectory(people, facts(users))
     names = ["user00129", "nobody", "out", "new", "User00000", "user00129"]
-    assert Searched(sought(lookup, *names), directory).run() == {}
+    assert SearchRun(search_store(lookup, *names), directory).run() == {}
     assert known_users(lookup) == {
         1: ("user00129", "CONFIRMED", ""),
         2: ("", "", ABSENT),
@@ -116,55 +127,55 @@ def test_both_ways_know_a_user_by_every_name_that_the_pool_takes(lookup: UserSto
         listed_user("bob", email="bob@x.example"),
     ]
     told_of = PoolFacts(EU, users=users, case_insensitive=True, aliases=frozenset({"email", "preferred_username"}))
-    directory = Listed(people, told_of)
+    directory = FakeDirectory(people, told_of)
     names = ["ANN", "ann@x.EXAMPLE", "Annie", "bob@x.example"]
-    # A filter compares case where this pool does not: who is not found by one may be there all the same.
+    # A filter is case-sensitive even if the pool is not, so a user it does not find may still exist.
     missing = ABSENT if users < SURE_PAGES * PAGE else UNKNOWN.kind
-    Searched(sought(lookup, *names, folds=True), directory).run()
+    SearchRun(search_store(lookup, *names, folds=True), directory).run()
     ann = ("Ann", "CONFIRMED", "")
     assert known_users(lookup) == {1: ann, 2: ann, 3: ann, 4: ("", "", missing)}
 
 
 def test_pool_that_folds_names_is_listed_if_that_is_fast(lookup: UserStore) -> None:
     told_of = PoolFacts(EU, users=SURE_PAGES * PAGE - 1, case_insensitive=True)
-    directory = Listed([listed_user("Ann")], told_of)
-    Searched(sought(lookup, "ANN", "aNn", folds=True), directory).run()
+    directory = FakeDirectory([listed_user("Ann")], told_of)
+    SearchRun(search_store(lookup, "ANN", "aNn", folds=True), directory).run()
     assert {found[0] for found in known_users(lookup).values()} == {"Ann"}
 
 
 def test_name_that_fits_no_filter_concerns_only_its_own_row(lookup: UserStore) -> None:
-    directory = Listed(crowd(3), facts(10**6))
+    directory = FakeDirectory(crowd(3), facts(10**6))
     directory.refuses = {'username = "a\\"b"'}
-    assert Searched(sought(lookup, "user00001", 'a"b'), directory).run() == {}
+    assert SearchRun(search_store(lookup, "user00001", 'a"b'), directory).run() == {}
     assert known_users(lookup) == {1: ("user00001", "CONFIRMED", ""), 2: ("", "", UNKNOWN.kind)}
 
 
 def test_no_request_is_made_without_names(lookup: UserStore) -> None:
-    directory = Listed(crowd(5))
-    assert Searched(sought(lookup), directory).run() == {}
+    directory = FakeDirectory(crowd(5))
+    assert SearchRun(search_store(lookup), directory).run() == {}
     assert directory.asked == []
 
 
 def test_each_name_is_looked_up_once_for_any_number_of_names(lookup: UserStore) -> None:
     names = [f"user{number:05d}" for number in range(1200)]
-    directory = Listed(crowd(3), facts(10**6))
-    Searched(sought(lookup, *names), directory, rate=None).run()
+    directory = FakeDirectory(crowd(3), facts(10**6))
+    SearchRun(search_store(lookup, *names), directory, rate=None).run()
     assert sorted(directory.names) == names
     assert sum(found.kind == ABSENT for found in lookup.findings()) == 1197
 
 
 def test_look_up_reads_every_page_of_its_answer(lookup: UserStore) -> None:
-    people = [listed_user("USER", email="x") for _ in range(70)]  # a filter may let through who is not meant
-    directory = Listed([*people, listed_user("user")], facts(10**6))
-    Searched(sought(lookup, "user"), directory).run()
+    people = [listed_user("USER", email="x") for _ in range(70)]  # a filter may match users that are not meant
+    directory = FakeDirectory([*people, listed_user("user")], facts(10**6))
+    SearchRun(search_store(lookup, "user"), directory).run()
     assert known_users(lookup) == {1: ("user", "CONFIRMED", "")}
     assert directory.asked == [(None, 'username = "user"'), ("60", 'username = "user"')]
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_calls_are_paced(lookup: UserStore, users: int) -> None:
-    directory = Listed(crowd(600), facts(users))
-    searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(11))), directory, rate=2.0)
+    directory = FakeDirectory(crowd(600), facts(users))
+    searched = SearchRun(search_store(lookup, *(f"user{number:05d}" for number in range(11))), directory, rate=2.0)
     began = searched.clock.now()
     searched.run()
     assert searched.clock.now() - began >= (len(directory.asked) - 1) / 2.0 - 0.01
@@ -172,50 +183,54 @@ def test_calls_are_paced(lookup: UserStore, users: int) -> None:
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_progress_is_reported_in_calls(lookup: UserStore, users: int) -> None:
-    directory = Listed(crowd(600), facts(users and 600))
-    searched = Searched(sought(lookup, *(f"user{number:05d}" for number in range(10 if users else 11))), directory)
+    directory = FakeDirectory(crowd(600), facts(users and 600))
+    searched = SearchRun(
+        search_store(lookup, *(f"user{number:05d}" for number in range(10 if users else 11))), directory
+    )
     searched.run()
-    assert searched.told[-1] == (10, 10)
-    made = [so_far for so_far, _ in searched.told]
+    assert searched.reported[-1] == (10, 10)
+    made = [so_far for so_far, _ in searched.reported]
     assert made == sorted(made)
 
 
 @pytest.mark.parametrize("fault", [THROTTLED, LOST, refused("InternalErrorException", 500)], ids=lambda e: e.code)
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_failed_call_is_repeated_and_no_user_is_lost(lookup: UserStore, users: int, fault: ReadCallError) -> None:
-    directory = Listed(crowd(150), facts(users), [fault, None, fault, fault, fault])
+    directory = FakeDirectory(crowd(150), facts(users), [fault, None, fault, fault, fault])
     names = [f"user{number:05d}" for number in range(0, 150, 10)]
-    searched = Searched(sought(lookup, *names, "nobody"), directory)
+    searched = SearchRun(search_store(lookup, *names, "nobody"), directory)
     assert searched.run() == {}
-    assert len(directory.asked) == (3 + 1 if users == 0 else 16) + 4  # who is not listed is looked up
+    assert len(directory.asked) == (3 + 1 if users == 0 else 16) + 4  # users who are not listed are looked up
     assert [found.kind for found in lookup.findings()] == [""] * 15 + [ABSENT]
 
 
 def test_throttled_call_slows_the_lane(lookup: UserStore) -> None:
-    searched = Searched(sought(lookup, "ann"), Listed([listed_user("ann")], faults=[THROTTLED, THROTTLED]))
+    searched = SearchRun(
+        search_store(lookup, "ann"), FakeDirectory([listed_user("ann")], faults=[THROTTLED, THROTTLED])
+    )
     searched.run()
     assert searched.pacer.rate() != 24.0
 
 
 def test_expired_token_begins_the_sweep_again(lookup: UserStore) -> None:
-    directory = Listed(crowd(240), facts(0), [None, None, STALE])
-    searched = Searched(sought(lookup, "user00000", "user00239", "nobody"), directory)
+    directory = FakeDirectory(crowd(240), facts(0), [None, None, STALE])
+    searched = SearchRun(search_store(lookup, "user00000", "user00239", "nobody"), directory)
     assert searched.run() == {}
     assert directory.pages == [None, "60", "120", None, "60", "120", "180"]
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
 
 def test_token_that_expires_again_and_again_breaks_the_search_off(lookup: UserStore) -> None:
-    directory = Listed(crowd(240), facts(0), [None, STALE] * (RESTARTS + 1))
+    directory = FakeDirectory(crowd(240), facts(0), [None, STALE] * (RESTARTS + 1))
     with pytest.raises(ServiceError, match="InvalidParameterException"):
-        Searched(sought(lookup, "ann"), directory).run()
+        SearchRun(search_store(lookup, "ann"), directory).run()
     assert len(directory.asked) == 2 * (RESTARTS + 1)
 
 
 def test_first_page_that_is_refused_is_not_an_expired_token(lookup: UserStore) -> None:
-    directory = Listed(crowd(240), facts(0), [STALE])
+    directory = FakeDirectory(crowd(240), facts(0), [STALE])
     with pytest.raises(ServiceError, match="InvalidParameterException"):
-        Searched(sought(lookup, "ann"), directory).run()
+        SearchRun(search_store(lookup, "ann"), directory).run()
     assert directory.pages == [None]
 
 
@@ -224,11 +239,11 @@ def test_first_page_that_is_refused_is_not_an_expired_token(lookup: UserStore) -
 def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_searched(
     lookup: UserStore, users: int, error: ReadCallError
 ) -> None:
-    shut = Listed(crowd(200), facts(users))
+    shut = FakeDirectory(crowd(200), facts(users))
     shut.always = error
-    open_ = Listed([listed_user("ann")], PoolFacts(EU2, users=1))
+    open_ = FakeDirectory([listed_user("ann")], PoolFacts(EU2, users=1))
     lookup.fill([*((row, EU, f"user{row:05d}") for row in range(1, 30)), (30, EU2, "ann")], lambda _pool, name: name)
-    gaps = Searched(lookup, shut, open_).run()
+    gaps = SearchRun(lookup, shut, open_).run()
     assert gaps.keys() == {EU}
     gap = gaps[EU]
     assert (gap.action, gap.code) == ("cognito-idp:ListUsers", error.code)
@@ -240,14 +255,14 @@ def test_pool_whose_users_may_not_be_listed_leaves_a_gap_and_the_others_are_sear
 
 
 def test_lasting_failure_stops_the_sweep_and_it_continues_from_its_page(lookup: UserStore) -> None:
-    directory = Listed(crowd(300), facts(0), [None, None, *[LOST] * ATTEMPTS])
-    sought(lookup, "user00000", "user00299", "nobody")
+    directory = FakeDirectory(crowd(300), facts(0), [None, None, *[LOST] * ATTEMPTS])
+    search_store(lookup, "user00000", "user00299", "nobody")
     with pytest.raises(ServiceError, match=f"users of {EU} could not be listed: ReadTimeoutError") as caught:
-        Searched(lookup, directory).run()
+        SearchRun(lookup, directory).run()
     assert "--no-check-users" in str(caught.value)
     assert directory.pages == [None, "60", *["120"] * ATTEMPTS]
     directory.asked.clear()
-    assert Searched(lookup, directory).run() == {}
+    assert SearchRun(lookup, directory).run() == {}
     assert directory.pages == ["120", "180", "240"]
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
@@ -256,15 +271,15 @@ def test_lasting_failure_stops_look_ups_and_found_users_are_not_requested_again(
     lookup: UserStore,
 ) -> None:
     names = [f"user{number:05d}" for number in range(200)]
-    directory = Listed(crowd(200), facts(10**6), itertools.repeat(None, 100))
+    directory = FakeDirectory(crowd(200), facts(10**6), itertools.repeat(None, 100))
     directory.always = LOST
     with pytest.raises(ServiceError, match="ReadTimeoutError"):
-        Searched(sought(lookup, *names), directory).run()
+        SearchRun(search_store(lookup, *names), directory).run()
     found = len(list(lookup.findings()))
     assert 80 <= found <= 100
     directory.asked.clear()
     directory.always = None
-    Searched(lookup, directory).run()
+    SearchRun(lookup, directory).run()
     assert len(directory.asked) == 200 - found
     assert {found.kind for found in lookup.findings()} == {""}
     assert len(known_users(lookup)) == 200
@@ -272,53 +287,53 @@ def test_lasting_failure_stops_look_ups_and_found_users_are_not_requested_again(
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_expired_credentials_are_renewed_if_there_are_newer_ones(lookup: UserStore, users: int) -> None:
-    directory = Listed(crowd(130), facts(users), [None, EXPIRED], renewals=1)
-    Searched(sought(lookup, "user00129", "user00001", "nobody"), directory).run()
+    directory = FakeDirectory(crowd(130), facts(users), [None, EXPIRED], renewals=1)
+    SearchRun(search_store(lookup, "user00129", "user00001", "nobody"), directory).run()
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
 
 def test_expired_credentials_that_nothing_renews_break_the_search_off(lookup: UserStore) -> None:
-    directory = Listed(crowd(130), facts(0), [None, EXPIRED])
+    directory = FakeDirectory(crowd(130), facts(0), [None, EXPIRED])
     with pytest.raises(ServiceError, match="ExpiredTokenException"):
-        Searched(sought(lookup, "user00129"), directory).run()
+        SearchRun(search_store(lookup, "user00129"), directory).run()
     assert {part: progress.token for part, progress in lookup.progress(EU).items()} == {"*": "60"}
 
 
 @pytest.mark.parametrize("users", DIRECTIONS.values(), ids=DIRECTIONS)
 def test_stopped_search_ends_at_once_and_continues_where_it_was(lookup: UserStore, users: int) -> None:
     names = [f"user{number:05d}" for number in range(0, 600, 6)]
-    directory = Listed(crowd(600), facts(users))
-    sought(lookup, *names)
+    directory = FakeDirectory(crowd(600), facts(users))
+    search_store(lookup, *names)
 
     def stop(made: int, _calls: int) -> None:
         if made >= 4:
             raise Interrupted("Stopped by SIGINT.")
 
-    searched = Searched(lookup, directory)
+    searched = SearchRun(lookup, directory)
     with pytest.raises(Interrupted):
         searched.search.run(stop)
     made = len(directory.asked)
     assert made <= 4 + 16
-    Searched(lookup, directory).run()
+    SearchRun(lookup, directory).run()
     assert len(directory.asked) <= (10 if users == 0 else 100) + 9
     assert {found.kind for found in lookup.findings()} == {""}
     assert len(known_users(lookup)) == 100
 
 
 def test_swept_pool_is_not_swept_again(lookup: UserStore) -> None:
-    directory = Listed(crowd(100), facts(0))
-    sought(lookup, "user00000", "nobody")
-    Searched(lookup, directory).run()
+    directory = FakeDirectory(crowd(100), facts(0))
+    search_store(lookup, "user00000", "nobody")
+    SearchRun(lookup, directory).run()
     before = known_users(lookup)
-    Searched(lookup, directory).run()
-    assert len(directory.asked) == 2 + 1  # who is not listed is looked up, once
+    SearchRun(lookup, directory).run()
+    assert len(directory.asked) == 2 + 1  # users who are not listed are looked up, once
     assert known_users(lookup) == before
 
 
 @pytest.mark.parametrize("folds", [False, True])
 def test_user_missing_in_a_list_is_looked_up(lookup: UserStore, *, folds: bool) -> None:
-    directory = Stale([listed_user("ann"), listed_user("new")], PoolFacts(EU, users=2, case_insensitive=folds))
-    Searched(sought(lookup, "ann", "new", "nobody", folds=folds), directory).run()
+    directory = StaleListing([listed_user("ann"), listed_user("new")], PoolFacts(EU, users=2, case_insensitive=folds))
+    SearchRun(search_store(lookup, "ann", "new", "nobody", folds=folds), directory).run()
     assert directory.names == ["new", "nobody"]
     assert known_users(lookup) == {1: ("ann", "CONFIRMED", ""), 2: ("new", "CONFIRMED", ""), 3: ("", "", ABSENT)}
 
@@ -328,25 +343,25 @@ def test_look_ups_after_a_listing_are_limited_and_the_others_are_distinguished(
 ) -> None:
     assert user_search.CONFIRMED == 1000
     monkeypatch.setattr(user_search, "CONFIRMED", 3)
-    directory = Listed([listed_user("ann")], facts(1))
+    directory = FakeDirectory([listed_user("ann")], facts(1))
     names = [f"gone{number}" for number in range(5)]
-    Searched(sought(lookup, "ann", *names), directory, rate=None).run()
+    SearchRun(search_store(lookup, "ann", *names), directory, rate=None).run()
     assert sorted(directory.names) == names[:3]
     assert [found.kind for found in lookup.findings()] == ["", ABSENT, ABSENT, ABSENT, UNLISTED, UNLISTED]
 
 
 def test_name_that_fits_no_filter_is_absent_if_the_list_lacks_it(lookup: UserStore) -> None:
-    directory = Listed([listed_user("ann")], facts(1))
+    directory = FakeDirectory([listed_user("ann")], facts(1))
     directory.refuses = {'username = "a\\"b"'}
-    assert Searched(sought(lookup, "ann", 'a"b'), directory).run() == {}
+    assert SearchRun(search_store(lookup, "ann", 'a"b'), directory).run() == {}
     assert [found.kind for found in lookup.findings()] == ["", UNLISTED]
 
 
 def test_large_pool_is_searched_in_shards(lookup: UserStore) -> None:
     people = [listed_user(f"user{number:05d}", sub=f"{number:05x}"[::-1] + "000-0000") for number in range(4800)]
-    directory = Listed(people, facts(4800))
+    directory = FakeDirectory(people, facts(4800))
     names = [f"user{number:05d}" for number in range(0, 4800, 40)]
-    Searched(sought(lookup, *names, "nobody"), directory, rate=None).run()
+    SearchRun(search_store(lookup, *names, "nobody"), directory, rate=None).run()
     expressions = {expression for _, expression in directory.asked}
     assert expressions == {"", 'username = "nobody"', *(f'sub ^= "{digit:x}"' for digit in range(16))}
     assert len(known_users(lookup)) == 121
@@ -354,17 +369,17 @@ def test_large_pool_is_searched_in_shards(lookup: UserStore) -> None:
 
 
 def test_pools_are_searched_side_by_side(lookup: UserStore) -> None:
-    one, other = Listed(crowd(120), facts(0)), Listed(crowd(3), facts(10**6, EU2))
+    one, other = FakeDirectory(crowd(120), facts(0)), FakeDirectory(crowd(3), facts(10**6, EU2))
     rows: Sequence[tuple[int, str, str]] = [(1, EU, "user00119"), (2, EU2, "user00002"), (3, EU2, "user00119")]
     lookup.fill(rows, lambda _pool, name: name)
-    Searched(lookup, one, other).run()
+    SearchRun(lookup, one, other).run()
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
     assert (one.pages, len(other.names)) == ([None, "60"], 2)
 
 
 def test_page_that_does_not_come_is_not_waited_for_when_the_run_is_stopped(lookup: UserStore) -> None:
-    class Silent(Listed):
-        """Answers nothing until it is abandoned."""
+    class Silent(FakeDirectory):
+        """Does not answer until it is abandoned."""
 
         asking, abandoned = threading.Event(), threading.Event()
 
@@ -378,7 +393,7 @@ def test_page_that_does_not_come_is_not_waited_for_when_the_run_is_stopped(looku
             self.abandoned.set()
 
     silent = Silent(crowd(1))
-    searched = Searched(sought(lookup, "user00000"), silent)
+    searched = SearchRun(search_store(lookup, "user00000"), silent)
 
     def seen(_made: int, _calls: int) -> None:
         if silent.asking.is_set():

@@ -1,4 +1,4 @@
-"""The user store: searched names, the surest user for a name, and the progress; its loss costs only time."""
+"""The user store: searched names, the best user for a name, and the progress; its loss costs only time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +22,14 @@ def lookup(tmp_path: Path) -> Iterator[UserStore]:
 
 
 def fill(lookup: UserStore, *names: str, pool: str = POOL, folds: bool = False) -> UserStore:
-    """Seek these names, one for each row from 1 on."""
+    """Search these names, one for each row from 1 on."""
     rows = ((row, pool, name) for row, name in enumerate(names, 1))
     lookup.fill(rows, lambda _pool, name: name.lower() if folds else name)
     return lookup
 
 
 def rows(lookup: UserStore) -> dict[int, tuple[str, str, str]]:
-    """What is known of each row."""
+    """Return what is known of each row."""
     return {found.row: (found.username, found.status, found.kind) for found in lookup.findings()}
 
 

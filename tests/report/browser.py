@@ -21,7 +21,7 @@ _QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--no-sandbox",  # as root there is none; it opens nothing but our own file
+    "--no-sandbox",  # root needs it; it opens only our own file
 )
 
 
@@ -40,9 +40,11 @@ def chromium() -> Iterator[Browser]:
 def opened(
     browser: Browser, path: Path, width: int = 1280, theme: str = "light", *, script: bool = True
 ) -> Iterator[Page]:
-    """Show a page in the browser's window. Whatever it complains of, and whatever it asks for beside itself, is an error at the end.
+    """Show a page in the browser's window. At the end, console messages and further requests are errors.
 
-    There is one window with scripts and one without: a new one takes a second of processor time. Only the page is new.
+    There is one window with scripts and one without, because a new one takes a second of processor time. Only the page
+    is
+    new.
     """
     page = _window(browser, script=script)
     page.set_viewport_size({"width": width, "height": SIZES[width]})

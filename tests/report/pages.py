@@ -27,13 +27,13 @@ Planned = tuple[int, str, str, bool | None, str, str, str]
 
 
 def lane(pool: str = POOL, account: str = "111111111111", **facts: object) -> dict[str, Any]:
-    """A lane as the journal keeps it."""
+    """Return a lane as the journal stores it."""
     known = {"account": account, "region": pool.partition("_")[0], "rate": 23.5, "quota": 30.0, "ceiling": 24.0}
     return known | {"pools": [pool], "rows": 1, "stopped_by": None} | facts
 
 
 def facts_of(**facts: Any) -> RunState:  # noqa: ANN401  (of the run state)
-    """What a journal knows of a run that has ended."""
+    """Return the run state of a run that has ended."""
     targets = [
         {"user_pool_id": pool, "region": pool.partition("_")[0], "endpoint": "https://cognito.example", "account": "1"}
         for pool in (POOL, OTHER)
@@ -64,7 +64,7 @@ def journal_of(
     rates: Sequence[RateChange] = (),
     **facts: Any,  # noqa: ANN401  (as above)
 ) -> Journal:
-    """A journal of these rows, and what came of them; a fact of ... is left out."""
+    """Make a journal of these rows and their outcomes. A fact of ... is left out."""
     journal = Journal.create(folder / "journal.sqlite", (POOL, OTHER), facts_of(**facts))
     journal.plan.add_rows(plan)
     commit(journal, [], outcomes, (), rates)
@@ -72,12 +72,12 @@ def journal_of(
 
 
 def ready(count: int, pool: str = POOL) -> list[Planned]:
-    """Rows that would be sent."""
+    """Return rows that would be sent."""
     return [(row, pool, f"user{row:04d}", True, "ready", "", "") for row in range(1, count + 1)]
 
 
 def sent(row: int, status: Status = Status.SET, *, at: int = 0, latency: int = 40, **facts: Any) -> Outcome:  # noqa: ANN401
-    """A row that was sent `at` ms after the run began."""
+    """Return a row that was sent `at` ms after the run began."""
     begun = BEGUN + at
     return Outcome(
         row,
@@ -92,7 +92,7 @@ def sent(row: int, status: Status = Status.SET, *, at: int = 0, latency: int = 4
 
 
 def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
-    """Make a run that met with everything, of `count` rows in two pools; the last hundred of them were not sent."""
+    """Make a run of `count` rows in two pools with every kind of result. The last hundred were not sent."""
     rows: list[Planned] = []
     for row in range(1, count + 1):
         pool = (POOL, OTHER)[row % 2]
@@ -132,20 +132,20 @@ def of_all_kinds(folder: Path, count: int = 1700) -> Journal:
 
 
 def page_text(journal: Journal, **how: Any) -> str:  # noqa: ANN401
-    """The page."""
+    """Return the page."""
     home = journal.path.parent
     write_page(journal, home / "report.html", home, **how)
     return (home / "report.html").read_text(encoding="utf-8")
 
 
 def parsed(page: str) -> Element:
-    """The page as a browser has it, read strictly: what a browser would have to guess at is an error."""
+    """Parse the page strictly: invalid HTML is an error."""
     tree: Element = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
     return tree
 
 
 def text_of(tree: Element) -> str:
-    """What a reader sees, in one line."""
+    """Return the visible text, in one line."""
     body = tree.find("body")
     assert body is not None
     return " ".join("".join(_shown(body)).split())

@@ -8,8 +8,9 @@ import pytest
 from bulkreset import causes
 from bulkreset.cognito import http_errors, response, response_parser
 from bulkreset.models import RejectCode, SkipReason, Status
-from bulkreset.report.advice import next_step
+from bulkreset.statuses import next_step
 
+ALL = {**causes.PLAN, **causes.FAILED, **causes.IN_DOUBT, **causes.FATAL, **causes.STOPS, "step": causes.STEP}
 OF_THE_SERVICE = {
     *causes.THROTTLED,
     *(response._EXPIRED | response.PASSWORD_REFUSALS | causes.FATAL.keys()),
@@ -36,8 +37,8 @@ def test_every_code_has_its_sentence(status: Status, code: str) -> None:
 
 def test_advice_depends_on_the_status_if_that_says_more() -> None:
     assert next_step("in_doubt", "").startswith("Resume")
-    assert next_step("in_doubt", response.HISTORY_VIOLATION) != next_step("failed", response.HISTORY_VIOLATION)
-    assert "resume" in next_step("in_doubt", response.HISTORY_VIOLATION)
+    assert next_step("in_doubt", causes.HISTORY_VIOLATION) != next_step("failed", causes.HISTORY_VIOLATION)
+    assert "resume" in next_step("in_doubt", causes.HISTORY_VIOLATION)
     assert next_step("in_doubt", "UserNotFoundException") == next_step("in_doubt", "ReadTimeoutError")
     assert "a step after it failed" in next_step("set", "AccessDeniedException")
     assert "See the message" in next_step("failed", "SomethingNewException")
@@ -45,9 +46,7 @@ def test_advice_depends_on_the_status_if_that_says_more() -> None:
     assert next_step("unprocessed", "") == Status.UNPROCESSED.facts.advice
 
 
-SENTENCES = {
-    name: causes.advice_for(name) if name in causes.FATAL else cause.advice for name, cause in causes.ALL.items()
-}
+SENTENCES = {name: causes.advice_for(name) if name in causes.FATAL else cause.advice for name, cause in ALL.items()}
 
 
 @pytest.mark.parametrize(("cause", "advice"), [*SENTENCES.items()])
@@ -73,11 +72,11 @@ def test_the_runbook_has_the_advice_of_every_cause_word_for_word() -> None:
             assert sum(1 for line in lines if re.match(rf"\|[^|]*\b{cause}\b[^|]*\| {re.escape(advice)}", line)) == 1
 
 
-_BY_EXIT_CODE = {"time_limit", "row_limit", "interrupted", "not_confirmed"}  # the table by exit code has these
+_BY_EXIT_CODE = {"time_limit", "row_limit", "interrupted", "not_confirmed"}  # these are in the table by exit code
 
 
 def test_only_a_wrong_job_cannot_be_resumed() -> None:
-    assert {code for code in causes.ALL if not causes.resume_helps(code)} == {"ResourceNotFoundException"}
+    assert {code for code in ALL if not causes.resume_helps(code)} == {"ResourceNotFoundException"}
     for code, cause in causes.FATAL.items():
         assert cause.advice.endswith("then {then}."), code
         assert causes.advice_for(code).endswith("then resume.") is cause.resume_helps, code

@@ -1,4 +1,4 @@
-"""The list for a mail merge: who got which kind of password, encrypted, with exact names."""
+"""The list for a mail merge: which user got which kind of password, encrypted, with exact names."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from tests.targets import EU, job
 WHEN = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 
 
-class Contacted:
+class FinishedRun:
     """A run that has set `names`, and a key."""
 
     def __init__(self, folder: Path, *names: str, permanent: bool = False, **password: object) -> None:
@@ -46,7 +46,7 @@ class Contacted:
 
 
 def test_list_has_who_was_set_with_exact_names_and_is_encrypted(tmp_path: Path) -> None:
-    run = Contacted(tmp_path, "=ann", "bob", "cid")
+    run = FinishedRun(tmp_path, "=ann", "bob", "cid")
     run.settle(1, 2)
     run.settle(3, status=Status.FAILED)
     assert write_contacts(run.run_dir, run.out, ()) == 2
@@ -61,7 +61,7 @@ def test_list_has_who_was_set_with_exact_names_and_is_encrypted(tmp_path: Path) 
 
 
 def test_scramble_needs_a_recipient_who_is_named_now(tmp_path: Path) -> None:
-    run = Contacted(tmp_path, "ann", permanent=True, recipients=())
+    run = FinishedRun(tmp_path, "ann", permanent=True, recipients=())
     run.settle(1)
     with pytest.raises(Refused, match="encrypted only"):
         write_contacts(run.run_dir, run.out, ())
@@ -71,15 +71,15 @@ def test_scramble_needs_a_recipient_who_is_named_now(tmp_path: Path) -> None:
 
 
 def test_permanent_passwords_with_recipients_are_not_a_scramble(tmp_path: Path) -> None:
-    run = Contacted(tmp_path, "ann", permanent=True)
+    run = FinishedRun(tmp_path, "ann", permanent=True)
     run.settle(1)
     write_contacts(run.run_dir, run.out, ())
     assert run.read()[1][2] == "permanent"
 
 
 def test_list_is_a_new_file_and_not_an_empty_one(tmp_path: Path) -> None:
-    run = Contacted(tmp_path, "ann")
-    with pytest.raises(RunDirError, match="nobody to tell"):
+    run = FinishedRun(tmp_path, "ann")
+    with pytest.raises(RunDirError, match="no user to list"):
         write_contacts(run.run_dir, run.out, ())
     run.settle(1)
     run.out.write_text("kept")

@@ -60,7 +60,7 @@ HOSTILE = (
 
 
 def rows_of(tree: Element, name: str) -> list[list[str]]:
-    """The cells of the table that is called so."""
+    """Return the cells of the table with this heading."""
     tables = [table for table in tree.iter("table") if table.get("id") == name]
     assert len(tables) == 1
     body = tables[0].find("tbody")
@@ -69,8 +69,8 @@ def rows_of(tree: Element, name: str) -> list[list[str]]:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A page, and the same as a browser has it."""
+class ParsedPage:
+    """A page, and its parsed form."""
 
     run_dir: Path
     page: str
@@ -78,14 +78,14 @@ class Drawn:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
-    """The page of a run that met with everything."""
+def full(tmp_path_factory: pytest.TempPathFactory) -> ParsedPage:
+    """The page of a run with every kind of result."""
     folder = tmp_path_factory.mktemp("full")
     page = page_text(of_all_kinds(folder))
-    return Drawn(folder, page, parsed(page))
+    return ParsedPage(folder, page, parsed(page))
 
 
-def test_page_shows_the_outcome_of_the_run_and_how_to_continue(full: Drawn) -> None:
+def test_page_shows_the_outcome_of_the_run_and_how_to_continue(full: ParsedPage) -> None:
     tree = full.tree
     text = text_of(tree)
     headings = ["".join(heading.itertext()) for heading in tree.iter("h1")]
@@ -97,7 +97,7 @@ def test_page_shows_the_outcome_of_the_run_and_how_to_continue(full: Drawn) -> N
     assert "More than 1% of the rows failed. Fix the cause, then resume." in text
     for asked in ("nightly", "/data/users.csv, 2.0 KiB", "ab" * 32, ARN, "ops on batch-1", "max_rows 5,000", "1 user"):
         assert asked in text
-    assert "UserNotFoundException ✕" not in text  # signs are the style's, words are the page's
+    assert "UserNotFoundException ✕" not in text  # symbols come from the style sheet, words from the page
     assert "Check the name and the pool: no user of the pool signs in with this name." in text
 
 
@@ -207,14 +207,14 @@ def test_page_is_evidence_of_what_was_confirmed(tmp_path: Path, facts: dict[str,
             False,
         ),
     ],
-    ids=["sent", "not sent", "undo under way"],
+    ids=["sent", "not sent", "undo in progress"],
 )
 def test_page_says_how_the_run_is_undone(tmp_path: Path, facts: dict[str, Any], *, is_shown: bool) -> None:
-    told = [["Undo", "can be undone from 15 minutes after the run's start until 2026-11-22 (feature plan Plus)"]]
-    text = text_of(parsed(page_text(journal_of(tmp_path, ready(3), rows=3, preflight=told, **facts))))
+    expected = [["Undo", "can be undone from 15 minutes after the run's start until 2026-11-22 (feature plan Plus)"]]
+    text = text_of(parsed(page_text(journal_of(tmp_path, ready(3), rows=3, preflight=expected, **facts))))
     command = f"Undo bulkreset undo {tmp_path}"
     assert (command in text) is is_shown
-    assert ("takes the whole pool back to 2026-11-21 12:00:10 UTC" in text) is is_shown
+    assert ("restores the whole pool to 2026-11-21 12:00:10 UTC" in text) is is_shown
 
 
 def test_page_names_the_command_that_comes_next(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_forty_lanes(tmp_path: Path) -> None:
     lanes = [lane(account=f"{number:012d}", pools=[]) for number in range(40)]
     text = text_of(parsed(page_text(journal_of(tmp_path, ready(1), [sent(1)], lanes=lanes))))
     assert all(f"{number:012d} eu-west-1" in text for number in range(40))
-    assert "960.00" in text  # what all of them are allowed together
+    assert "960.00" in text  # the sum of their rates
 
 
 def test_usernames_can_be_redacted(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_usernames_can_be_redacted(tmp_path: Path) -> None:
 )
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_hostile_text_is_text_and_nothing_else(texts: list[str]) -> None:
-    """The page of hostile texts has the elements and attributes of one of harmless texts, and all of the texts."""
+    """The page with hostile texts has the same elements as one with harmless texts, and shows all texts."""
     with TemporaryDirectory() as hostile:
         page = _page_of(Path(hostile), texts)
         found = parsed(page)
@@ -347,7 +347,7 @@ def _harmless() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _page_of(folder: Path, texts: list[str]) -> str:
-    """A page with a text in every place that can have one."""
+    """Return a page with a text in every place that can have one."""
     name, pool, code, message, request, path, arn, user, host, said, region, account = (f"~{text}" for text in texts)
     journal = journal_of(
         folder,
@@ -374,11 +374,11 @@ def _page_of(folder: Path, texts: list[str]) -> str:
 
 
 def _skeleton(tree: Element) -> list[tuple[str, tuple[str, ...]]]:
-    """All elements and the names of their attributes, in order."""
+    """Return all elements and the names of their attributes, in order."""
     return [(str(node.tag), tuple(map(str, sorted(node.attrib)))) for node in tree.iter()]
 
 
-def test_policy_of_the_page_allows_its_own_style_and_script_only(full: Drawn) -> None:
+def test_policy_of_the_page_allows_its_own_style_and_script_only(full: ParsedPage) -> None:
     page, tree = full.page, full.tree
     (policy,) = (meta.get("content", "") for meta in tree.iter("meta") if meta.get("http-equiv"))
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -398,7 +398,7 @@ def _digest(element: Element) -> str:
     return base64.b64encode(hashlib.sha256((element.text or "").encode()).digest()).decode()
 
 
-def test_charts_have_their_figures_beside_them(full: Drawn) -> None:
+def test_charts_have_their_figures_beside_them(full: ParsedPage) -> None:
     tree = full.tree
     charts = [svg for svg in tree.iter("{http://www.w3.org/2000/svg}svg") if svg.get("role") == "img"]
     assert len(charts) == 4  # two charts, each for two kinds of screen

@@ -28,14 +28,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run that met with everything."""
+    """The page of a run with every kind of result."""
     folder = tmp_path_factory.mktemp("full")
     page_text(of_all_kinds(folder, 600))
     return folder / "report.html"
 
 
 def is_narrow_enough(page: Page) -> bool:
-    """Whether nothing makes the page as a whole scroll sideways."""
+    """Return whether the page does not scroll sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
@@ -52,7 +52,7 @@ def test_page_is_accessible_and_fits(browser: Browser, full: Path, width: int, t
     with opened(browser, full, width, theme) as page:
         page.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
         assert is_narrow_enough(page)
-        # One row is as good as another to axe, which takes its time for each.
+        # axe needs time for each row, and all rows are alike.
         page.evaluate(
             "document.querySelectorAll('tbody').forEach((it) => [...it.rows].slice(9).forEach((row) => row.remove()))"
         )
@@ -66,7 +66,7 @@ def test_page_is_accessible_and_fits(browser: Browser, full: Path, width: int, t
 
 
 def usernames(page: Page) -> list[str]:
-    """The second cells of the rows that are shown."""
+    """Return the second cells of the visible rows."""
     return page.locator("#rows tbody tr:not([hidden]) td:nth-child(2)").all_inner_texts()
 
 
@@ -122,7 +122,7 @@ def test_hostile_names_do_not_run_connect_or_widen_the_page(browser: Browser, tm
 
 
 def test_injected_code_cannot_run(browser: Browser, full: Path, tmp_path: Path) -> None:
-    """Should a text become an element after all, the page's policy stops it."""
+    """If a text became an element, the page's policy would still stop it."""
     path = tmp_path / "injected.html"
     path.write_text(full.read_text(encoding="utf-8").replace("<main>", f"<main>{EVIL}", 1), encoding="utf-8")
     context = browser.new_context()
@@ -147,7 +147,7 @@ def test_rows_are_short_on_a_phone(browser: Browser, full: Path) -> None:
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 def test_print_on_paper_has_the_wide_layout(browser: Browser, full: Path, paper: str) -> None:
     with opened(browser, full) as page:
-        page.set_viewport_size({"width": 700, "height": 1000})  # about the width of a page between its margins
+        page.set_viewport_size({"width": 700, "height": 1000})  # about the width of a printed page between its margins
         page.emulate_media(media="print")
         row = page.locator("#rows tbody tr").first
         assert row.evaluate("(it) => getComputedStyle(it).display") == "table-row"

@@ -1,4 +1,4 @@
-"""Export: the password that was set last, of the rows that are set, to who has the key."""
+"""Export: the last password of each row that is set, for the holder of the key."""
 
 import csv
 import io
@@ -25,8 +25,8 @@ DAY = 86_400_000  # milliseconds
 WHEN = 1_790_000_000_000  # 2026-09-21T14:13:20Z
 
 
-class Campaigned:
-    """A run of generated passwords: a row for each of `names`, temporary but in the second pool."""
+class FinishedCampaign:
+    """A run of generated passwords: a row for each of `names`, temporary except in the second pool."""
 
     def __init__(self, folder: Path, names: Sequence[str], **facts: Any) -> None:  # noqa: ANN401  (of the journal)
         identity = pyrage.x25519.Identity.generate()
@@ -43,7 +43,7 @@ class Campaigned:
         self.folder = Path(facts["passwords"]) if facts.get("passwords") else home.passwords
 
     def write(self, passwords: Mapping[int, str]) -> None:
-        """One chunk, by a new execution."""
+        """Write one chunk, by a new execution."""
         rows = [Row(row, self.names[row - 1], Secret(text), EU, permanent=False) for row, text in passwords.items()]
         PasswordArchive(self.folder, self.to).write(rows)
 
@@ -58,7 +58,7 @@ class Campaigned:
 
 
 def test_only_set_rows_are_exported(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann", "bob", "cid", "dan", "eve"])
+    run = FinishedCampaign(tmp_path, ["ann", "bob", "cid", "dan", "eve"])
     run.write({1: "P1", 2: "P2", 3: "P3", 4: "P4", 5: "P5"})
     run.settle(2, 5)
     run.settle(3, status=Status.IN_DOUBT)
@@ -69,7 +69,7 @@ def test_only_set_rows_are_exported(tmp_path: Path) -> None:
 
 
 def test_the_last_password_of_a_row_counts(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann", "bob", "cid"])
+    run = FinishedCampaign(tmp_path, ["ann", "bob", "cid"])
     run.write({1: "P1", 2: "P2", 3: "P3"})
     run.write({2: "P2 again"})
     run.write({2: "P2 at last", 3: "P3 again"})
@@ -78,7 +78,7 @@ def test_the_last_password_of_a_row_counts(tmp_path: Path) -> None:
 
 
 def test_row_that_is_sent_again_while_it_is_read_never_comes_out_with_the_older_password(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann", "bob"])
+    run = FinishedCampaign(tmp_path, ["ann", "bob"])
     run.write({1: "P1", 2: "P2"})
     run.settle(1)
     run.settle(2, status=Status.IN_DOUBT)
@@ -91,7 +91,7 @@ def test_row_that_is_sent_again_while_it_is_read_never_comes_out_with_the_older_
 
 
 def test_expiry_is_shown_if_it_is_known(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann"], temporary_days={EU: 3})
+    run = FinishedCampaign(tmp_path, ["ann"], temporary_days={EU: 3})
     run.write({1: "P1"})
     run.settle(1)
     assert run.given() == [IssuedPassword("ann", "P1", "2026-09-24T14:13:20Z", EU)]
@@ -102,7 +102,7 @@ def test_expiry_is_shown_if_it_is_known(tmp_path: Path) -> None:
 
 
 def test_permanent_password_does_not_expire(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann"], temporary_days={EU: 3})
+    run = FinishedCampaign(tmp_path, ["ann"], temporary_days={EU: 3})
     run.journal._db.execute("UPDATE rows SET permanent = 1")
     run.write({1: "P1"})
     run.settle(1)
@@ -111,36 +111,36 @@ def test_permanent_password_does_not_expire(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "+447700900123", "-x", "@sum", "\uff1dx"])
 def test_username_like_a_formula_is_as_it_is(tmp_path: Path, name: str) -> None:
-    run = Campaigned(tmp_path, [name])
+    run = FinishedCampaign(tmp_path, [name])
     run.write({1: "P1"})
     run.settle(1)
     assert run.passwords() == {name: "P1"}
 
 
 def test_password_shows_in_no_repr(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann"])
+    run = FinishedCampaign(tmp_path, ["ann"])
     run.write({1: "P1"})
     run.settle(1)
     assert repr(run.given()) == "[IssuedPassword('ann')]"
 
 
 def test_run_that_is_not_wholly_planned_has_no_passwords_to_export(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann"])
+    run = FinishedCampaign(tmp_path, ["ann"])
     run.write({1: "P1"})
     run.journal.write.change(phase="comparing")
-    with pytest.raises(RunDirError, match="no whole plan"):
+    with pytest.raises(RunDirError, match="no complete plan"):
         run.given()
 
 
 def test_run_without_recipients_has_none(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann"])
+    run = FinishedCampaign(tmp_path, ["ann"])
     run.settle(1)
     with pytest.raises(RunDirError, match="no generated passwords"):
         run.given()
 
 
 def test_another_key_and_a_damaged_chunk_give_nothing_at_all(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann", "bob"])
+    run = FinishedCampaign(tmp_path, ["ann", "bob"])
     run.write({1: "P1"})
     run.write({2: "P2"})
     run.settle(1, 2)
@@ -154,7 +154,7 @@ def test_another_key_and_a_damaged_chunk_give_nothing_at_all(tmp_path: Path) -> 
 
 
 def test_truncated_chunk_does_not_close_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Campaigned(tmp_path, ["ann", "bob"])
+    run = FinishedCampaign(tmp_path, ["ann", "bob"])
     run.write({1: "P1"})
     run.settle(1)
 
@@ -175,7 +175,7 @@ def test_truncated_chunk_does_not_close_the_archive(tmp_path: Path, monkeypatch:
 def test_folder_elsewhere_is_found_after_the_run_directory_is_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Campaigned(tmp_path, ["ann"], passwords=str(tmp_path / "safe" / "run"))
+    run = FinishedCampaign(tmp_path, ["ann"], passwords=str(tmp_path / "safe" / "run"))
     run.write({1: "P1"})
     run.settle(1)
     run.journal.close()
@@ -199,14 +199,14 @@ def test_folder_elsewhere_is_named_like_the_run_and_must_not_be_anothers(tmp_pat
 
 
 def test_lines_without_a_row_are_not_a_bug(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["ann"])
+    run = FinishedCampaign(tmp_path, ["ann"])
     run.write({1: "P1"})
     assert run.passwords() == {}
     assert len(list(read_archive(run.folder, load_identities(run.key)))) == 1
 
 
 def test_names_are_exact_for_the_program_that_reads_them(tmp_path: Path) -> None:
-    run = Campaigned(tmp_path, ["=ann"])
+    run = FinishedCampaign(tmp_path, ["=ann"])
     run.write({1: "P1"})
     run.settle(1)
     assert [one.username for one in read_passwords(run.run_dir, run.key)] == ["=ann"]

@@ -22,12 +22,12 @@ KEYED = Redaction(bytes(32))
 
 
 def row(username: str, **said: str) -> ReportRow:
-    """A row of a report."""
-    told = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
+    """Return a row of a report."""
+    fields = {"user_pool_id": POOL, "code": "", "message": "", "request_id": "", "canonical": username} | said
     numbers = dict.fromkeys(("attempts", "throttled", "in_doubt"), 0)
     nothing = dict.fromkeys(("permanent", *STEP_COLUMNS, "latency_ms", "started_at", "finished_at"))
     known = dict.fromkeys(("status_before", "recovery", "file"), "")
-    return ReportRow(row=1, username=username, status="failed", **known, **told, **numbers, **nothing)  # type: ignore[arg-type]
+    return ReportRow(row=1, username=username, status="failed", **known, **fields, **numbers, **nothing)  # type: ignore[arg-type]
 
 
 def test_same_user_of_the_same_pool_has_one_hash() -> None:

@@ -12,8 +12,8 @@ import pytest
 from bulkreset.errors import RecordError
 from bulkreset.journal.journal import Journal
 from bulkreset.models import REPORT_COLUMNS, LaneSummary, Outcome, Status, Summary
-from bulkreset.report.report import write_summary
 from bulkreset.report.report_writers import ReportSpec, write_report
+from bulkreset.report.summary import write_summary
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 
 SUMMARY = Summary(
@@ -41,7 +41,7 @@ SUMMARY = Summary(
 
 
 def cells(path: Path) -> list[dict[str, str]]:
-    """The report as a program reads it."""
+    """Return the report as a program reads it."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
 

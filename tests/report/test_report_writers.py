@@ -27,7 +27,7 @@ FORMS = ("csv", "jsonl", "parquet")
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    """Rows of every fate, with values of every type."""
+    """A journal with every result, and values of every type."""
     made = planned(tmp_path, "=ann", "bob", "größe\u2028x", "dan")
     made.plan.add_rows(
         [(5, "no.pool", "eve", None, "rejected", "unknown_pool", "no target"), (6, OTHER, "", False, "skipped", "", "")]
@@ -39,7 +39,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def report_rows(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
-    """A report as a program reads it."""
+    """Return a report as a program reads it."""
     out = io.BytesIO()
     stream_report(journal, out, "unprocessed", ReportSpec(form, only))
     if form == "parquet":
@@ -143,5 +143,5 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
 
 
 def test_form_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"cannot draw the report as xml.*csv, parquet, jsonl"):
+    with pytest.raises(Refused, match=r"cannot write the report as xml.*csv, parquet, jsonl"):
         stream_report(planned(tmp_path, "ann"), io.BytesIO(), "ready", ReportSpec("xml"))

@@ -20,7 +20,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    """Makes a run directory whose job has this [report] table."""
+    """Return a function that makes a run directory whose job has this [report] table."""
 
     def make(mode: str = "run", **report: object) -> Path:
         home = tmp_path / "run"
@@ -106,7 +106,10 @@ def test_closed_pipe_is_not_an_error_and_a_full_disk_is(made: Made) -> None:
     for form in ("csv", "jsonl", "parquet"):
         assert rewrite_report(home, ReportRequest(form, output=STANDARD_OUTPUT), writing) is None
     os.close(writing)
-    with Path("/dev/full").open("wb") as full, pytest.raises(RecordError, match="Not the whole report"):
+    with (
+        Path("/dev/full").open("wb") as full,
+        pytest.raises(RecordError, match="The report could not be written completely"),
+    ):
         rewrite_report(home, ReportRequest(output=STANDARD_OUTPUT), full.fileno())
 
 
@@ -118,7 +121,7 @@ def test_unknown_format_is_refused(made: Made) -> None:
     os.close(terminal)
     with pytest.raises(Refused, match="--only goes with csv"):
         rewrite_report(home, ReportRequest("html", ("failed",)), 1)
-    with pytest.raises(Refused, match=r"A page is a file of its own"):
+    with pytest.raises(Refused, match=r"A page is a separate file"):
         rewrite_report(home, ReportRequest("html", output=STANDARD_OUTPUT), 1)
     assert not list(home.glob("report*"))
 

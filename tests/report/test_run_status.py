@@ -43,7 +43,7 @@ sys.stdin.read()
 
 
 def made(path: Path, *names: str, **facts: Any) -> Path:  # noqa: ANN401  (of the run state)
-    """A run directory of ready rows that nobody holds."""
+    """Make a run directory of ready rows that no process holds."""
     home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], run_state(**facts)).close())
     journal = Journal.open(home.journal)
     journal.plan.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
@@ -53,7 +53,7 @@ def made(path: Path, *names: str, **facts: Any) -> Path:  # noqa: ANN401  (of th
 
 
 def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: Any) -> None:  # noqa: ANN401  (as above)
-    """Claim the first rows of a run, settle some, and note facts."""
+    """Claim the first rows of a run, finish some, and record facts."""
     journal = Journal.open(path / "journal.sqlite")
     commit(journal, range(1, claims + 1), [])
     commit(journal, [], outcomes)
@@ -63,7 +63,7 @@ def record(path: Path, *outcomes: Outcome, claims: int = 0, **facts: Any) -> Non
 
 @contextmanager
 def applying(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is in the middle of sending."""
+    """A process that is sending."""
     with subprocess.Popen(
         [sys.executable, "-c", APPLYING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

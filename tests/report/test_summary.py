@@ -117,7 +117,7 @@ def test_run_that_sent_nothing_has_no_rate(tmp_path: Path) -> None:
 
 
 def test_rows_that_a_dead_process_had_claimed_are_counted_as_sent_again(tmp_path: Path) -> None:
-    """Over all executions; the figure is committed with the mark, so that no further death counts a row twice."""
+    """Over all executions. The figure is committed with the mark, so that a second death does not count a row twice."""
     journal = planned(tmp_path, *"abcd")
     ended = End(state=EndState.FINISHED, exit_code=0, finished_at=ENDED)
     journal.write.change(**dict(run_state()))

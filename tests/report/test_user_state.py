@@ -15,7 +15,7 @@ MINUTE = 60_000
 def state_of(
     status: str, *, permanent: int = 0, modified: int | None = SET, now: int = SET + DAY, kind: str = ""
 ) -> VerifiedUser:
-    """A row that was set at SET, of a pool whose temporary passwords are good for seven days."""
+    """Return the state for a row that was set at SET, in a pool whose temporary passwords are valid for seven days."""
     row = SetRow(1, POOL, "ann", "ann", permanent, SET - 100, SET)
     return classify(row, RowFinding(1, "ann", status, kind, modified), 7, now, 1.0)
 
@@ -34,7 +34,7 @@ def state_of(
         ("CONFIRMED", SET + DAY, SET + 9 * DAY, UserState.CHANGED),
         ("CONFIRMED", SET + 1, SET + MINUTE, UserState.CHANGED),
         ("CONFIRMED", None, SET + DAY, UserState.CHANGED),
-        ("CONFIRMED", SET - 4 * MINUTE, SET + DAY, UserState.CHANGED),  # a clock that is ahead
+        ("CONFIRMED", SET - 4 * MINUTE, SET + DAY, UserState.CHANGED),  # its clock is ahead
         ("CONFIRMED", SET - DAY, SET + DAY, UserState.UNTOUCHED),
         ("RESET_REQUIRED", SET + DAY, SET + DAY, UserState.DIFFERS),
         ("UNCONFIRMED", SET + DAY, SET + DAY, UserState.DIFFERS),
@@ -49,7 +49,7 @@ def test_temporary_password(status: str, modified: int | None, now: int, state: 
 
 
 def test_days_of_a_password_that_an_earlier_call_has_set_do_not_count_from_the_refused_one() -> None:
-    """The call was lost, the run was killed, and resume found three days later that the password had been set."""
+    """The answer was lost and the run killed; three days later resume found that the password had been set."""
     row = SetRow(1, POOL, "ann", "ann", 0, SET - 3 * DAY, SET)
     found = classify(row, RowFinding(1, "ann", "FORCE_CHANGE_PASSWORD", "", SET - 3 * DAY + 50), 7, SET + 5 * DAY, 1.0)
     assert (found.state, found.expires_at) == (UserState.EXPIRED, SET + 4 * DAY + 50)

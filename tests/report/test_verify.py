@@ -1,4 +1,4 @@
-"""Verification: refusals before any call, and exit code and words from its counts."""
+"""Verification: refusals before any call; its counts decide exit code and text."""
 
 import io
 import json
@@ -60,7 +60,7 @@ def test_one_file_cannot_be_both(run_dir: Path) -> None:
 
 
 def test_failed_file_leaves_no_part_of_the_other(run_dir: Path) -> None:
-    wanted = VerifyRequest(reissue=run_dir / ("n" * 250))  # and longer while it is not whole
+    wanted = VerifyRequest(reissue=run_dir / ("n" * 250))  # its partial file has an even longer name
     with (
         pytest.raises(RecordError, match="File name too long"),
         _open_outputs(RunDir(run_dir), wanted, with_pools=False),
@@ -88,7 +88,7 @@ def test_run_without_set_rows_asks_no_question(run_dir: Path) -> None:
     ("facts", "said"),
     [
         ({"mode": "dry_run"}, "--approved {run_dir}"),
-        ({"emulated": True}, "was emulated: its users are gone"),
+        ({"emulated": True}, "was emulated: its users no longer exist"),
     ],
 )
 def test_run_without_real_users_has_none_to_look_up(run_dir: Path, facts: dict[str, object], said: str) -> None:

@@ -1,4 +1,4 @@
-"""The look-up after a run: each set row with its own user, also during a run; denied calls are named."""
+"""The lookup after a run: each set row with its own user, also during a run; denied calls are named."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.paged_reader import ATTEMPTS
 from tests.journal.journals import OTHER, POOL, commit, done, planned
 from tests.send.fakes import FakeClock
-from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, Listed, crowd, listed_user
+from tests.user_directory import DENIED, EXPIRED, GONE, LOST, STALE, THROTTLED, FakeDirectory, crowd, listed_user
 
 SET = 1_700_000_000_000
 DAY = 86_400_000
@@ -38,12 +38,12 @@ def ended(folder: Path, *names: str) -> Journal:
     return journal
 
 
-def listed(*users: dict[str, Any], size: int | None = None, **facts: Any) -> Listed:  # noqa: ANN401  (a pool's facts)
-    return Listed(users, PoolFacts(POOL, users=len(users) if size is None else size, **facts))
+def listed(*users: dict[str, Any], size: int | None = None, **facts: Any) -> FakeDirectory:  # noqa: ANN401  (a pool's facts)
+    return FakeDirectory(users, PoolFacts(POOL, users=len(users) if size is None else size, **facts))
 
 
-def look(journal: Journal, lookup: UserStore, *directories: Listed, rate: float | None = 24.0) -> FakeClock:
-    """Look everybody up on a clock of its own."""
+def look(journal: Journal, lookup: UserStore, *directories: FakeDirectory, rate: float | None = 24.0) -> FakeClock:
+    """Look up all users on its own clock."""
     clock = FakeClock()
     pools = {directory.facts.user_pool_id: directory for directory in directories}
     look_up_set_users(
@@ -52,7 +52,7 @@ def look(journal: Journal, lookup: UserStore, *directories: Listed, rate: float 
     return clock
 
 
-def states_of(journal: Journal, lookup: UserStore, *directories: Listed) -> list[tuple[int, str, str]]:
+def states_of(journal: Journal, lookup: UserStore, *directories: FakeDirectory) -> list[tuple[int, str, str]]:
     pools = {directory.facts.user_pool_id: directory.facts for directory in directories}
     return [(fate.row, fate.username, fate.state.value) for fate in found(journal, lookup, pools)]
 
@@ -119,7 +119,7 @@ def test_names_are_compared_as_the_pool_does(tmp_path: Path, lookup: UserStore) 
 
 
 def test_calls_are_paced(tmp_path: Path, lookup: UserStore) -> None:
-    pool = Listed(crowd(1200), PoolFacts(POOL, users=1200))
+    pool = FakeDirectory(crowd(1200), PoolFacts(POOL, users=1200))
     clock = look(ended(tmp_path, *(f"user{number:05d}" for number in range(1200))), lookup, pool, rate=2.0)
     assert len(pool.pages) == 20
     assert clock.now() >= 1000 + 19 / 2

@@ -13,12 +13,12 @@ __all__ = ["bulkreset", "sim", "storage"]
 
 
 @pytest.fixture(autouse=True)
-def of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A night whose state is in S3 has its machine's lock in the folder for temporary files, by the state's address."""
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a separate temporary folder: a job with its state in S3 has its lock there, named by the state's address."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture(autouse=True)
 def with_shared_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To make a client of S3 takes longer than what is asked through it."""
+    """Creating a client of S3 takes longer than its requests."""
     monkeypatch.setattr(Bucket, "client", property(shared_client))

@@ -34,8 +34,8 @@ SCHEDULE = '[schedule]\nstate = "state.json"\n'
 
 
 @pytest.fixture(autouse=True)
-def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The test's own process as a program that uses the interface."""
+def home(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test process as a program that uses the interface."""
     for name, value in bulkreset.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -44,40 +44,40 @@ def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def scheduled(here: Path, sim: Simulator) -> Path:
+def scheduled(home: Path, sim: Simulator) -> Path:
     """A scheduled job of a folder with one input."""
     users = people(20)
     sim.add_pool(POOL, [name for name, _ in users], LAX)
-    (here / "in").mkdir()
-    write_csv(here / "in" / "a.csv", users[:10])
-    write_csv(here / "b.csv", users[10:])
-    return write_job(here, sim.url, 'path = "in/*.csv"', FAST + SCHEDULE)
+    (home / "in").mkdir()
+    write_csv(home / "in" / "a.csv", users[:10])
+    write_csv(home / "b.csv", users[10:])
+    return write_job(home, sim.url, 'path = "in/*.csv"', FAST + SCHEDULE)
 
 
-def test_scheduled_job_runs_each_input_once(here: Path, sim: Simulator, scheduled: Path) -> None:
+def test_scheduled_job_runs_each_input_once(home: Path, sim: Simulator, scheduled: Path) -> None:
     job = load(scheduled)
     planned = dry_run(job, run_dir="dry")
     assert planned.summary.counts == {"ready": 10}
-    assert not (here / "state.json").exists()
+    assert not (home / "state.json").exists()
     (first,) = run_job(job, run_dir="one", approved=planned.run_dir)
     assert (first.run_dir, first.summary.counts) == (Path("one"), {"set": 10})
     assert run_job(job, confirm=True) == []
     with pytest.raises(errors.InputError, match="no new input"):
         dry_run(job)
-    (here / "b.csv").rename(here / "in" / "b.csv")
+    (home / "b.csv").rename(home / "in" / "b.csv")
     (second,) = run_job(job, confirm=True)
     assert second.summary.counts == {"set": 10}
     assert len(sim.calls(SET)) == 20
-    assert set(json.loads((here / "state.json").read_text())["completed"]) == {
-        str(here / "in" / name) for name in ("a.csv", "b.csv")
+    assert set(json.loads((home / "state.json").read_text())["completed"]) == {
+        str(home / "in" / name) for name in ("a.csv", "b.csv")
     }
 
 
-def test_scheduled_job_that_stopped_is_finished_before_a_new_input(here: Path, sim: Simulator, scheduled: Path) -> None:
+def test_scheduled_job_that_stopped_is_finished_before_a_new_input(home: Path, sim: Simulator, scheduled: Path) -> None:
     with pytest.raises(errors.RowLimit) as stopped:
         run_job(load(scheduled, {"guards.limit": 4}), run_dir="one", confirm=True)
     assert stopped.value.run_dir == Path("one")
-    (here / "b.csv").rename(here / "in" / "b.csv")
+    (home / "b.csv").rename(home / "in" / "b.csv")
     with pytest.raises(errors.RowLimit):  # the unfinished run has the limit of its own job
         run_job(load(scheduled), run_dir="two", confirm=True)
     results = run_job(load(scheduled), run_dir="two", confirm=True)
@@ -95,10 +95,10 @@ def test_apply_refuses_a_scheduled_job(sim: Simulator, scheduled: Path) -> None:
     assert not Path("runs").exists()
 
 
-def test_job_without_a_schedule_has_one_result(here: Path, sim: Simulator) -> None:
+def test_job_without_a_schedule_has_one_result(home: Path, sim: Simulator) -> None:
     sim.add_pool(POOL, names(5), LAX)
-    write_csv(here / "in.csv", people(5))
-    job = load(write_job(here, sim.url, 'path = "in.csv"', FAST))
+    write_csv(home / "in.csv", people(5))
+    job = load(write_job(home, sim.url, 'path = "in.csv"', FAST))
     results = run_job(job, run_dir="one", confirm=True)
     assert results == [Result.load("one")]
     with pytest.raises(errors.NotConfirmed, match="not confirmed") as unasked:
@@ -108,15 +108,15 @@ def test_job_without_a_schedule_has_one_result(here: Path, sim: Simulator) -> No
 
 
 def test_run_is_restored_from_its_mirror_and_resumed(
-    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    home: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in storage.environment().items():
         monkeypatch.setenv(name, value)
     users = people(8)
     sim.add_pool(POOL, [name for name, _ in users], LAX)
-    write_csv(here / "in.csv", users)
+    write_csv(home / "in.csv", users)
     mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
-    job = load(write_job(here, sim.url, 'path = "in.csv"', FAST + mirror), {"guards.limit": 3})
+    job = load(write_job(home, sim.url, 'path = "in.csv"', FAST + mirror), {"guards.limit": 3})
     with pytest.raises(errors.RowLimit):
         apply(job, run_dir="one", confirm=True)
     Path("one").rename("lost")
@@ -130,15 +130,15 @@ def test_run_is_restored_from_its_mirror_and_resumed(
         resume(f"s3://{BUCKET}/runs/none")
 
 
-def test_run_is_inspected(here: Path, bulkreset: Command, sim: Simulator) -> None:
-    key = make_key(here)
+def test_run_is_inspected(home: Path, bulkreset: Command, sim: Simulator) -> None:
+    key = make_key(home)
     sim.add_pool(POOL, names(6), LAX)
-    job = load(write_campaign(bulkreset, write_names(here, names(6)), key), {"pace.rate": 200})
+    job = load(write_campaign(bulkreset, write_names(home, names(6)), key), {"pace.rate": 200})
     done = apply(job, run_dir="runs/one", confirm=True)
     found = status("runs/one")
     assert (found.state, found.counts, found.resumable) == ("finished", {"set": 6}, False)
     assert list_runs() == ([found], [])
-    assert list_runs(here) == ([], [])
+    assert list_runs(home) == ([], [])
     assert {it.username: it.password for it in passwords(done.run_dir, key.path)} == held(sim)
     report = write_report("runs/one", form="jsonl", only=["set"])
     assert report == Path("runs/one/report-set.jsonl")
@@ -154,10 +154,10 @@ def test_run_is_inspected(here: Path, bulkreset: Command, sim: Simulator) -> Non
         status("runs/none")
 
 
-def test_run_is_steered_from_another_thread(here: Path, sim: Simulator) -> None:
+def test_run_is_steered_from_another_thread(home: Path, sim: Simulator) -> None:
     sim.add_pool(POOL, [name for name, _ in people(60)], LAX)
-    write_csv(here / "in.csv", people(60))
-    job = load(write_job(here, sim.url, 'path = "in.csv"', "[pace]\nrate = 20\n"))
+    write_csv(home / "in.csv", people(60))
+    job = load(write_job(home, sim.url, 'path = "in.csv"', "[pace]\nrate = 20\n"))
     done: list[Result] = []
     thread = Thread(target=lambda: done.append(apply(job, run_dir="one", confirm=True)))
     thread.start()
@@ -181,11 +181,11 @@ def test_run_is_steered_from_another_thread(here: Path, sim: Simulator) -> None:
         control("one", stop=True)
 
 
-def test_rows_are_extracted_fixed_and_run_and_each_is_set_once(here: Path, sim: Simulator) -> None:
+def test_rows_are_extracted_fixed_and_run_and_each_is_set_once(home: Path, sim: Simulator) -> None:
     users = people(10)
     sim.add_pool(POOL, [name for name, _ in users], LAX)
-    write_csv(here / "in.csv", [(name, "" if number % 3 == 0 else word) for number, (name, word) in enumerate(users)])
-    first = apply(load(write_job(here, sim.url, 'path = "in.csv"', FAST)), run_dir="one", confirm=True)
+    write_csv(home / "in.csv", [(name, "" if number % 3 == 0 else word) for number, (name, word) in enumerate(users)])
+    first = apply(load(write_job(home, sim.url, 'path = "in.csv"', FAST)), run_dir="one", confirm=True)
     assert (first.exit_code, first.summary.counts) == (1, {"set": 6, "rejected": 4})
     with pytest.raises(errors.Refused, match="would set their passwords again"):
         extract("one", "again.csv", only=["set"])
@@ -197,7 +197,7 @@ def test_rows_are_extracted_fixed_and_run_and_each_is_set_once(here: Path, sim: 
     Path("again.csv").write_text(
         "\n".join([lines[0], *(f"{line}Fixed-Word.1" for line in lines[1:])]), encoding="utf-8"
     )
-    second = apply(load(write_job(here, sim.url, 'path = "again.csv"', FAST)), run_dir="two", confirm=True)
+    second = apply(load(write_job(home, sim.url, 'path = "again.csv"', FAST)), run_dir="two", confirm=True)
     assert second.summary.counts == {"set": 4}
     calls = [call.username for call in sim.calls(SET)]
     assert sorted(calls) == sorted(name for name, _ in users)

@@ -1,4 +1,4 @@
-"""Orders to a run: what they amount to, and who may give them."""
+"""Commands to a run: their combined effect, and who may give them."""
 
 import contextlib
 import io
@@ -225,26 +225,26 @@ def test_process_begins_to_work_on_a_run_only_when_an_order_that_is_just_given_i
     assert list(read_orders(folder, NOW)) == [order(rate=5.0)]
 
 
-class Controlled:
-    """A run's control on a clock that stands still."""
+class SteppedControl:
+    """A run's control on a clock that does not advance."""
 
     def __init__(self, folder: Path) -> None:
         self.clock, self.stop, self.out = FakeClock(), CancelToken(), io.StringIO()
         self.it = RunControl(folder, lambda: NOW, self.stop, self.clock, open_log(self.out, "id", None))
 
     def look(self) -> None:
-        """Look when the time for it has come."""
+        """Check after the interval."""
         self.clock.advance(LOOK_AT_ORDERS_SECONDS)
         self.it.look()
 
 
 def test_orders_are_recorded_once_with_who_and_when(folder: Path) -> None:
-    run = Controlled(folder)
+    run = SteppedControl(folder)
     run.look()
     assert run.it.take_new() == []
     add_order(folder, NOW, order(rate=5.0, lane=LANE))
     run.it.look()
-    assert run.it.take_new() == []  # it looks only so often
+    assert run.it.take_new() == []  # it checks only once per interval
     run.look()
     (fact,) = run.it.take_new()
     assert (fact.at, fact.by, fact.order) == (AT, "ann@here", f"rate 5, for {LANE}")
@@ -256,7 +256,7 @@ def test_orders_are_recorded_once_with_who_and_when(folder: Path) -> None:
 
 
 def test_an_order_to_stop_ends_the_run_as_a_signal_does(folder: Path) -> None:
-    run = Controlled(folder)
+    run = SteppedControl(folder)
     add_order(folder, NOW, order(stop=True))
     with run.stop.add_check(run.it.look):
         run.clock.advance(LOOK_AT_ORDERS_SECONDS)
@@ -267,7 +267,7 @@ def test_an_order_to_stop_ends_the_run_as_a_signal_does(folder: Path) -> None:
 
 
 def test_a_signal_pauses_and_continues_as_an_order(folder: Path) -> None:
-    run = Controlled(folder)
+    run = SteppedControl(folder)
     run.stop.toggle_pause()
     run.look()
     assert list(run.it.limits(LANE, "", 30.0)) == [Limit(0.0, "paused")]
@@ -275,7 +275,7 @@ def test_a_signal_pauses_and_continues_as_an_order(folder: Path) -> None:
     add_order(folder, NOW, order(paused=False))  # a command continues what the signal has paused
     run.look()
     assert list(run.it.limits(LANE, "", 30.0)) == []
-    for _ in range(2):  # faster than it looks: nothing has changed
+    for _ in range(2):  # within one interval: nothing has changed
         run.stop.toggle_pause()
     run.look()
     assert list(run.it.limits(LANE, "", 30.0)) == []
@@ -283,7 +283,7 @@ def test_a_signal_pauses_and_continues_as_an_order(folder: Path) -> None:
 
 
 def test_damaged_file_is_reported_once_and_earlier_orders_stay_in_force(folder: Path) -> None:
-    run = Controlled(folder)
+    run = SteppedControl(folder)
     add_order(folder, NOW, order(rate=5.0))
     run.look()
     (folder / NAME).chmod(0o666)

@@ -1,4 +1,4 @@
-"""The live page: written again during a run, also in the mirror, and never a reason for the run to fail."""
+"""The live page: written again during a run, also in the mirror. It never makes the run fail."""
 
 import threading
 from pathlib import Path
@@ -19,14 +19,14 @@ from tests.waiting import wait_until
 
 
 class Mirror:
-    """Counts uploads of the page, and fails if it is told to."""
+    """Counts uploads of the page, and fails if the test says so."""
 
     def __init__(self) -> None:
         self.uploads = 0
         self.fails = False
 
     def upload_page(self) -> None:
-        """Upload it."""
+        """Count an upload, or fail."""
         self.uploads += 1
         if self.fails:
             raise RecordError("no bucket")
@@ -35,7 +35,7 @@ class Mirror:
 def context_of(
     home: Path, report: ReportConfig, mirror: Mirror | None, warned: list[str], stop: CancelToken | None = None
 ) -> RunContext:
-    """As much of a run's context as the page needs."""
+    """Return the part of a run's context that the page needs."""
     job = SimpleNamespace(report=report)
     return cast(
         "RunContext",
@@ -46,7 +46,7 @@ def context_of(
 
 
 def fast(seconds: float = 0.01) -> Any:  # noqa: ANN401  (a patch)
-    """Settings that no job may have: the page is written at once."""
+    """Write the page at once, with intervals that no job may set."""
     return ReportConfig.model_construct(live=seconds, html=True, redact=None, format="csv")
 
 

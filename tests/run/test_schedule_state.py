@@ -29,7 +29,7 @@ def test_state_is_read_back_and_has_one_holder(where: Location) -> None:
     with kept.locked():
         assert kept.read() == ScheduleState()
         kept.write(STATE)
-        with pytest.raises(Busy, match="Another night"), StateStore(where, Bucket()).locked():
+        with pytest.raises(Busy, match="Another scheduled run"), StateStore(where, Bucket()).locked():
             pass
     with kept.locked():
         assert StateStore(where, Bucket()).read() == STATE

@@ -1,4 +1,4 @@
-"""Scheduled runs: one that loses its lock sends nothing, and a missing run never counts as one that did not begin."""
+"""Scheduled runs: one that loses its lock sends nothing, and a missing run never counts as not begun."""
 
 import json
 import shutil
@@ -29,8 +29,8 @@ BROKEN = 'username,password\na,b\n"c,d\n"e,f\n'
 OTHERS = {"holder": "x", "host": "another", "seconds": 60, "until": 9e9}
 
 
-class Onlooker:
-    """A Ui that says yes, and keeps the remarks."""
+class SilentUi:
+    """A Ui that answers yes and keeps the remarks."""
 
     def __init__(self) -> None:
         self.remarks: list[str] = []
@@ -43,8 +43,8 @@ class Onlooker:
 
 
 @pytest.fixture(autouse=True)
-def here(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The test's own process as the command line would be."""
+def home(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test process in the place of the command line."""
     for name, value in bulkreset.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
@@ -68,8 +68,15 @@ def planned(
     )
 
 
-def night(job: Path, run_dir: Path, ui: Any, stop: CancelToken | None = None, *, dry: bool = False) -> list[Summary]:  # noqa: ANN401  (an Onlooker)
-    """What came of a night's runs."""
+def run_schedule(
+    job: Path,
+    run_dir: Path,
+    ui: Any,  # noqa: ANN401  (a SilentUi)
+    stop: CancelToken | None = None,
+    *,
+    dry: bool = False,
+) -> list[Summary]:
+    """Make one scheduled run, and return the summaries."""
     return [end.summary for end in planned(job, ui, stop, dry=dry).run(lambda: run_dir)]
 
 
@@ -79,9 +86,9 @@ def sent(sim: Simulator) -> list[str]:
 
 @contextmanager
 def while_sending(sim: Simulator, then: Callable[[], None], calls: int = 20) -> Iterator[None]:
-    """Do something beside the block once so many calls have arrived, of which the last is not answered before that is done."""
+    """Do something beside the block once so many calls have arrived; the last one is answered only after it."""
 
-    def beside() -> None:
+    def meanwhile() -> None:
         try:
             wait_until(lambda: len(sent(sim)) >= calls)
             then()
@@ -90,25 +97,25 @@ def while_sending(sim: Simulator, then: Callable[[], None], calls: int = 20) -> 
 
     sim.configure(faults={"every": {"operation": SET, "from_call": calls, "hold": True}})
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(beside)
+        done = pool.submit(meanwhile)
         yield
         done.result()
 
 
 @pytest.mark.parametrize("lost", ["another process has taken it", "could not be renewed for 60 seconds"])
 def test_scheduled_run_that_loses_its_lease_stops_sending(
-    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch, lost: str
+    home: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
-    """More rows than are claimed by then: those may still leave."""
+    """There are more rows than are claimed by then; the claimed ones may still leave."""
     for name, value in storage.environment().items():
         monkeypatch.setenv(name, value)
-    write_csv(here / "mon.csv", people(400))
+    write_csv(home / "mon.csv", people(400))
     state = f"s3://{BUCKET}/nightly.json"
     job = write_job(
-        here, sim.url, f'path = "mon.csv"\n[schedule]\nstate = "{state}"', "[pace]\nrate = 100\nworkers = 2\n"
+        home, sim.url, f'path = "mon.csv"\n[schedule]\nstate = "{state}"', "[pace]\nrate = 100\nworkers = 2\n"
     )
     clock = ForwardClock()
-    one = planned(job, Onlooker(), clock=clock)
+    one = planned(job, SilentUi(), clock=clock)
 
     def is_lost() -> bool:
         with suppress(Busy):
@@ -126,7 +133,7 @@ def test_scheduled_run_that_loses_its_lease_stops_sending(
         wait_until(is_lost)
 
     with while_sending(sim, lose):
-        (end,) = one.run(lambda: here / "run")
+        (end,) = one.run(lambda: home / "run")
     summary = end.summary
     assert (summary.exit_code, summary.state, summary.resumable) == (4, "stopped", True)
     assert end.error
@@ -134,108 +141,106 @@ def test_scheduled_run_that_loses_its_lease_stops_sending(
     assert 20 <= summary.counts["set"] == len(sent(sim)) < 200
 
 
-def test_run_with_a_missing_directory_is_reported_and_its_inputs_are_not_new(here: Path, sim: Simulator) -> None:
-    write_csv(here / "mon.csv", people(150))
+def test_run_with_a_missing_directory_is_reported_and_its_inputs_are_not_new(home: Path, sim: Simulator) -> None:
+    write_csv(home / "mon.csv", people(150))
     job = write_job(
-        here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n"
+        home, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', "[pace]\nrate = 100\nworkers = 2\n"
     )
     stop = CancelToken()
     with while_sending(sim, stop.request):
-        (summary,) = night(job, here / "run", Onlooker(), stop)
+        (summary,) = run_schedule(job, home / "run", SilentUi(), stop)
     before = sent(sim)
     assert (summary.exit_code, 0 < len(before) < 150) == (143, True)
-    (here / "run").rename(here / "elsewhere")
-    with pytest.raises(
-        RunDirError, match=rf"{here}/run is not there any more.*Bring .* in the state {here}/state.json"
-    ):
-        night(job, here / "second", Onlooker())
-    assert (sent(sim), (here / "second").exists()) == (before, False)
-    (here / "mon.csv").rename(here / "kept.csv")
-    (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
+    (home / "run").rename(home / "elsewhere")
+    with pytest.raises(RunDirError, match=rf"{home}/run is missing.*Restore .* in the state {home}/state.json"):
+        run_schedule(job, home / "second", SilentUi())
+    assert (sent(sim), (home / "second").exists()) == (before, False)
+    (home / "mon.csv").rename(home / "kept.csv")
+    (home / "mon.csv").write_text(BROKEN, encoding="utf-8")
     with pytest.raises(InputError, match="an unclosed quote on line 3"):
-        night(job, here / "second", Onlooker(), dry=True)
-    (here / "kept.csv").rename(here / "mon.csv")
-    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"], (
+        run_schedule(job, home / "second", SilentUi(), dry=True)
+    (home / "kept.csv").rename(home / "mon.csv")
+    assert json.loads((home / "state.json").read_text(encoding="utf-8"))["open_run"]["created"], (
         "a dry run forgets nothing"
     )
-    (here / "elsewhere").rename(here / "run")
-    (summary,) = night(job, here / "second", Onlooker())
+    (home / "elsewhere").rename(home / "run")
+    (summary,) = run_schedule(job, home / "second", SilentUi())
     assert (summary.exit_code, sorted(sent(sim))) == (0, [name for name, _ in people(150)])
 
 
 @pytest.mark.parametrize("known", [{"created": False}, {"created": True}, {}])
 def test_run_that_never_began_is_forgotten_and_a_possible_one_only_by_hand(
-    here: Path, sim: Simulator, known: dict[str, bool]
+    home: Path, sim: Simulator, known: dict[str, bool]
 ) -> None:
-    source = write_csv(here / "mon.csv", people(2))
-    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
+    source = write_csv(home / "mon.csv", people(2))
+    job = write_job(home, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     state = {
         "version": 1,
-        "open_run": {"run_dir": str(here / "gone"), "inputs": [str(source)]} | known,
+        "open_run": {"run_dir": str(home / "gone"), "inputs": [str(source)]} | known,
         "completed": {},
     }
-    (here / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    (home / "state.json").write_text(json.dumps(state), encoding="utf-8")
     if known != {"created": False}:
         with pytest.raises(RunDirError, match='set "open_run" to null'):
-            night(job, here / "run", Onlooker())
+            run_schedule(job, home / "run", SilentUi())
         assert sent(sim) == []
-        (here / "state.json").write_text(json.dumps(state | {"open_run": None}), encoding="utf-8")
-    (summary,) = night(job, here / "run", Onlooker())
+        (home / "state.json").write_text(json.dumps(state | {"open_run": None}), encoding="utf-8")
+    (summary,) = run_schedule(job, home / "run", SilentUi())
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
 
 
 @pytest.mark.parametrize("created", [False, True])
-def test_unreadable_run_does_not_count_as_missing(here: Path, sim: Simulator, *, created: bool) -> None:
-    source = write_csv(here / "mon.csv", people(2))
-    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
-    unfinished = {"run_dir": str(here / ("x" * 300)), "inputs": [str(source)], "created": created}
+def test_unreadable_run_does_not_count_as_missing(home: Path, sim: Simulator, *, created: bool) -> None:
+    source = write_csv(home / "mon.csv", people(2))
+    job = write_job(home, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
+    unfinished = {"run_dir": str(home / ("x" * 300)), "inputs": [str(source)], "created": created}
     state = json.dumps({"version": 1, "open_run": unfinished, "completed": {}})
-    (here / "state.json").write_text(state, encoding="utf-8")
+    (home / "state.json").write_text(state, encoding="utf-8")
     with pytest.raises(RunDirError, match="cannot be used"):
-        night(job, here / "run", Onlooker())
-    assert (sent(sim), json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]) == ([], unfinished)
+        run_schedule(job, home / "run", SilentUi())
+    assert (sent(sim), json.loads((home / "state.json").read_text(encoding="utf-8"))["open_run"]) == ([], unfinished)
 
 
-def test_run_that_was_refused_is_not_missed(here: Path, sim: Simulator) -> None:
-    (here / "mon.csv").write_text(BROKEN, encoding="utf-8")
-    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
+def test_run_that_was_refused_is_not_missed(home: Path, sim: Simulator) -> None:
+    (home / "mon.csv").write_text(BROKEN, encoding="utf-8")
+    job = write_job(home, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     with pytest.raises(InputError):
-        night(job, here / "run", Onlooker())
-    assert not (here / "run").exists()
-    write_csv(here / "mon.csv", people(2))
-    (summary,) = night(job, here / "run", Onlooker())
+        run_schedule(job, home / "run", SilentUi())
+    assert not (home / "run").exists()
+    write_csv(home / "mon.csv", people(2))
+    (summary,) = run_schedule(job, home / "run", SilentUi())
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
 
 
 def test_run_that_ended_in_its_plan_is_forgotten_with_a_mirror(
-    here: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    home: Path, sim: Simulator, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in storage.environment().items():
         monkeypatch.setenv(name, value)
-    write_csv(here / "mon.csv", people(2))
+    write_csv(home / "mon.csv", people(2))
     mirror = f'[mirror]\nto = "s3://{BUCKET}/runs/"\n'
-    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', mirror)
-    stop, ui = CancelToken(), Onlooker()
+    job = write_job(home, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"', mirror)
+    stop, ui = CancelToken(), SilentUi()
 
-    class Stopping(Onlooker):
+    class Stopping(SilentUi):
         def on_run_started(self, _run_id: str) -> None:
             stop.request()
 
-    assert [summary.exit_code for summary in night(job, here / "run", Stopping(), stop)] == [143]
-    assert json.loads((here / "state.json").read_text(encoding="utf-8"))["open_run"]["created"]
-    shutil.rmtree(here / "run")
-    for key in storage.keys("runs/"):  # as it is where the machine dies before its run can end
+    assert [summary.exit_code for summary in run_schedule(job, home / "run", Stopping(), stop)] == [143]
+    assert json.loads((home / "state.json").read_text(encoding="utf-8"))["open_run"]["created"]
+    shutil.rmtree(home / "run")
+    for key in storage.keys("runs/"):  # as if the machine died before its run could end
         storage.client.delete_object(Bucket=BUCKET, Key=key)
-    (summary,) = night(job, here / "second", ui)
+    (summary,) = run_schedule(job, home / "second", ui)
     assert (summary.exit_code, len(sent(sim))) == (0, 2)
     assert "it had sent nothing: its inputs are new" in ui.remarks[0]
 
 
 def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_be_sent_and_nothing_be_lost(
-    here: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+    home: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_csv(here / "mon.csv", people(2))
-    job = write_job(here, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
+    write_csv(home / "mon.csv", people(2))
+    job = write_job(home, sim.url, 'path = "mon.csv"\n[schedule]\nstate = "state.json"')
     write = StateStore.write
 
     def full(kept: StateStore, state: ScheduleState) -> None:
@@ -246,7 +251,7 @@ def test_state_that_cannot_be_written_once_the_directory_is_there_lets_nothing_b
     with monkeypatch.context() as patched:
         patched.setattr(StateStore, "write", full)
         with pytest.raises(RecordError, match="the disk is full"):
-            night(job, here / "run", Onlooker())
+            run_schedule(job, home / "run", SilentUi())
     assert sent(sim) == []
-    (summary,) = night(job, here / "second", Onlooker())
-    assert (summary.exit_code, len(sent(sim)), (here / "second").exists()) == (0, 2, False)
+    (summary,) = run_schedule(job, home / "second", SilentUi())
+    assert (summary.exit_code, len(sent(sim)), (home / "second").exists()) == (0, 2, False)

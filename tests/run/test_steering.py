@@ -20,41 +20,41 @@ from bulkreset.send.lane import LaneKey
 from tests.send.fakes import FakeClock
 
 
-class Given:
-    """Limits that a test gives, by lane."""
+class FixedLimits:
+    """Limits that a test sets, by lane."""
 
     def __init__(self) -> None:
         self.given: dict[str, list[Limit]] = {}
         self.asked: Counter[str] = Counter()
 
     def limits(self, lane: str, _call: str, _quota: float) -> Iterable[Limit]:
-        """What is given."""
+        """Return the limits."""
         self.asked[lane] += 1
         return self.given.get(lane, [])
 
 
 def lane_run(number: int, ceilings: Sequence[float | None]) -> tuple[LaneRun, list[list[float | None]]]:
-    """A lane of the run, and the ceilings that its calls were given."""
+    """A lane of the run, with the ceilings that its calls got."""
     told: list[list[float | None]] = [[] for _ in ceilings]
     inputs = [
         SimpleNamespace(
             lane=SimpleNamespace(
-                key=LaneKey(number), set_ceiling=heard.append, operation=SimpleNamespace(call=f"Call{index}")
+                key=LaneKey(number), set_ceiling=ceilings_given.append, operation=SimpleNamespace(call=f"Call{index}")
             )
         )
-        for index, heard in enumerate(told)
+        for index, ceilings_given in enumerate(told)
     ]
     plan = SimpleNamespace(account=f"{number}", region="r")
     progress = LaneProgress("", 1, ceilings[0], lambda: None)
     paces = [(30.0, ceiling) for ceiling in ceilings]
-    return LaneRun(cast("Any", plan), cast("Any", inputs), paces, cast("Any", None), {}, progress, None), told
+    return LaneRun(cast("Any", plan), cast("Any", inputs), paces, cast("Any", None), {}, progress), told
 
 
-class Steered:
-    """A steering over two lanes, one of which signs users out as well."""
+class SteppedSteering:
+    """A steering over two lanes, one of which also signs users out."""
 
     def __init__(self) -> None:
-        self.clock, self.source, self.out = FakeClock(), Given(), io.StringIO()
+        self.clock, self.source, self.out = FakeClock(), FixedLimits(), io.StringIO()
         first, self.first = lane_run(0, [24.0, 20.0])
         second, self.second = lane_run(1, [None])
         self.lanes = [first, second]
@@ -73,7 +73,7 @@ class Steered:
                 self.facts = event.changes["lanes"]
 
     def look(self, **limits: Limit) -> None:
-        """Give the lanes "0/r" and "1/r" these limits, as `first` and `second`, and let the time for a look come."""
+        """Set these limits for the lanes "0/r" and "1/r", and check after the interval."""
         names = {"first": "0/r", "second": "1/r"}
         self.source.given = {names[name]: [limit] for name, limit in limits.items()}
         self.clock.advance(LOOK_AT_LIMITS_SECONDS)
@@ -81,17 +81,17 @@ class Steered:
 
 
 @pytest.fixture
-def steered() -> Steered:
-    return Steered()
+def steered() -> SteppedSteering:
+    return SteppedSteering()
 
 
-def test_without_another_limit_nothing_changes(steered: Steered) -> None:
+def test_without_another_limit_nothing_changes(steered: SteppedSteering) -> None:
     steered.look()
     assert (steered.first, steered.second, steered.events) == ([[], []], [[]], [])
     assert [one.limit for one in steered.it.in_force()] == [Limit(24.0, "job"), Limit(None, "job")]
 
 
-def test_a_lower_limit_holds_for_every_call_of_its_lane(steered: Steered) -> None:
+def test_a_lower_limit_holds_for_every_call_of_its_lane(steered: SteppedSteering) -> None:
     steered.look(first=Limit(5.0, "control"))
     assert steered.first == [[5.0], [5.0]]
     assert steered.second == [[]]
@@ -102,7 +102,7 @@ def test_a_lower_limit_holds_for_every_call_of_its_lane(steered: Steered) -> Non
     assert steered.lanes[0].progress.limited_by == ""
 
 
-def test_a_change_is_recorded_at_once_with_its_reason(steered: Steered) -> None:
+def test_a_change_is_recorded_at_once_with_its_reason(steered: SteppedSteering) -> None:
     steered.look(second=Limit(5.0, "timetable"))
     (rate,) = [event for event in steered.events if isinstance(event, RateChange)]
     assert (rate.account, rate.rate, rate.reason) == ("1", 5.0, "ceiling: timetable")
@@ -114,26 +114,26 @@ def test_a_change_is_recorded_at_once_with_its_reason(steered: Steered) -> None:
     assert len(steered.events) == before
 
 
-def test_another_reason_of_the_same_rate_is_a_change_too(steered: Steered) -> None:
+def test_another_reason_of_the_same_rate_is_a_change_too(steered: SteppedSteering) -> None:
     steered.look(first=Limit(5.0, "timetable"))
     steered.look(first=Limit(5.0, "control"))
     assert steered.facts[0].limited_by == "control"
-    assert steered.first == [[5.0], [5.0]]  # the lane need not be told again
+    assert steered.first == [[5.0], [5.0]]  # no repetition for the lane
 
 
-def test_a_limit_above_the_job_changes_nothing(steered: Steered) -> None:
+def test_a_limit_above_the_job_changes_nothing(steered: SteppedSteering) -> None:
     steered.look(first=Limit(22.0, "control"))
     assert steered.first == [[22.0], []]  # of the sign-outs, whose own ceiling is 20
 
 
-def test_it_looks_only_as_often_as_it_says(steered: Steered) -> None:
+def test_it_looks_only_as_often_as_it_says(steered: SteppedSteering) -> None:
     steered.look()
     asked = dict(steered.source.asked)
     steered.it.check()
     assert dict(steered.source.asked) == asked
 
 
-def test_it_is_paused_only_if_no_lane_may_send(steered: Steered) -> None:
+def test_it_is_paused_only_if_no_lane_may_send(steered: SteppedSteering) -> None:
     steered.look(first=Limit(0.0, "paused"))
     assert not steered.it.is_paused()
     steered.look(first=Limit(0.0, "paused"), second=Limit(0.0, "paused"))

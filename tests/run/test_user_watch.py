@@ -1,4 +1,4 @@
-"""Yielding to users: their calls from CloudWatch's points, and the rest for the run."""
+"""Yield to users: read their calls from CloudWatch, and leave the remaining rate to the run."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ LANE = "123456789012/eu-west-1"
 
 
 def point(ago: float, rate: float, throttled: float = 0.0) -> UsagePoint:
-    """A point of so many calls per second."""
+    """Return a data point of so many calls per second."""
     return UsagePoint(NOW - ago, rate * PERIOD, throttled * PERIOD)
 
 
@@ -39,13 +39,13 @@ def point(ago: float, rate: float, throttled: float = 0.0) -> UsagePoint:
         ([point(600, 24)], {600: 24.5}, 0.0),  # a call may have been counted in the next period
         ([point(600, 24)], {900: 20.0}, 24.0),
         ([point(600, 4, 2)], {}, 6.0),
-        # The last hour counts, what was before does not; the same time of the day before does.
+        # The last hour counts, the time before it does not; the same hour of the day before does.
         ([point(600, 1), point(HOUR, 7)], {}, 7.0),
         ([point(600, 1), point(2 * HOUR, 7)], {}, 1.0),
         ([point(600, 1), point(DAY + HOUR, 7)], {}, 7.0),
         ([point(600, 1), point(DAY - HOUR, 8)], {}, 8.0),
         ([point(600, 1), point(DAY + HOUR + PERIOD, 7), point(DAY - HOUR - PERIOD, 7)], {}, 1.0),
-        # Nothing recent: nothing is known.
+        # No recent data: the rate is unknown.
         ([point(HOUR, 7), point(DAY, 7)], {}, None),
     ],
 )
@@ -77,7 +77,7 @@ class CloudWatch:
         return self.points
 
     def limits(self, call: str = SetPassword.call) -> list[Limit]:
-        """What limits the lane."""
+        """Return the limit of the lane."""
         return list(self.watch.limits(LANE, call, 30.0))
 
 
@@ -132,25 +132,25 @@ def test_last_value_applies_until_it_is_stale() -> None:
 
 
 class Client:
-    """CloudWatch's client."""
+    """A CloudWatch client."""
 
     def __init__(self, answer: Any) -> None:  # noqa: ANN401
         self.answer, self.given = answer, dict[str, Any]()
 
     def get_metric_data(self, **given: Any) -> Any:  # noqa: ANN401
-        """Note what was asked."""
+        """Record the request."""
         self.given = given
         return self.answer
 
 
 class Session:
-    """A session that has this client."""
+    """A session with this client."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
 
     def side_client(self, service: str) -> Client:
-        """Only CloudWatch is asked for."""
+        """Return the client: only CloudWatch is asked for."""
         assert service == "cloudwatch"
         return self.client
 

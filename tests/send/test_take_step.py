@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bulkreset.cognito.response import Disposition, Response
+from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.job import PaceConfig
 from bulkreset.models import StepOutcome, StepTask
 from bulkreset.send.operations import TOO_MANY, TakeStep
@@ -162,7 +163,7 @@ def test_list_of_empty_pages_without_an_end_fails_the_step(step: Step) -> None:
             number = int(parameters.get(step.listing.token, 0)) + 1
             try:
                 read({step.listing.items: [], step.listing.token: str(number)})
-            except ValueError:
+            except UnreadableResponseError:
                 return DOUBTFUL
             return SET
 
@@ -173,7 +174,16 @@ def test_list_of_empty_pages_without_an_end_fails_the_step(step: Step) -> None:
     assert outcome.attempts <= 3 * step.most_calls
 
 
-@pytest.mark.parametrize("answer", [{"Devices": "x"}, {"Devices": [{}]}, {"Devices": [{"DeviceKey": 7}]}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Devices": "x"},
+        {"Devices": ["x"]},
+        {"Devices": [{}]},
+        {"Devices": [{"DeviceKey": 7}]},
+        {"Devices": [], "PaginationToken": "leads to its own page"},
+    ],
+)
 def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> None:
     class Strange(Service):
         def call(
@@ -184,8 +194,8 @@ def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> 
         ) -> Response:
             try:
                 read(answer)
-            except ValueError:
+            except UnreadableResponseError:
                 return DOUBTFUL
-            return super().call(operation, parameters, read)
+            return SET if operation == "AdminListDevices" else super().call(operation, parameters, read)
 
     assert Bench(Strange(FORGET_DEVICES, 1)).take().done is False

@@ -22,7 +22,7 @@ async def _run(control: Control, port: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
 
     def wait_for_parent() -> None:
-        # The parent holds the other end: however it dies, the system closes that end.
+        # The parent holds the other end. However the parent dies, the system closes that end.
         while os.read(0, 4096):
             pass
         loop.call_soon_threadsafe(stop.set)
@@ -45,10 +45,10 @@ def main() -> None:
     service = Service()
     if options.config:
         configure(service, json.loads(options.config.read_bytes()), time.time())
-    # Users and calls are kept for good and hold no cycles: collecting only costs time.
+    # Users and calls live until the end and hold no cycles: garbage collection would only cost time.
     gc.disable()
     asyncio.run(_run(Control(service, time.time), options.port))
-    # Not through the interpreter's end: a thread may still sit in a read of stdin.
+    # Do not end the interpreter normally: a thread may still be blocked reading stdin.
     sys.stdout.flush()
     os._exit(0)
 

@@ -24,7 +24,7 @@ GOOD: Final = "Correct-Horse-1"
 _SESSION: Final = boto3.Session()
 
 
-# Clients are kept: to make one takes longer than a test does with it.
+# Clients are reused: making one takes longer than a test does with it.
 
 
 def _config(read_timeout: float) -> Config:
@@ -41,7 +41,7 @@ def cognito(
     region: str = "us-east-1",
     read_timeout: float = 90,
 ) -> CognitoIdentityProviderClient:
-    """Make a Cognito client of one endpoint."""
+    """Make a Cognito client for one endpoint."""
     return _SESSION.client(
         "cognito-idp",
         region_name=region,
@@ -54,7 +54,7 @@ def cognito(
 
 @cache
 def sts(url: str, access_key: str = ACCESS_KEY) -> STSClient:
-    """Make an STS client of one endpoint."""
+    """Make an STS client for one endpoint."""
     return _SESSION.client(
         "sts",
         region_name="us-east-1",
@@ -67,7 +67,7 @@ def sts(url: str, access_key: str = ACCESS_KEY) -> STSClient:
 
 @cache
 def service_quotas(url: str) -> JsonValue:
-    """Make a Service Quotas client of one endpoint; its types are not installed."""
+    """Make a Service Quotas client for one endpoint; its type stubs are not installed."""
     return _SESSION.client(
         "service-quotas",
         region_name="us-east-1",
@@ -85,7 +85,7 @@ def set_password(
     *,
     pool: str = POOL,
 ) -> str:
-    """Set a permanent password; give "ok" or the error code, with its HTTP status."""
+    """Set a permanent password; return "ok" or the error code, and the HTTP status."""
     try:
         client.admin_set_user_password(UserPoolId=pool, Username=username, Password=password, Permanent=True)
     except ClientError as error:
@@ -95,7 +95,7 @@ def set_password(
 
 
 def refusal(client: CognitoIdentityProviderClient, username: str = "ann", password: str = GOOD) -> str:
-    """Set a password that is refused; give the error's message."""
+    """Set a password that must be refused; return the error's message."""
     with pytest.raises(ClientError) as caught:
         client.admin_set_user_password(UserPoolId=POOL, Username=username, Password=password)
     return caught.value.response["Error"]["Message"]

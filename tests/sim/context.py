@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Settings:
-    """What a test may change while the simulator runs."""
+    """Settings that a test may change while the simulator runs."""
 
     latency: float = 0.0
     jitter: float = 0.0
@@ -27,7 +27,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What an operation is carried out with: the caller, and wall-clock seconds."""
+    """The caller and the time (wall-clock seconds) of an operation."""
 
     directory: Directory
     account: str
@@ -36,13 +36,13 @@ class Context:
     settings: Settings
 
     def pool(self, params: Json) -> UserPool:
-        """Find the pool that the parameters name, for this caller."""
+        """Return the pool that the parameters name, if this caller may see it."""
         pool_id = text(params, "UserPoolId")
         return self.directory.require(pool_id, self.account, self.region)
 
 
 def text(params: Json, name: str) -> str:
-    """Read a required string parameter, or raise as the service does."""
+    """Return a required string parameter, or raise as the service does."""
     value = params.get(name)
     if value is None:
         raise missing(name)
@@ -53,5 +53,5 @@ def text(params: Json, name: str) -> str:
 
 
 def missing(name: str) -> ApiError:
-    """Build the answer for a required parameter that is not there."""
+    """Return the error for a missing required parameter."""
     return invalid(member=name[0].lower() + name[1:], constraint="Member must not be null")

@@ -25,29 +25,29 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
 
     - pools: {id: {name, policy (in the API's names), history, auto_users,
       case_sensitive, username_configuration (false: DescribeUserPool leaves it out),
-      alias_attributes or username_attributes, first_auth_factors (null: none told),
-      estimated_users, filters_fold (false: ListUsers compares case, too), account,
+      alias_attributes or username_attributes, first_auth_factors (null: not in the answer),
+      estimated_users, filters_fold (false: ListUsers is case-sensitive), account,
       groups ({name: [username]}), mfa_config (GetUserPoolMfaConfig's answer), replicas and recoveries (as the API lists
-      them), session_tracking, extra (fields of DescribeUserPool), point_in_time ({polls, keeps, fails}; null: not known),
-      users, generate}}
+      them), session_tracking, extra (fields of DescribeUserPool), point_in_time ({polls, keeps, fails}; null: unknown
+      operation), users, generate}}
     - generate: {count, prefix (null: a user's sub is its username), suffix, digits,
-      first (the number of the first), status, enabled, created, attributes}; "{number}" in an
-      attribute stands for the number. These users take memory once they are written to
+      first (the number of the first user), status, enabled, created, attributes}; "{number}" in an
+      attribute stands for the number. A user takes memory only after the first write
     - users: {pool id: [username or {username, status, password, enabled, created, modified
-      (wall-clock seconds; now without them), attributes, mfa ([SMS_MFA, EMAIL_OTP, SOFTWARE_TOKEN_MFA]), legacy_mfa
-      (ListUsers shows it), devices and sessions ([id]), passkeys (a number)}]}; in a pool with username_attributes a plain e-mail address or
-      phone number becomes that attribute, and a user without a username has its sub
-    - quota: null, or one or a list of {rate (per second, null lifts), bucket,
+      (wall-clock seconds; default: now), attributes, mfa ([SMS_MFA, EMAIL_OTP, SOFTWARE_TOKEN_MFA]), legacy_mfa
+      (ListUsers shows it), devices and sessions ([id]), passkeys (a number)}]}; in a pool with username_attributes a
+      plain e-mail address or phone number becomes that attribute, and a user without a username gets its sub
+    - quota: null, or one or a list of {rate (per second; null: no limit), bucket,
       operation}
     - latency (seconds), jitter (a fraction of it), seed (of the jitter)
     - accounts: {access key: account id}; secret_keys: {access key: secret}
-    - roles: {ARN: the external id it wants, or null}, without it any may be assumed;
-      role_seconds: how long its credentials live
+    - roles: {ARN: the required external id, or null}; without it any role may be assumed;
+      role_seconds: lifetime of its credentials
     - service_quotas: {quota code: requests per second}
     - provisioned_limits: {category: requests per second, or null: unknown}
-    - token_seconds (how long a page's token is good for)
-    - keep_calls: false only counts
-    - check_model: whether requests, answers and refusals are compared with botocore's model, see GET model_faults
+    - token_seconds (lifetime of a page token)
+    - keep_calls: false: only count
+    - check_model: compare requests, answers and errors with botocore's model, see GET model_faults
     - faults: {users: {username or *: [step]},
       scripts: {operation: {username or *: [step]}},
       random: {seed, rules: [{p, step, operation}]},
@@ -59,10 +59,11 @@ def configure(service: Service, config: Mapping[str, Any], now: float) -> None:
     after}, {hang: seconds, apply}, {slow: seconds}, {hold: true, waits}, {garbage: true, binary, array or
     truncated, status, apply}, {http: status, apply} and {ok: true}.
 
-    What a rule of `every` holds takes effect at once, and is answered when the rule is taken away. With `waits` it is
-    counted as in flight till then: its caller does not give up before.
+    A held call of an `every` rule takes effect at once, and is answered when the rule is removed. With `waits` it
+    counts
+    as in flight until then, because its caller does not time out.
 
-    Raises ValueError, TypeError, KeyError or ApiError for what it cannot read.
+    Raises ValueError, TypeError, KeyError or ApiError for invalid settings.
     """
     settings = service.settings
     readers: dict[str, Callable[[Any], object]] = {
@@ -122,15 +123,15 @@ def _quota(service: Service, raw: JsonValue) -> None:
 
 
 class Control:
-    """Answers control requests; a reset puts a new Service in place of the old one."""
+    """Answers control requests. A reset replaces the Service with a new one."""
 
     def __init__(self, service: Service, now: Callable[[], float]) -> None:
-        """Control `service`; `now` gives wall-clock seconds."""
+        """Control `service`; `now` returns wall-clock seconds."""
         self.service = service
         self._now = now
 
     def handle(self, request: Request) -> bytes:
-        """Answer one control request; a mistake in it is a 400 that says so."""
+        """Answer one control request; an invalid one gets a 400 with the reason."""
         parts = urlsplit(request.path)
         route = f"{request.method} {parts.path.removeprefix(PREFIX)}"
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}

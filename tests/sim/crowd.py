@@ -1,4 +1,4 @@
-"""A crowd: many users of one pattern, which take no memory until they are changed."""
+"""A crowd: many users of one pattern. A user takes memory only after it is changed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _NUMBER: Final = "{number}"
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A text around a number that is filled up with zeros; told from its text again."""
+    """A text with a zero-padded number, which can be read back from the text."""
 
     before: str
     after: str
@@ -19,16 +19,16 @@ class Pattern:
 
     @classmethod
     def read(cls, template: str, digits: int) -> Self | None:
-        """Read a template; None for one without "{number}"."""
+        """Read a template; return None for one without "{number}"."""
         before, found, after = template.partition(_NUMBER)
         return cls(before, after, digits) if found else None
 
     def text(self, place: int) -> str:
-        """Write the text of one place."""
+        """Return the text for one number."""
         return f"{self.before}{place:0{self.digits}}{self.after}"
 
     def place(self, text: str, *, fold: bool) -> int | None:
-        """Find the place of a text, which is folded already where `fold` says so."""
+        """Return the number in a text. With `fold`, the text is already folded."""
         before, after = (self.before.lower(), self.after.lower()) if fold else (self.before, self.after)
         if not (text.startswith(before) and text.endswith(after)):
             return None
@@ -40,7 +40,7 @@ class Pattern:
 
 
 class _Attributes(Mapping[str, str]):
-    """One user's attributes, written when they are asked for: much smaller than a dict of them."""
+    """One user's attributes, computed on access: much smaller than a dict."""
 
     __slots__ = ("_place", "_sources")
 
@@ -63,7 +63,7 @@ class _Attributes(Mapping[str, str]):
 class Crowd:
     """`count` users, numbered from 1; their texts count from `first`.
 
-    `names` is None where a user's sub is its username. An attribute is a pattern or the same for all.
+    `names` is None if a user's sub is its username. An attribute is a pattern, or the same for all.
     """
 
     count: int = 0
@@ -94,11 +94,11 @@ class Crowd:
         return cls(**rest, names=names, born=born, attributes=attributes)
 
     def name(self, number: int) -> str:
-        """Give one user's username."""
+        """Return one user's username."""
         return sub_of(number) if self.names is None else self.names.text(self.first + number - 1)
 
     def user(self, number: int) -> User:
-        """Make one user, as it was created."""
+        """Make one user in its initial state."""
         place = self.first + number - 1
         return User(
             self.name(number),
@@ -111,7 +111,7 @@ class Crowd:
         )
 
     def number(self, attribute: str, text: str, *, fold: bool) -> int:
-        """Find the user of whom a pattern makes `text`, 0 for none."""
+        """Return the number of the user whose value of a pattern is `text`, or 0."""
         source = self.names if attribute == "username" else self.attributes.get(attribute)
         if attribute == "sub" or (attribute == "username" and source is None):
             number = number_in(text)
@@ -123,5 +123,5 @@ class Crowd:
         return number if 0 < number <= self.count else 0
 
     def shares(self, attribute: str) -> bool:
-        """Whether they all have the same of that attribute, or none."""
+        """Return whether all users have the same value of that attribute, or none."""
         return attribute not in {"username", "sub"} and not isinstance(self.attributes.get(attribute), Pattern)

@@ -5,7 +5,7 @@ from typing import Final
 
 
 class Code(StrEnum):
-    """The codes that the simulator answers of itself; faults may name any other."""
+    """The codes that the simulator itself answers; faults may use any other."""
 
     ACCESS_DENIED = "AccessDenied"
     EXPIRED = "ExpiredTokenException"
@@ -23,7 +23,7 @@ class Code(StrEnum):
     USER_NOT_FOUND = "UserNotFoundException"
 
 
-# Cognito answers nearly everything with 400, throttling included; only these differ.
+# Cognito answers nearly everything with 400, throttling included; these are the exceptions.
 _STATUS: Final = {
     "InternalErrorException": 500,
     "InternalFailure": 500,
@@ -31,7 +31,7 @@ _STATUS: Final = {
     "ServiceUnavailableException": 503,
 }
 
-# What the real service says where its words are known; a code alone otherwise.
+# The real service's messages, if known. Otherwise the code alone.
 _MESSAGES: Final = {
     "AccessDenied": "User is not authorized to perform this action",
     "AccessDeniedException": "User is not authorized to perform this action",
@@ -50,7 +50,7 @@ class ApiError(Exception):
     """A refusal as the service would send it: code, message and HTTP status."""
 
     def __init__(self, code: str, message: str = "", status: int = 0) -> None:
-        """Fill in the usual message and status of `code` where none is given."""
+        """Use the usual message and status of `code` as defaults."""
         super().__init__(code)
         self.code = str(code)
         self.message = message or _MESSAGES.get(code, self.code)
@@ -58,7 +58,7 @@ class ApiError(Exception):
 
 
 def invalid(*, member: str, constraint: str) -> ApiError:
-    """Build the words for a parameter that breaks the API's model; never its value."""
+    """Return the message for a parameter that violates the API's model; never its value."""
     return ApiError(
         Code.INVALID_PARAMETER,
         f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {constraint}",
@@ -66,6 +66,6 @@ def invalid(*, member: str, constraint: str) -> ApiError:
 
 
 def unknown_pool(pool_id: str) -> ApiError:
-    """Build the answer for a pool that this Region and account do not have."""
+    """Return the error for a pool that this Region and account do not have."""
     message = f"User pool {pool_id} does not exist."
     return ApiError(Code.RESOURCE_NOT_FOUND, message)

@@ -15,13 +15,13 @@ _STS: Final = frozenset({"GetCallerIdentity", "AssumeRole"})
 _SELECTORS: Final = ("operation", "pool", "username", "access_key", "region")
 
 
-class Luck(random.Random):
-    """Chance that repeats with its seed; nothing secret ever depends on it."""
+class SeededRandom(random.Random):
+    """A repeatable random generator; nothing secret depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The properties of a call by which a fault chooses it."""
+    """The properties by which a fault selects a call."""
 
     operation: str
     pool: str
@@ -31,10 +31,10 @@ class Target:
 
 
 class Rule:
-    """A step for every call that matches, from the Nth such call to another."""
+    """A step for every matching call, from the Nth such call to another."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
-        """Read the selectors and the window; what is left over is the step."""
+        """Read the selectors and the window; the rest is the step."""
         rest = dict(raw)
         self._wanted = {key: rest.pop(key) for key in _SELECTORS if key in rest}
         self._first = int(rest.pop("from_call", 1))
@@ -44,11 +44,11 @@ class Rule:
 
     @property
     def holds(self) -> bool:
-        """Whether calls wait for the end of this rule."""
+        """Return whether calls wait for the end of this rule."""
         return self._step.kind == "hold"
 
     def step(self, target: Target) -> Step | None:
-        """Count a matching call and say what happens to it."""
+        """Count a matching call and return what happens to it."""
         if target.operation in _STS and "operation" not in self._wanted:
             return None
         if any(getattr(target, key) != want for key, want in self._wanted.items()):
@@ -59,8 +59,8 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
-    """A step that hits a share `p` of the calls of one operation."""
+class RandomRule:
+    """A step that happens to a share `p` of the calls of one operation."""
 
     p: float
     step: Step
@@ -69,7 +69,7 @@ class Chance:
 
 @dataclass(slots=True)
 class Expiry:
-    """The life that is left to one access key."""
+    """The remaining life of one access key."""
 
     code: str
     at: float
@@ -77,20 +77,20 @@ class Expiry:
 
 
 class Faults:
-    """Everything configured to go wrong; asked once for every call."""
+    """All configured faults; consulted once for every call."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start with nothing wrong."""
+        """Start without faults."""
         self._clock = clock
-        self._rng = Luck(0)
+        self._rng = SeededRandom(0)
         self._scripts: dict[tuple[str, str], deque[Step]] = {}
-        self._chances: list[Chance] = []
+        self._chances: list[RandomRule] = []
         self._rules: list[Rule] = []
         self._expiries: dict[str, Expiry] = {}
         self.echo_password = False
 
     def configure(self, raw: Mapping[str, Any]) -> None:
-        """Merge one `faults` object in; raise ValueError for a key it does not know."""
+        """Merge one `faults` object in; raise ValueError for an unknown key."""
         readers = {
             "users": lambda value: self._add_scripts({_MAIN: value}),
             "scripts": self._add_scripts,
@@ -113,9 +113,9 @@ class Faults:
 
     def _set_chances(self, raw: Mapping[str, Any] | None) -> None:
         raw = raw or {"rules": []}
-        self._rng = Luck(raw.get("seed", 0))
+        self._rng = SeededRandom(raw.get("seed", 0))
         self._chances = [
-            Chance(rule["p"], read_step(rule["step"]), rule.get("operation", _MAIN)) for rule in raw["rules"]
+            RandomRule(rule["p"], read_step(rule["step"]), rule.get("operation", _MAIN)) for rule in raw["rules"]
         ]
 
     def _set_rules(self, raw: Mapping[str, Any] | Iterable[Any] | None) -> None:
@@ -137,29 +137,29 @@ class Faults:
         self.echo_password = bool(value)
 
     def expired(self, target: Target) -> str | None:
-        """Spend one call of the access key's life; the error code once it is over."""
+        """Use up one call of the access key's life; return the error code after its end."""
         life = self._expiries.get(target.access_key)
         if life is None:
             return None
         if life.calls_left <= 0 or self._clock() >= life.at:
             return life.code
-        # A job's look at its own identity is not counted: tests count Cognito calls.
+        # GetCallerIdentity is not counted: tests count Cognito calls.
         if target.operation not in _STS:
             life.calls_left -= 1
         return None
 
     @property
     def holding(self) -> bool:
-        """Whether what is held must still wait."""
+        """Return whether a held call must still wait."""
         return any(rule.holds for rule in self._rules)
 
     def rule(self, target: Target) -> Step | None:
-        """Say what the rules for all calls do to this one; the first that hits wins."""
+        """Return what the rules for all calls do to this one; the first that matches wins."""
         hits = [rule.step(target) for rule in self._rules]
         return next((step for step in hits if step), None)
 
     def step(self, target: Target) -> Step:
-        """Take the next scripted step of the call's user, or draw one by chance."""
+        """Return the next scripted step of the call's user, or a random one."""
         for username in (target.username, "*"):
             if script := self._scripts.get((target.operation, username)):
                 return script.popleft()

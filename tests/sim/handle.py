@@ -1,4 +1,4 @@
-"""The handle with which a test starts, configures, reads and ends a simulator process."""
+"""Start, configure, read and stop a simulator process from a test."""
 
 import http.client
 import json
@@ -14,17 +14,17 @@ from tests.sim.record import Call, Stats
 from tests.sim.wire import JsonValue
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_PATIENCE: Final = 90.0  # seconds; ends what hangs, and decides nothing
+_PATIENCE: Final = 90.0  # seconds; ends a hanging process, and decides no result
 ACCESS_KEY: Final = "AKIDSIMULATED"
 SIGNING_KEY: Final = "simulated"
 
 
 class SimulatorError(Exception):
-    """The simulator did not start, or did not understand a control request."""
+    """The simulator did not start, or rejected a control request."""
 
 
 class Simulator:
-    """A simulator in a process of its own; a context manager that ends it."""
+    """A simulator in its own process. A context manager that stops it."""
 
     def __init__(self, **config: JsonValue) -> None:
         """Start the process and configure it with `config`, see `configure`."""
@@ -47,7 +47,7 @@ class Simulator:
             self.configure(**config)
 
     def __enter__(self) -> Self:
-        """Give the running simulator."""
+        """Return the running simulator."""
         return self
 
     def __exit__(
@@ -60,7 +60,7 @@ class Simulator:
         self.close()
 
     def close(self) -> None:
-        """End the process and wait for it; a second time does nothing."""
+        """End the process and wait for it; a second call does nothing."""
         process = self._process
         if hasattr(self, "_http"):
             self._http.close()
@@ -77,11 +77,11 @@ class Simulator:
 
     @property
     def pid(self) -> int:
-        """The process id of the simulator."""
+        """Return the process id of the simulator."""
         return self._process.pid
 
     def environment(self, access_key: str = ACCESS_KEY) -> dict[str, str]:
-        """Give the AWS variables that point a command at this simulator only."""
+        """Return the AWS variables that point a command at this simulator only."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": access_key,
@@ -120,34 +120,34 @@ class Simulator:
         self.configure(pools={pool_id: spec})
 
     def calls(self, operation: str | None = None, since: int = 0) -> list[Call]:
-        """Give the calls that arrived, of one operation or all, in order of arrival."""
+        """Return the calls that arrived, of one operation or all, in order of arrival."""
         calls = [Call(**raw) for raw in self._ask("GET", f"calls?since={since}")]
         return [call for call in calls if operation in {None, call.operation}]
 
     def stats(self) -> Stats:
-        """Give the counts since the start or the last reset."""
+        """Return the counts since the start or the last reset."""
         return Stats(**self._ask("GET", "stats"))
 
     def model_faults(self) -> list[str]:
-        """Give where requests, answers and refusals were not as botocore's model has them; needs check_model."""
+        """Return where requests, answers and errors violate botocore's model; needs check_model."""
         faults: list[str] = self._ask("GET", "model_faults")
         return faults
 
     def users(self, pool_id: str) -> dict[str, dict[str, Any]]:
-        """Give each user's password, status, enabled, applied and sign_outs.
+        """Return each user's password, status, enabled, applied and sign_outs.
 
-        Of users that were generated only those are there that were written to.
+        Generated users are included only if they were changed.
         """
         path = f"users?pool={quote(pool_id)}"
         users: dict[str, dict[str, Any]] = self._ask("GET", path)
         return users
 
     def passwords(self, pool_id: str) -> dict[str, str | None]:
-        """Give each user's current password."""
+        """Return each user's current password."""
         return {name: user["password"] for name, user in self.users(pool_id).items()}
 
     def reset(self) -> None:
-        """Forget everything: pools, settings, faults and calls."""
+        """Remove everything: pools, settings, faults and calls."""
         self._ask("POST", "reset", {})
 
     def _ask(self, method: str, path: str, body: object = None) -> JsonValue:

@@ -6,7 +6,7 @@ from tests.sim.users import User
 
 
 class Index:
-    """Follows a pool that grows; values are folded, so what it finds may differ in case."""
+    """Follows a growing pool. Values are folded, so a result may differ in case."""
 
     def __init__(self, attribute: str) -> None:
         """Start empty."""
@@ -15,11 +15,11 @@ class Index:
         self.read = 0
 
     def take(self, users: Iterable[User]) -> None:
-        """Take users in."""
+        """Add users."""
         for user in users:
             if value := user.attributes.get(self._attribute):
                 self._numbers.setdefault(value.lower(), []).append(user.number)
 
     def numbers(self, value: str) -> list[int]:
-        """Give the users of a value, in the order in which they were taken in."""
+        """Return the users with a value, in the order in which they were added."""
         return self._numbers.get(value.lower(), [])

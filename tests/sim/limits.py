@@ -1,4 +1,4 @@
-"""The number of calls for an account: Cognito's provisioned limits, and Service Quotas."""
+"""The call rates of an account: Cognito's provisioned limits, and Service Quotas."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -15,7 +15,7 @@ _FREE: Final = {"UserAccountRecovery": 30, "UserUpdate": 25, "UserList": 30}
 
 
 def applied_quota(context: Context, params: Json) -> Json:
-    """Answer GetServiceQuota: only what a test set was ever applied."""
+    """Answer GetServiceQuota: only values that a test has set are applied ones."""
     return _quota(context.settings.service_quotas, params)
 
 
@@ -34,7 +34,7 @@ def _quota(values: Mapping[str, float], params: Json) -> Json:
 
 
 def provisioned_limit(context: Context, params: Json) -> Json:
-    """Answer GetProvisionedLimit for a category whose limit a test set."""
+    """Answer GetProvisionedLimit for a category whose limit a test has set."""
     definition = params.get("LimitDefinition")
     if definition is None:
         raise missing("LimitDefinition")

@@ -1,4 +1,4 @@
-"""The operations that list users in pages, and the tokens of the next pages."""
+"""The operations that list users in pages, and the page tokens."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ def list_users(context: Context, params: Json) -> Json:
     pool = context.pool(params)
     limit = _limit(params)
     expression = params.get("Filter") or ""
-    # Read before the token: a filter that is none is refused whatever the token says.
+    # Read before the token: an invalid filter is refused whatever the token is.
     query = read_filter(expression, fold=pool.settings.filters_fold) if expression else None
     start = _start(context, params.get("PaginationToken"), [pool.id, expression]) or 1
     if query is None:
@@ -68,7 +68,7 @@ def _token(context: Context, start: int, query: list[str]) -> str:
 
 
 def _start(context: Context, token: str | None, query: list[str]) -> int:
-    """Where the page of a token starts, 0 for the first; raise for one that is void."""
+    """Return where the page of a token starts, 0 for the first; raise for an invalid token."""
     if token is None:
         return 0
     try:

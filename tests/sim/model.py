@@ -1,4 +1,4 @@
-"""Compares requests and answers with the API's own model, as botocore ships it: names, types, bounds and enums."""
+"""Compare requests and answers with the API's own model, as botocore ships it: names, types, bounds and enums."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -11,7 +11,7 @@ from botocore.validate import ParamValidator
 from tests.sim.errors import Code
 
 _SERVICES: Final = ("cognito-idp", "service-quotas")
-# What the front door answers to any call, which no operation lists.
+# Errors that any call can get, and that no operation lists.
 _EVERYWHERE: Final = frozenset(
     {
         *(Code.ACCESS_DENIED, Code.EXPIRED, Code.INVALID_SIGNATURE, Code.SERIALIZATION),
@@ -22,7 +22,7 @@ _EVERYWHERE: Final = frozenset(
 
 @cache
 def operation_model(operation: str) -> OperationModel | None:
-    """Give the model of an operation of Cognito or Service Quotas; None for any other."""
+    """Return the model of an operation of Cognito or Service Quotas; None for any other."""
     session = botocore.session.get_session()
     for service in _SERVICES:
         model = session.get_service_model(service)
@@ -32,7 +32,7 @@ def operation_model(operation: str) -> OperationModel | None:
 
 
 def request_faults(operation: str, params: Mapping[str, Any]) -> list[str]:
-    """Give what a request has that the model does not allow, and what it lacks."""
+    """Return what the model does not allow in a request, and what is missing."""
     model = operation_model(operation)
     if model is None:
         return [f"{operation}: the model has no such operation"]
@@ -40,7 +40,7 @@ def request_faults(operation: str, params: Mapping[str, Any]) -> list[str]:
 
 
 def answer_faults(operation: str, answer: Mapping[str, Any]) -> list[str]:
-    """Give what an answer has that the model does not allow."""
+    """Return what the model does not allow in an answer."""
     model = operation_model(operation)
     if model is None:
         return [f"{operation}: the model has no such operation"]
@@ -48,7 +48,7 @@ def answer_faults(operation: str, answer: Mapping[str, Any]) -> list[str]:
 
 
 def error_faults(operation: str, code: str) -> list[str]:
-    """Give the code of a refusal that the model does not list for its operation."""
+    """Return the error code, if the model does not list it for its operation."""
     model = operation_model(operation)
     if model is None or code in _EVERYWHERE or code in {shape.name for shape in model.error_shapes}:
         return []
@@ -62,7 +62,7 @@ def _faults(value: Mapping[str, Any], shape: Shape | None) -> Iterator[str]:
     report = ParamValidator().validate(value, shape)
     if report.has_errors():
         yield report.generate_report()
-    else:  # botocore's own validator passes over enums and the upper bounds of strings and lists
+    else:  # botocore's own validator ignores enums and the upper bounds of strings and lists
         yield from _bounds(value, shape, "")
 
 

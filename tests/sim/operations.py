@@ -57,7 +57,7 @@ def _describe(context: Context, params: Json) -> Json:
         "MfaConfiguration": "OFF",
         "UserPoolTags": {},
     }
-    # What a pool was created without is not in the answer.
+    # The answer leaves out what the pool was created without.
     if settings.username_configuration:
         described["UsernameConfiguration"] = {"CaseSensitive": settings.case_sensitive}
     if settings.alias_attributes:
@@ -99,7 +99,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Context, Json], Json]]] = {
     "GetServiceQuota": applied_quota,
     "GetAWSDefaultServiceQuota": default_quota,
 }
-# Those that change a user: only they can be said to be applied.
+# Operations that change a user: only they can be applied.
 WRITES: Final = frozenset(
     {
         "AdminSetUserPassword",

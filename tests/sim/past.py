@@ -32,7 +32,7 @@ class Restoration:
     preview: list[Json] = field(default_factory=list)
 
     def shown(self, *, whole: bool) -> Json:
-        """Give the RestorationType, or what a list has of it."""
+        """Return the RestorationType, or the part of it that a list has."""
         found: Json = {"RestoreId": self.id, "RestoreStatus": self.status, "RestoreTimestamp": self.point}
         if whole:
             found["TriggerTimestamp"] = self.triggered
@@ -43,10 +43,10 @@ class Restoration:
 
 @dataclass(slots=True)
 class Past:
-    """What a pool remembers: each user as it was before a change, and the recoveries, the newest first.
+    """Earlier states of users before each change, and the recoveries, the newest first.
 
     `polls` is how many descriptions a preview and a restore take. `keeps`: users whose password was set since the point
-    keep it, whoever set it; the API's documentation leaves that open.
+    keep it, whoever set it. The API's documentation does not say.
     """
 
     polls: int = 1
@@ -57,15 +57,15 @@ class Past:
 
     @property
     def active(self) -> Restoration | None:
-        """The recovery that is under way."""
+        """Return the recovery that is in progress."""
         return next((one for one in self.restorations if one.status in ACTIVE), None)
 
     def note(self, now: float, key: str, before: User | None) -> None:
-        """Remember a user as it is before a change; None: the user is created."""
+        """Store a user's state before a change; None: the user is created."""
         self.changes.append((now, key, copy(before)))
 
     def since(self, point: float) -> dict[str, User | None]:
-        """Give each user that was changed after the point as it was then."""
+        """Return each user that was changed after the point, in its state at the point."""
         found: dict[str, User | None] = {}
         for at, key, before in self.changes:
             if at > point and key not in found:
@@ -74,6 +74,6 @@ class Past:
 
 
 def require_writable(past: Past | None) -> None:
-    """Refuse a write while a recovery is under way."""
+    """Refuse a write while a recovery is in progress."""
     if past and past.active:
         raise ApiError("OperationNotEnabledException", "Write operations are paused during a recovery.")

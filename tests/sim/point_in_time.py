@@ -41,7 +41,7 @@ def initiate(context: Context, params: Json) -> Json:
     if not EARLIEST <= age <= WINDOWS.get(str(pool.settings.extra.get("UserPoolTier")), DAY):
         raise ApiError(Code.INVALID_PARAMETER, "The restore timestamp is out of range.")
     if past.active:
-        raise ApiError("ConcurrentModificationException", "A recovery is under way.")
+        raise ApiError("ConcurrentModificationException", "A recovery is in progress.")
     one = Restoration(str(UUID(int=len(past.restorations) + 1)), point, context.now, polls=past.polls)
     one.preview = list(_preview(past.since(point), pool.users))
     past.restorations.insert(0, one)
@@ -56,7 +56,7 @@ def _preview(then: Mapping[str, User | None], users: Mapping[str, User]) -> Iter
 
 
 def describe(context: Context, params: Json) -> Json:
-    """Answer DescribePointInTimeRecovery; each description brings the preview or the restore nearer."""
+    """Answer DescribePointInTimeRecovery; each description advances the preview or the restore."""
     past = _past(context, params)
     one = _named(past, params)
     if one.status in {GENERATING, RESTORING}:
@@ -68,7 +68,7 @@ def describe(context: Context, params: Json) -> Json:
 
 
 def start(context: Context, params: Json) -> Json:
-    """Answer StartPointInTimeRecovery: everything since the point is as it was."""
+    """Answer StartPointInTimeRecovery: undo every change since the point."""
     past, pool = _past(context, params), context.pool(params)
     one = _named(past, params)
     if one.status != GENERATED:

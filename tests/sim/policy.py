@@ -1,4 +1,4 @@
-"""The password policy of a user pool and the syntax every password must have."""
+"""The password policy of a user pool, and the syntax of every password."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from tests.sim.errors import ApiError, Code, invalid
 
 _SYMBOLS: Final = frozenset("^$*.[]{}()?\"!@#%&/\\,><':;|_~`=+-")
-# The service's engine reads \s as ASCII white space and stops `.` at any line end.
+# The service's regular expressions treat \s as ASCII white space and stop `.` at any line end.
 _SYNTAX: Final = re.compile(r"\S+[^\n\r\x85\u2028\u2029]*\S+", re.ASCII)
 _MAX_LENGTH: Final = 256
 
@@ -25,7 +25,7 @@ _API_NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PasswordPolicy:
-    """What a pool asks of a password; the defaults are those of a new Cognito pool."""
+    """A pool's password policy; the defaults are those of a new Cognito pool."""
 
     minimum_length: int = 8
     require_uppercase: bool = True
@@ -37,22 +37,22 @@ class PasswordPolicy:
 
     @classmethod
     def from_api(cls, raw: Mapping[str, Any]) -> Self:
-        """Read a PasswordPolicyType; raise ValueError for a field it does not have."""
+        """Read a PasswordPolicyType; raise ValueError for an unknown field."""
         if unknown := raw.keys() - _API_NAMES.keys():
             message = f"unknown password policy fields: {sorted(unknown)}"
             raise ValueError(message)
         return cls(**{_API_NAMES[name]: value for name, value in raw.items()})
 
     def to_api(self) -> dict[str, Any]:
-        """Give the PasswordPolicyType that DescribeUserPool shows."""
+        """Return the PasswordPolicyType that DescribeUserPool shows."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         return {api: own[name] for api, name in _API_NAMES.items()}
 
     def problem(self, password: str) -> str | None:
-        """Name the first requirement that `password` misses, or None."""
+        """Return the first requirement that `password` violates, or None."""
         if len(password) < self.minimum_length:
             return "Password not long enough"
-        # Only basic Latin counts towards the minimums; the rest is let through.
+        # Only basic Latin characters count towards the minimums; others are allowed.
         wanted = (
             (self.require_uppercase, "uppercase", "A", "Z"),
             (self.require_lowercase, "lowercase", "a", "z"),
@@ -71,7 +71,7 @@ def _has_symbol(password: str) -> bool:
 
 
 def check_syntax(password: str) -> None:
-    """Raise InvalidParameterException for what no pool would take."""
+    """Raise InvalidParameterException for a password that no pool would accept."""
     if len(password) > _MAX_LENGTH:
         constraint = f"Member must have length less than or equal to {_MAX_LENGTH}"
         raise invalid(member="password", constraint=constraint)
@@ -81,7 +81,7 @@ def check_syntax(password: str) -> None:
 
 
 def check_policy(policy: PasswordPolicy, password: str) -> None:
-    """Raise InvalidPasswordException that names the missed requirement."""
+    """Raise InvalidPasswordException with the violated requirement."""
     if problem := policy.problem(password):
         message = f"Password did not conform with policy: {problem}"
         raise ApiError(Code.POLICY_VIOLATION, message)

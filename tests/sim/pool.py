@@ -1,4 +1,4 @@
-"""User pools and their users, and what setting a password does to them; no I/O."""
+"""User pools and their users, and the effect of setting a password; no I/O."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ _ALIASES: Final = frozenset({"email", "phone_number", "preferred_username"})
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """What a pool is created with and never changes."""
+    """Settings that a pool gets when it is created and never changes."""
 
     name: str = ""
     policy: PasswordPolicy = field(default_factory=PasswordPolicy)
@@ -59,8 +59,8 @@ class PoolSettings:
 class UserPool:
     """A user pool: its settings, its crowd, and its other users by canonical username.
 
-    Users are numbered from 1 as they were created, the crowd first. Of the crowd only those
-    are among `users` that something was done to.
+    Users are numbered from 1 in the order of creation, the crowd first. Users of the crowd are
+    among `users` only after a change.
     """
 
     def __init__(self, pool_id: str, settings: PoolSettings, crowd: Crowd | None = None) -> None:
@@ -71,18 +71,18 @@ class UserPool:
         self.users: dict[str, User] = {}
         self.repeated = 0
         self.past = None if settings.point_in_time is None else Past(**settings.point_in_time)
-        # Lists beside the dict: who came after the crowd, and whom of the crowd a test replaced.
+        # Lists beside the dict: users added after the crowd, and users of the crowd that a test replaced.
         self.names: list[str] = []
         self._replaced: list[str] = []
         self._indexes: dict[str, Index] = {}
-        # The subs that were given, and what names a user by an attribute; folded.
+        # The subs that tests have given, and the folded attribute values that name a user.
         self._others: dict[str, int] = {}
-        self.has_given_subs = False  # whether a user may have a sub that is not made of its number
+        self.has_given_subs = False  # whether any user may have a sub that is not derived from its number
         self._crowd_names = tuple(self._names_by(self.crowd.user(1).attributes)) if self.crowd.count else ()
 
     @property
     def size(self) -> int:
-        """How many users there are."""
+        """Return the number of users."""
         return self.crowd.count + len(self.names)
 
     def add(self, specs: Iterable[str | Mapping[str, Any]], now: float) -> None:
@@ -98,22 +98,22 @@ class UserPool:
             self._create(values, now)
 
     def user(self, number: int) -> User:
-        """Give a user by number, from 1 to the pool's size."""
+        """Return a user by number, from 1 to the pool's size."""
         crowd = self.crowd
         if number > crowd.count:
             return self.users[self.names[number - crowd.count - 1]]
         return self.users.get(self.fold(crowd.name(number))) or crowd.user(number)
 
     def kept(self) -> list[int]:
-        """Give the numbers of all users but those of the crowd to whom nothing was done."""
+        """Return the numbers of all users, except unchanged ones of the crowd."""
         return sorted(user.number for user in self.users.values())
 
     def fold(self, name: str) -> str:
-        """Give a name as this pool compares it."""
+        """Return a name in the form that this pool compares."""
         return name if self.settings.case_sensitive else name.lower()
 
     def _fields(self, name: str) -> dict[str, Any]:
-        # As AdminCreateUser does in such a pool: the address is no username, but an attribute.
+        # As AdminCreateUser does in such a pool: the address is not the username but an attribute.
         for attribute in self.settings.username_attributes:
             if _ADDRESSES[attribute].fullmatch(name):
                 return {"attributes": {attribute: name}}
@@ -146,7 +146,7 @@ class UserPool:
         return user
 
     def _forget(self, old: User, key: str) -> None:
-        # What is looked up by is built anew when it is next asked for.
+        # The lookup indexes are rebuilt at their next use.
         self._indexes.clear()
         if old.number <= self.crowd.count and key not in self._replaced:
             self._replaced.append(key)
@@ -174,7 +174,7 @@ class UserPool:
         return user
 
     def indexed(self, attribute: str, value: str) -> list[int]:
-        """Give the numbers of those outside the crowd who have that value, in whatever case."""
+        """Return the numbers of users outside the crowd who have that value, in any case."""
         index = self._indexes.get(attribute)
         if index is None:
             index = self._indexes[attribute] = Index(attribute)
@@ -205,15 +205,15 @@ class UserPool:
         return user
 
     def keep(self, user: User) -> None:
-        """Keep a user who is written to."""
-        # A user of the crowd is made anew for every look; what is written to has to stay.
+        """Keep a user who is changed."""
+        # A user of the crowd is made anew at every lookup; a change has to stay.
         if user.number <= self.crowd.count:
-            # The one object for both, where folding changes nothing.
+            # Share one string if folding changes nothing.
             key = self.fold(user.username)
             self.users[user.username if key == user.username else key] = user
 
     def require(self, username: str, now: float) -> User:
-        """Look a user up or raise what the service answers."""
+        """Look a user up, or raise what the service answers."""
         check_username(username)
         user = self.find(username, now)
         if user is None:
@@ -238,7 +238,7 @@ class UserPool:
         user.password = password
         user.status = "CONFIRMED" if permanent else "FORCE_CHANGE_PASSWORD"
         user.modified = now
-        # At the second time only: this is a number of users, not of calls.
+        # Count at the second call only: this counts users, not calls.
         self.repeated += user.applied == 1
         user.applied += 1
         return user
@@ -259,18 +259,18 @@ class Directory:
         self.pools: dict[str, UserPool] = {}
 
     def put(self, pool_id: str, settings: PoolSettings, crowd: Crowd | None = None) -> UserPool:
-        """Create a pool, in place of the one of the same id."""
+        """Create a pool, or replace the one with the same id."""
         check_pool_id(pool_id)
         pool = self.pools[pool_id] = UserPool(pool_id, settings, crowd)
         return pool
 
     def require(self, pool_id: str, account: str, region: str) -> UserPool:
-        """Find a pool as a caller of one account and Region (empty: any) sees it."""
+        """Return a pool as a caller of one account and Region (empty: any) sees it."""
         check_pool_id(pool_id)
         pool = self.pools.get(pool_id)
         if pool is None or pool.settings.account not in {None, account}:
             raise unknown_pool(pool_id)
-        # One port plays every Region, so the signed Region stands for the endpoint's.
+        # One port serves every Region, so the signed Region stands for the endpoint's.
         home = _REGION.fullmatch(pool_id)
         if home and region and home[1] != region:
             raise unknown_pool(pool_id)

@@ -31,7 +31,7 @@ class TokenBucket:
     """Tokens that grow with the clock; a refused call takes none."""
 
     def __init__(self, limit: Limit, clock: Clock) -> None:
-        """Start full."""
+        """Start with a full bucket."""
         self._limit = limit
         self._clock = clock
         self._tokens = limit.bucket
@@ -44,7 +44,7 @@ class TokenBucket:
         self._filled_at = now
 
     def change(self, limit: Limit) -> None:
-        """Go on under another limit, with the tokens earned under the old one."""
+        """Change the limit, keeping the tokens earned under the old one."""
         self._fill()
         self._limit = limit
         self._tokens = min(limit.bucket, self._tokens)
@@ -52,7 +52,7 @@ class TokenBucket:
     def take(self) -> bool:
         """Take one token if there is one."""
         self._fill()
-        # Growth is a sum of floats: a token that is whole but for rounding is whole.
+        # Growth is a sum of floats: ignore the rounding error of a whole token.
         if self._tokens < 1 - 1e-9:
             return False
         self._tokens -= 1
@@ -69,7 +69,7 @@ class Quotas:
         self._buckets: dict[tuple[str, str, str], TokenBucket] = {}
 
     def set(self, operation: str, limit: Limit | None) -> None:
-        """Set, change or (None) lift the limit of one operation, while running."""
+        """Set, change or (None) remove the limit of one operation, at run time."""
         mine = [key for key in self._buckets if key[0] == operation]
         if limit is None:
             self._limits.pop(operation, None)
@@ -81,7 +81,7 @@ class Quotas:
             self._buckets[key].change(limit)
 
     def admit(self, operation: str, account: str, region: str) -> bool:
-        """Take a token for one call; False when it has to be refused as throttled."""
+        """Take a token for one call; return False if it must be throttled."""
         limit = self._limits.get(operation)
         if limit is None:
             return True

@@ -1,4 +1,4 @@
-"""The log of every call, and the figures for tests."""
+"""The log of every call, and its counts."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -8,11 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call and its fate; `time` (arrival) and `done` are monotonic seconds.
+    """One call and its result; `time` (arrival) and `done` are monotonic seconds.
 
-    `answer` is "ok", an error code, "cut", "hang", "garbage" or "http 5xx"; `done` is
-    None while no answer was sent and the connection still stands; `pool` is the role where
-    one was assumed.
+    `answer` is "ok", an error code, "cut", "hang", "garbage" or "http 5xx". `done` is None
+    while no answer was sent and the connection is open. For AssumeRole, `pool` is the role.
     """
 
     index: int
@@ -55,7 +54,7 @@ class Stats:
 
 
 class _Window:
-    """The most events that fell into any one second, (t - 1 s, t]."""
+    """The greatest number of events in any one second, (t - 1 s, t]."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
@@ -70,11 +69,11 @@ class _Window:
 
 
 class CallLog:
-    """All calls in order of arrival, with running figures that need no second pass."""
+    """All calls in order of arrival, with running counts that need no second pass."""
 
     def __init__(self) -> None:
         """Start empty."""
-        # False only counts: a run of millions need not hold them all.
+        # False: only count, because a run of millions need not keep them all.
         self.keep = True
         self._calls: list[Call] = []
         self._done: dict[int, float] = {}
@@ -89,11 +88,11 @@ class CallLog:
 
     @property
     def total(self) -> int:
-        """How many calls arrived; the index of the next one."""
+        """Return how many calls arrived; the index of the next one."""
         return self._total
 
     def add(self, call: Call, *, waits: bool) -> None:
-        """Take a decided call in; `waits` when its caller surely sees the answer."""
+        """Add a call with its result; `waits` if its caller certainly waits for the answer."""
         self._total += 1
         self._applied += call.applied
         self._answers.setdefault(call.operation, Counter())[call.answer] += 1
@@ -108,14 +107,14 @@ class CallLog:
         user = (call.pool, call.username)
         if call.username and user in self._busy:
             self._overlapping += 1
-        # A caller that gave up may rightly call again before its hang-up is seen here.
+        # A caller that timed out may call again before its hang-up is noticed here.
         if waits:
             self._flying.add(call.index)
             self._max_in_flight = max(self._max_in_flight, len(self._flying))
             self._busy[user] += 1
 
     def leave(self, call: Call, now: float) -> None:
-        """Note that the call is answered, or that its connection is gone."""
+        """Record that the call is answered, or that its connection is closed."""
         if self.keep:
             self._done[call.index] = now
         if call.index not in self._flying:
@@ -127,12 +126,12 @@ class CallLog:
             del self._busy[user]
 
     def since(self, index: int) -> list[dict[str, Any]]:
-        """Give the kept calls from `index` on, as JSON objects."""
+        """Return the kept calls from `index` on, as JSON objects."""
         done = self._done
         return [asdict(call) | {"done": done.get(call.index)} for call in self._calls[index:]]
 
     def stats(self, repeated: int) -> Stats:
-        """Sum up; `repeated` is the pools' count of users set more than once."""
+        """Return the counts; `repeated` is the pools' count of users set more than once."""
         lanes: dict[str, dict[str, int]] = {}
         total: dict[str, int] = {}
         for key, window in self._windows.items():

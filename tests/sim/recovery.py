@@ -1,4 +1,4 @@
-"""Forgot-password as a user calls it, and what else decides whether a pool's users can come back."""
+"""Forgot-password as a user calls it, and the settings that decide whether a user can recover."""
 
 import re
 from collections.abc import Mapping
@@ -8,19 +8,20 @@ from tests.sim.context import Context, Json, text
 from tests.sim.errors import ApiError, Code
 from tests.sim.pool import User, UserPool
 
-CODE: Final = "123456"  # what every message says
+CODE: Final = "123456"  # the code in every message
 _UNSENT: Final = "Cannot reset password for the user as there is no registered/verified email or phone_number"
 
 
 def client_id(pool_id: str) -> str:
-    """The one app client of a pool: ForgotPassword names no pool."""
+    """Return the one app client of a pool: ForgotPassword does not name a pool."""
     return re.sub(r"\W", "", pool_id)
 
 
 def delivery(pool: UserPool, user: User) -> str | None:
-    """Give the medium of a user's recovery code, EMAIL or SMS; None where the pool sends none.
+    """Return the medium of a user's recovery code, EMAIL or SMS; None if the pool sends none.
 
-    The rule is that of AccountRecoverySetting in the API's model: a mechanism counts with a verified attribute, unless
+    This is the rule of AccountRecoverySetting in the API's model: a mechanism counts if its attribute is verified,
+    unless
     the user has MFA by the same medium. Without the setting, SMS is preferred and MFA does not count.
     """
     settings = pool.settings.extra
@@ -40,7 +41,7 @@ def delivery(pool: UserPool, user: User) -> str | None:
         taken = {"SMS" if factor == "SMS_MFA" else "EMAIL" for factor in user.mfa if factor != "SOFTWARE_TOKEN_MFA"}
         media = [{"verified_email": "EMAIL", "verified_phone_number": "SMS"}[name] for name in names]
         chosen = [medium for medium in media if medium in verified - taken]
-    # What the service does where it prefers SMS and cannot send one is not documented: the harder way.
+    # If SMS is preferred and cannot be sent, the service's behaviour is not documented: assume the stricter one.
     return None if not chosen or (chosen[0] == "SMS" and not settings.get("SmsConfiguration")) else chosen[0]
 
 
@@ -87,7 +88,7 @@ def list_replicas(context: Context, params: Json) -> Json:
 
 
 def list_recoveries(context: Context, params: Json) -> Json:
-    """Answer ListPointInTimeRecoveries, the newest first; the feature plan Lite has none."""
+    """Answer ListPointInTimeRecoveries, the newest first; with the feature plan Lite there are none."""
     pool = context.pool(params)
     if pool.settings.extra.get("UserPoolTier") == "LITE":
         raise ApiError("FeatureUnavailableInTierException", "This feature is not available in the pool's tier.")

@@ -1,4 +1,4 @@
-"""The filters of ListUsers: parsed, and answered by look-up if possible."""
+"""The filters of ListUsers: parsed, and answered by lookup if possible."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ _EXACT: Final = frozenset({"status", "username"})
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A filter: an attribute's whole value, or what it starts with."""
+    """A filter: an attribute's whole value, or its prefix."""
 
     attribute: str
     wanted: str
@@ -40,7 +40,7 @@ class Query:
     fold: bool
 
     def accepts(self, user: User) -> bool:
-        """Whether a user is one of those asked for."""
+        """Return whether a user matches."""
         value, wanted = user.value(self.attribute), self.wanted
         if self.fold:
             value, wanted = value.lower(), wanted.lower()
@@ -60,7 +60,7 @@ def read_filter(expression: str, *, fold: bool) -> Query:
 
 
 def matching(pool: UserPool, query: Query, start: int, now: float) -> Iterator[User]:
-    """Give the users that a filter lets through, from the one of number `start` on."""
+    """Return the users that match a filter, from number `start` on."""
     crowd = pool.crowd
     whole_crowd = crowd.count > 0 and crowd.shares(query.attribute) and query.accepts(crowd.user(1))
     numbers: Iterable[int]
@@ -81,7 +81,7 @@ def matching(pool: UserPool, query: Query, start: int, now: float) -> Iterator[U
 
 
 def _of_prefix(query: Query, start: int) -> tuple[int, int] | None:
-    """Give the first number from `start` on whose sub has a short prefix, and the step to the next one."""
+    """Return the first number from `start` on whose sub has a short prefix, and the step to the next one."""
     prefix = query.wanted.lower()
     if not re.fullmatch("[0-9a-f]{1,8}", prefix):
         return None
@@ -91,7 +91,7 @@ def _of_prefix(query: Query, start: int) -> tuple[int, int] | None:
 
 def _candidates(pool: UserPool, query: Query, now: float) -> Iterable[int]:
     if query.attribute == "username":
-        # With auto_users, whoever is asked for exists.
+        # With auto_users, every user that is asked for exists.
         user = pool.find(query.wanted, now) if pool.settings.auto_users else pool.named(query.wanted)
         return [user.number] if user else []
     folded = query.wanted.lower()

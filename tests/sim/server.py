@@ -8,17 +8,17 @@ from tests.sim.service import Reply, Service
 from tests.sim.wire import BadRequestError, Request, respond, take_request
 
 HOST: Final = "127.0.0.1"
-HELD: Final = 0.01  # seconds between two looks at whether an answer may go
+HELD: Final = 0.01  # seconds between two checks whether a held answer may go
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One kept-alive connection; its requests are answered one after the other."""
+    """One keep-alive connection; its requests are answered one after the other."""
 
     def __init__(self, control: Control, loop: asyncio.AbstractEventLoop) -> None:
-        """Serve from whichever service `control` holds at the time."""
+        """Serve from the current service of `control`."""
         self._control = control
         self._loop = loop
-        self._arrived = bytearray(65536)  # its own: asyncio's would be mapped and unmapped for every read
+        self._arrived = bytearray(65536)  # a buffer of our own: asyncio would allocate one for every read
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -31,7 +31,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was still to be answered: nobody is there to read it."""
+        """Drop the requests that are not answered yet: nobody reads the answers."""
         del exc
         self._transport = None
         if self._timer:
@@ -40,7 +40,7 @@ class Connection(asyncio.BufferedProtocol):
         self._leave()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Where the next bytes go."""
+        """Return the buffer for the next bytes."""
         del sizehint
         return self._arrived
 
@@ -68,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
     def _serve(self, request: Request) -> None:
         service = self._control.service
         reply = service.handle(request)
-        # With its service: a reset before the answer must not touch the new one's log.
+        # Keep the service: a reset before the answer must not change the new service's log.
         self._open = (service, reply)
         self._begin(reply)
 

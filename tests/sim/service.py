@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from tests.sim.context import Context, Json, Settings
 from tests.sim.errors import ApiError, Code
-from tests.sim.faults import Faults, Luck, Target
+from tests.sim.faults import Faults, SeededRandom, Target
 from tests.sim.operations import OPERATIONS, WRITES
 from tests.sim.pool import Directory
 from tests.sim.quota import Clock, Quotas
@@ -38,7 +38,7 @@ _STS: Final = frozenset({"GetCallerIdentity", "AssumeRole"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to send (None: nothing), after how many seconds, and whether to hang up; `held` as long as a rule says so."""
+    """What to send (None: nothing), after how many seconds, and whether to hang up. `held`: a rule holds the answer."""
 
     data: bytes | None
     delay: float = 0.0
@@ -49,7 +49,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Incoming:
-    """A request, read as far as it can be."""
+    """A request, parsed as far as possible."""
 
     index: int
     time: float
@@ -79,7 +79,7 @@ class _Incoming:
 
 
 class Service:
-    """State of one simulated AWS, from the last reset on."""
+    """The state of one simulated AWS since the last reset."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         """Start without pools, limits or faults."""
@@ -89,11 +89,11 @@ class Service:
         self.quotas = Quotas(clock)
         self.faults = Faults(clock)
         self.log = CallLog()
-        self.rng = Luck(0)
+        self.rng = SeededRandom(0)
         self.model_faults: list[str] = []
 
     def handle(self, request: Request) -> Reply:
-        """Carry one request out and say what to answer and when."""
+        """Process one request; return what to answer and when."""
         incoming = self._read(request)
         try:
             return self._follow(self._admit(incoming), incoming)
@@ -146,10 +146,10 @@ class Service:
         return call
 
     def _admit(self, incoming: _Incoming) -> Step:
-        # In the order of the real front door: who calls, how often, and only then what.
+        # In the order of the real service: first the caller, then the rate, then the request.
         target = incoming.target
         if code := self.faults.expired(target):
-            # STS has its own name for the same refusal.
+            # STS has its own name for the same error.
             is_sts = incoming.operation in _STS
             raise ApiError(Code.EXPIRED_AT_STS if is_sts else code)
         if self.settings.secret_keys:
@@ -178,7 +178,7 @@ class Service:
         if step.kind in {"cut", "hang"}:
             delay = step.seconds if step.kind == "hang" else self._delay()
             return Reply(None, delay, close=True, call=call)
-        # Neither has a request id: such answers come from something before the service.
+        # Neither has a request id: such answers come from something in front of the service.
         body = step.body
         if body and self.faults.echo_password:
             body += incoming.string("Password").encode()
@@ -208,7 +208,7 @@ class Service:
         return respond(200, to_json(answer), JSON_1_1, incoming.request_id)
 
     def _assume_role(self, incoming: _Incoming) -> bytes:
-        """A new access key for each time, of the role's account."""
+        """Return a new access key each time, of the role's account."""
         role, settings = incoming.string("RoleArn"), self.settings
         if settings.roles and settings.roles.get(role, "not its id") != (incoming.string("ExternalId") or None):
             raise ApiError(Code.ACCESS_DENIED, status=403)
@@ -245,7 +245,7 @@ def repeated_users(directory: Directory) -> int:
 
 
 def accounts_of(raw: Mapping[str, str]) -> dict[str, str]:
-    """Check that account ids are strings of twelve digits, as STS gives them."""
+    """Check that account ids are strings of twelve digits, as STS returns them."""
     if not all(re.fullmatch(r"\d{12}", account) for account in raw.values()):
         message = "an account id is a string of twelve digits"
         raise ValueError(message)

@@ -1,4 +1,4 @@
-"""The check of a request's AWS signature, by the signing code of botocore itself."""
+"""Check a request's AWS signature with botocore's own signing code."""
 
 import hmac
 

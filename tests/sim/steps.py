@@ -1,4 +1,4 @@
-"""One fault that can happen to a call instead of its ordinary answer."""
+"""A fault that can happen to a call in place of its ordinary answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "http": frozenset({"apply"}),
 }
 
-# `true` is a proxy's page; the others are what a JSON reader may trip over.
+# `true` is a proxy's page; the others are hard cases for a JSON reader.
 _BODIES: Final = {
     True: b"<html><body>It works!</body></html>",
     "binary": b"\xff\xfe\x00\x80",
@@ -32,7 +32,10 @@ _BODIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do with a call; `apply`: the operation takes effect anyway; `waits`: who is held does not give up."""
+    """What to do with a call.
+
+    `apply`: the operation takes effect anyway. `waits`: the held caller does not time out.
+    """
 
     kind: Kind
     code: str = ""
@@ -64,7 +67,7 @@ def read_steps(raw: Mapping[str, Any]) -> list[Step]:
 
 
 def read_step(raw: Mapping[str, Any]) -> Step:
-    """Read a step where only one call is meant."""
+    """Read a step that must be a single one."""
     steps = read_steps(raw)
     if len(steps) != 1:
         message = "only one call can be meant here: throttle must be 1"

@@ -24,7 +24,7 @@ def check_username(username: str) -> None:
     if not 1 <= len(username) <= _MAX_USERNAME:
         constraint = f"Member must have length between 1 and {_MAX_USERNAME}"
         raise invalid(member="username", constraint=constraint)
-    # The plain case by itself: the look at every character's category takes time.
+    # Fast path: the check of every character's category takes time.
     if _PLAIN.fullmatch(username):
         return
     if not all(unicodedata.category(c)[0] in "LMSNP" for c in username):

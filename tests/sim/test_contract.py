@@ -39,14 +39,14 @@ class Backend(Protocol):
     pool: str
 
     def password(self) -> str | None:
-        """Give ann's password as the service keeps it."""
+        """Return ann's password as the service stores it."""
 
     def status(self) -> str:
-        """Give ann's status as the service keeps it."""
+        """Return ann's status as the service stores it."""
 
 
 class SimulatorBackend:
-    """The simulator, seeded through its control endpoints."""
+    """The simulator, filled through its control endpoints."""
 
     def __init__(self, sim: Simulator) -> None:
         self.url = sim.url
@@ -63,7 +63,7 @@ class SimulatorBackend:
 
 
 class MotoBackend:
-    """moto in a thread, seeded through its objects: over HTTP that would be slow."""
+    """moto in a thread, filled through its objects, because HTTP would be slow."""
 
     def __init__(self, url: str, pool: CognitoIdpUserPool) -> None:
         self.url = url
@@ -80,7 +80,7 @@ class MotoBackend:
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[tuple[str, CognitoIdpUserPool]]:
-    """Run moto with one pool, which is dear to make, on the loopback interface; its default would bind every one."""
+    """Run moto with one pool on the loopback interface; by default it binds all. Making a pool is slow."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -93,7 +93,7 @@ def moto() -> Iterator[tuple[str, CognitoIdpUserPool]]:
 
 @pytest.fixture(params=[pytest.param("simulator", marks=pytest.mark.process), "moto"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Give each implementation in turn."""
+    """Return each implementation in turn."""
     if request.param == "moto":
         return MotoBackend(*request.getfixturevalue("moto"))
     return SimulatorBackend(request.getfixturevalue("sim"))
@@ -101,12 +101,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 def client(backend: Backend) -> CognitoIdentityProviderClient:
-    """Give a boto3 client of the implementation under test."""
+    """Return a boto3 client of the implementation under test."""
     return cognito(backend.url)
 
 
 def refused(client: CognitoIdentityProviderClient, pool: str, username: str, password: str) -> str:
-    """Make a call that has to be refused; give the code, and prove it is a 400."""
+    """Make a call that must be refused with a 400, and return the code."""
     with pytest.raises(ClientError) as caught:
         client.admin_set_user_password(UserPoolId=pool, Username=username, Password=password)
     meta = caught.value.response["ResponseMetadata"]

@@ -96,7 +96,8 @@ def test_hang_outlasts_the_client(sim: Simulator, *, applied: bool) -> None:
     script(sim, {"hang": 3600, "apply": applied})
     with pytest.raises(ReadTimeoutError):
         set_password(cognito(sim.url, read_timeout=0.2))
-    wait_until(lambda: [call.done for call in sim.calls()] not in ([], [None]))  # it has seen that the client is gone
+    # the simulator has noticed that the client is gone
+    wait_until(lambda: [call.done for call in sim.calls()] not in ([], [None]))
     (call,) = sim.calls()
     assert (call.answer, call.applied) == ("hang", applied)
     assert set_password(cognito(sim.url)) == "ok"
@@ -139,7 +140,7 @@ def test_garbage_is_not_json_and_has_no_request_id(sim: Simulator, status: int) 
         answer: Any = client.admin_set_user_password(UserPoolId=POOL, Username="ann", Password=GOOD)
     except ClientError as error:
         answer = error.response
-    # botocore takes a page of HTML under 200 for success: only the id gives it away.
+    # botocore treats a page of HTML with status 200 as a success: only the missing request id shows the error.
     meta = answer["ResponseMetadata"]
     assert meta["HTTPStatusCode"] == status
     assert "x-amzn-requestid" not in meta["HTTPHeaders"]
@@ -149,7 +150,7 @@ def test_garbage_is_not_json_and_has_no_request_id(sim: Simulator, status: int) 
 @pytest.mark.parametrize("body", ["binary", "array", "truncated"])
 def test_garbage_of_other_kinds(sim: Simulator, body: str) -> None:
     script(sim, {"garbage": body, "status": 500})
-    # Not all of these are botocore's own errors: a caller must expect anything.
+    # Not all of these are botocore's own errors: a caller must expect any exception.
     with pytest.raises((AttributeError, ClientError, UnicodeDecodeError)):
         cognito(sim.url).admin_set_user_password(UserPoolId=POOL, Username="ann", Password=GOOD)
     assert not sim.calls()[0].applied

@@ -13,7 +13,7 @@ from tests.sim.clients import POOL, cognito, service_quotas
 CATEGORY = {"LimitClass": "API_CATEGORY", "Attributes": {"Category": "UserAccountRecovery"}}
 QUOTA = {"ServiceCode": "cognito-idp", "QuotaCode": "L-7D6E8ED3"}
 
-# Each operation but AdminSetUserPassword, which has tests of its own.
+# Each operation except AdminSetUserPassword, which has its own tests.
 OPERATIONS: dict[str, Callable[[str], Any]] = {
     "AdminGetUser": lambda url: cognito(url).admin_get_user(UserPoolId=POOL, Username="ann"),
     "AdminUserGlobalSignOut": lambda url: cognito(url).admin_user_global_sign_out(UserPoolId=POOL, Username="ann"),
@@ -27,13 +27,13 @@ OPERATIONS: dict[str, Callable[[str], Any]] = {
 
 
 def provisioned(url: str, definition: dict[str, Any]) -> Any:  # noqa: ANN401
-    """Ask for a provisioned limit, which the installed types may not know."""
+    """Ask for a provisioned limit, which the installed type stubs may not know."""
     client: Any = cognito(url)
     return client.get_provisioned_limit(LimitDefinition=definition)["Limit"]
 
 
 def refused(call: Callable[[], Any]) -> tuple[str, int]:
-    """Make a call that has to be refused; give its code and HTTP status."""
+    """Make a call that must be refused; return its code and HTTP status."""
     with pytest.raises(ClientError) as caught:
         call()
     response = caught.value.response
@@ -42,7 +42,7 @@ def refused(call: Callable[[], Any]) -> tuple[str, int]:
 
 @pytest.fixture
 def ready(sim: Simulator) -> Simulator:
-    """Give a simulator of which every operation can be asked."""
+    """A simulator that can answer every operation."""
     sim.add_pool(POOL, ["ann"], groups={"all": ["ann"]})
     sim.configure(provisioned_limits={"UserAccountRecovery": 80}, service_quotas={"L-7D6E8ED3": 50.0})
     return sim
@@ -54,7 +54,7 @@ def test_every_operation_can_fail_by_name(ready: Simulator, operation: str) -> N
     rule = {"operation": operation, "error": "AccessDeniedException", "until_call": 1}
     ready.configure(faults={"every": rule, "scripts": {operation: {"*": [{"error": "InternalErrorException"}]}}})
     assert refused(lambda: call(ready.url)) == ("AccessDeniedException", 400)
-    # Then the script, which is of the user where there is one, and of anybody.
+    # Then the script: the user's, if it has one, otherwise that of all.
     assert refused(lambda: call(ready.url)) == ("InternalErrorException", 500)
     call(ready.url)
     assert [call.answer for call in ready.calls(operation)] == ["AccessDeniedException", "InternalErrorException", "ok"]

@@ -14,13 +14,13 @@ MILLION = 1_000_000
 
 
 def found(sim: Simulator, expression: str) -> list[str]:
-    """Give the usernames on the first page of a filter."""
+    """Return the usernames on the first page of a filter."""
     users = cognito(sim.url).list_users(UserPoolId=POOL, Filter=expression)["Users"]
     return [user["Username"] for user in users]
 
 
 def refused(sim: Simulator, **params: Any) -> str:  # noqa: ANN401
-    """List users in vain; give the refusal's code and message."""
+    """List users with an invalid request; return the error's code and message."""
     with pytest.raises(ClientError) as caught:
         cognito(sim.url).list_users(UserPoolId=POOL, **params)
     error = caught.value.response["Error"]
@@ -29,7 +29,7 @@ def refused(sim: Simulator, **params: Any) -> str:  # noqa: ANN401
 
 @pytest.fixture
 def people(sim: Simulator) -> Simulator:
-    """Give a pool of three users."""
+    """A pool of three users."""
     ann = {"email": "Ann@x.example", "name": "Ann Lee", "given_name": "Ann", "family_name": "Lee"}
     bob = {"email": 'b"ob@x.example', "phone_number": "+4511", "preferred_username": "bobby", "sub": "b-1"}
     users: list[str | dict[str, Any]] = [

@@ -66,7 +66,7 @@ ANN: dict[str, Any] = {
 
 @pytest.fixture
 def rich(sim: Simulator) -> Simulator:
-    """A pool and a user that have everything, in a simulator that compares itself with the model."""
+    """A pool and a user with everything, in a simulator that checks itself against the model."""
     sim.add_pool(POOL, [ANN], **RICH)
     sim.configure(check_model=True, provisioned_limits={"UserAccountRecovery": 30}, service_quotas={"L-7D6E8ED3": 30})
     return sim
@@ -82,8 +82,8 @@ USER = {"UserPoolId": POOL, "Username": "ann"}
 APP = {"ClientId": client_id(POOL), "Username": "ann"}
 LIMIT = {"LimitClass": "API_CATEGORY", "Attributes": {"Category": "UserAccountRecovery"}}
 POINT = {"UserPoolId": POOL, "RestoreTimestamp": time.time() - 3600}
-RECOVERY = {"UserPoolId": POOL, "RestoreId": "00000000-0000-0000-0000-000000000001"}  # the first that was begun
-BEFORE = {  # the calls that bring a recovery to where another one can be made
+RECOVERY = {"UserPoolId": POOL, "RestoreId": "00000000-0000-0000-0000-000000000001"}  # the first recovery
+BEFORE = {  # calls that finish a recovery, so that another one can be made
     "DescribePointInTimeRecovery": ("InitiatePointInTimeRecovery",),
     "StartPointInTimeRecovery": ("InitiatePointInTimeRecovery", "DescribePointInTimeRecovery"),
     "CancelPointInTimeRecovery": ("InitiatePointInTimeRecovery",),
@@ -119,7 +119,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 def caller(sim: Simulator, operation: str) -> Callable[..., dict[str, Any]]:
-    """The call of a client that validates what it sends."""
+    """Return the call of a client that validates its requests."""
     client: Any = quotas(sim.url) if "Quota" in operation else cognito(sim.url)
     method = next(name for name, known in client.meta.method_to_api_mapping.items() if known == operation)
     call: Callable[..., dict[str, Any]] = getattr(client, method)
@@ -136,7 +136,7 @@ def test_answer_is_of_the_models_shape(rich: Simulator, operation: str) -> None:
         caller(rich, first)(**CALLS[first])
     answer = caller(rich, operation)(**CALLS[operation])
     assert rich.model_faults() == []
-    # botocore drops what its model does not know: everything that was sent has arrived.
+    # botocore drops what its model does not know: check that everything that was sent arrives.
     shape = operation_model(operation)
     assert shape is not None
     members = shape.output_shape.members.keys() if shape.output_shape else ()

@@ -13,18 +13,18 @@ SUB = "5d1c5e0e-0c5e-4a0e-9d3e-1f2a3b4c5d6e"
 
 
 def person(username: str | None = None, **attributes: str) -> dict[str, Any]:
-    """A user of these attributes."""
+    """Return a user with these attributes."""
     return {"attributes": attributes} | ({"username": username} if username else {})
 
 
 def named(sim: Simulator, *names: str) -> list[str]:
-    """Set a password by each name; give what was answered."""
+    """Set a password by each name; return the answers."""
     client = cognito(sim.url)
     return [set_password(client, name) for name in names]
 
 
 def sub_of(sim: Simulator, number: int) -> str:
-    """Give the sub of one user, by its place in the listing."""
+    """Return the sub of one user, by its position in the listing."""
     shown = cognito(sim.url).list_users(UserPoolId=POOL)["Users"][number]["Attributes"]
     return next(found["Value"] for found in shown if found["Name"] == "sub")
 
@@ -55,7 +55,7 @@ def test_sub_names_its_user_in_every_pool(sim: Simulator) -> None:
     assert sub_of(sim, 1) == SUB
     assert named(sim, sub_of(sim, 0), SUB) == ["ok", "ok"]
     assert {name: user["applied"] for name, user in sim.users(POOL).items()} == {"ann": 1, "bob": 1}
-    # The one that bob would have been given names nobody.
+    # The sub that would have been derived for bob names nobody.
     assert named(sim, "20000000-0000-4000-8000-000000000002") == [MISSING]
 
 

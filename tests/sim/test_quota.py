@@ -11,7 +11,7 @@ THROTTLED = "TooManyRequestsException 400"
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0

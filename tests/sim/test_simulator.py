@@ -182,7 +182,7 @@ def test_request_in_parts_is_joined(sim: Simulator) -> None:
     whole = head % (target, len(body)) + body
     parts = urlsplit(sim.url)
     with socket.create_connection((str(parts.hostname), parts.port or 0)) as raw:
-        # Two requests over one connection, the second behind the first unasked.
+        # Two requests over one connection, the second one sent before the first is answered.
         for piece in (whole[:30], whole[30:150], whole[150:] + whole):
             raw.sendall(piece)
         received = b""

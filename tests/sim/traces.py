@@ -29,7 +29,7 @@ def list_devices(context: Context, params: Json) -> Json:
 
 
 def forget_device(context: Context, params: Json) -> Json:
-    """Answer AdminForgetDevice; a device that is gone is not found."""
+    """Answer AdminForgetDevice; a removed device is not found."""
     pool, user = _asked(context, params)
     _require_devices(pool)
     key = text(params, "DeviceKey")
@@ -68,7 +68,7 @@ def list_sessions(context: Context, params: Json) -> Json:
 
 
 def revoke_session(context: Context, params: Json) -> Json:
-    """Answer AdminRevokeUserSession; with LINKED, the sessions with the same end of their id go as well."""
+    """Answer AdminRevokeUserSession; with LINKED, also the sessions whose ids have the same ending."""
     pool, user = _asked(context, params)
     _require_sessions(pool)
     one, linked = text(params, "SessionId"), params.get("RevokeAssociatedSessions", "NONE") == "LINKED"

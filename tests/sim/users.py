@@ -18,7 +18,7 @@ STATUSES: Final = frozenset(
     }
 )
 _SUB_LENGTH: Final = 36
-# One for all users that have none: a dict each would be most of a plain user's memory.
+# Shared by all users without attributes: a dict each would be most of a plain user's memory.
 NO_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -45,11 +45,11 @@ class User:
 
     @property
     def sub(self) -> str:
-        """The user's immutable id; unless given, made from its number: it needs no storage."""
+        """Return the user's immutable id; by default derived from its number, so that it needs no storage."""
         return self.attributes.get("sub") or sub_of(self.number)
 
     def value(self, attribute: str) -> str:
-        """Give what a filter on `attribute` compares; empty where the user has none."""
+        """Return what a filter on `attribute` compares; empty if the user has none."""
         match attribute:
             case "username":
                 return self.username
@@ -62,7 +62,7 @@ class User:
         return self.attributes.get(attribute, "")
 
     def shown(self, attributes_key: str) -> dict[str, Any]:
-        """Give the UserType of the API, which calls the attributes by two names."""
+        """Return the UserType of the API, which calls the attributes by two names."""
         attributes = {"sub": self.sub, **self.attributes}
         old = {"MFAOptions": [{"DeliveryMedium": "SMS", "AttributeName": "phone_number"}]} if self.legacy_mfa else {}
         return old | {
@@ -76,7 +76,7 @@ class User:
 
 
 def sub_of(number: int) -> str:
-    """Give the sub of the user of that number, if it was created without one.
+    """Return the sub of the user with that number, if it was created without one.
 
     Its first digit changes the fastest: as with the service, each prefix has the same share of the users.
     """
@@ -84,7 +84,7 @@ def sub_of(number: int) -> str:
 
 
 def number_in(sub: str) -> int:
-    """Give the number of which `sub` was made, 0 for any other text."""
+    """Return the number from which `sub` was derived, 0 for any other text."""
     if len(sub) != _SUB_LENGTH:
         return 0
     try:
@@ -97,9 +97,9 @@ def number_in(sub: str) -> int:
 def names_by(
     attributes: Mapping[str, str], alias_attributes: Sequence[str], username_attributes: Sequence[str]
 ) -> Iterator[str]:
-    """Give the attributes whose value names a user that has these."""
+    """Return the attributes whose value names a user that has these."""
     for attribute in alias_attributes:
-        # An address is the user's own once it is verified; anybody can claim any other.
+        # Only a verified address belongs to the user: anybody can claim an unverified one.
         verified = attribute == "preferred_username" or attributes.get(f"{attribute}_verified") == "true"
         if verified and attributes.get(attribute):
             yield attribute

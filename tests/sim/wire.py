@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from tests.sim.errors import ApiError
 
-# Whatever JSON can hold; the readers check what they need of it.
+# Any JSON value; the readers check what they need of it.
 JsonValue: TypeAlias = Any
 
 JSON_1_1: Final = "application/x-amz-json-1.1"
@@ -19,7 +19,7 @@ PLAIN_JSON: Final = "application/json"
 XML: Final = "text/xml"
 HTML: Final = "text/html"
 
-# Room for a pool of a million users; what is larger is a mistake of the test.
+# Room for a pool of a million users; a larger request is a mistake in the test.
 _MAX_BODY: Final = 256 * 1024 * 1024
 _MAX_HEAD: Final = 64 * 1024
 _REASONS: Final = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
@@ -31,7 +31,7 @@ _STS_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
 class BadRequestError(Exception):
-    """The peer does not speak the HTTP that this server understands."""
+    """The peer sent HTTP that this server does not understand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What an Authorization header of AWS Signature Version 4 says."""
+    """The contents of an Authorization header of AWS Signature Version 4."""
 
     access_key: str
     region: str
@@ -59,7 +59,7 @@ UNSIGNED: Final = Signature("", "", "", (), "")
 
 
 def take_request(buffer: bytearray) -> Request | None:
-    """Cut the first complete request off `buffer`; None while more has to come."""
+    """Remove the first complete request from `buffer` and return it; None if it is not complete yet."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         if len(buffer) > _MAX_HEAD:
@@ -89,7 +89,7 @@ def take_request(buffer: bytearray) -> Request | None:
 
 
 def read_signature(request: Request) -> Signature:
-    """Read the Authorization header; UNSIGNED when there is none."""
+    """Read the Authorization header; return UNSIGNED if there is none."""
     found = _CREDENTIAL.search(request.headers.get("authorization", ""))
     if found is None:
         return UNSIGNED

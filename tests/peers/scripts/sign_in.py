@@ -1,4 +1,4 @@
-"""Signs users in with pycognito, which speaks SRP. JSON on standard input and output."""
+"""Signs users in with pycognito, which uses SRP. JSON on standard input and output."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ asked = json.load(sys.stdin)
 
 
 def sign_in(username: str, password: str, following: str | None) -> str:
-    """Return how it ended; with `following`, a temporary password is replaced by it."""
+    """Return the result; with `following`, that replaces a temporary password."""
     session = AWSSRP(username, password, asked["pool"], asked["client"], client=client)
     try:
         return "signed in" if session.authenticate_user()["AuthenticationResult"]["AccessToken"] else "no token"

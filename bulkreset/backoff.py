@@ -1,4 +1,4 @@
-"""Retries with random waits that grow. All retries of our own are set up here; some clients also have boto3's retries."""
+"""Waits that grow between the attempts of a call. All retries of our own are set up here; boto3 has its own as well."""
 
 import math
 import threading

@@ -1,4 +1,4 @@
-"""Retries: until it works, the attempts or the time are over, or somebody stops; every wait is the clock's."""
+"""Retries: until success, until attempts or time are used up, or until a stop; every wait uses the clock."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from bulkreset.retry import FIRST_WAIT, retrying
+from bulkreset.backoff import FIRST_WAIT, retrying
 from tests.send.fakes import FakeClock
 
 

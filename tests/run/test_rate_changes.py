@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bulkreset.journal.rate_changes import SPACING_MS, RateChanges
 from bulkreset.models import RateChange
+from bulkreset.run.recorder import SPACING_MS, RateChanges
 from tests.journal.journals import commit, planned
 
 

@@ -1,7 +1,6 @@
 """The commands that read runs: status, report, extract, passwords, contacts, verify."""
 
 import sys
-import time
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -9,10 +8,18 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cancellation import CancelToken
+from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import AsJson, NoProgress, PasswordForm, Redact, ReportForm, complete_run_dir
-from bulkreset.errors import Interrupted, RecordError, Refused
+from bulkreset.cli.options import (
+    AsJson,
+    NoProgress,
+    PasswordForm,
+    Redact,
+    ReportForm,
+    RunDirArgument,
+    complete_run_dir,
+)
+from bulkreset.errors import RecordError, Refused
 
 
 def status(
@@ -48,18 +55,13 @@ def status(
     said += [describe_status(one) for one in found]
     text = "\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."])
     for line in text.split("\n"):
-        whole = line.startswith("  next: ")  # a command is copied
+        whole = line.startswith("  next: ")  # a command must stay on one line, so that it can be copied
         sys.stdout.write((line if whole else process.fit(line, sys.stdout, "    ")) + "\n")
     process.require_stdout_written()
 
 
 def report(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     form: Annotated[
         ReportForm | None,
         typer.Option(
@@ -104,7 +106,7 @@ def report(
 
 
 def extract(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", show_default=False)],
+    run_dir: RunDirArgument,
     output: Annotated[
         Path,
         typer.Option(
@@ -143,10 +145,8 @@ def extract(
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
     wanted = ExtractRequest(output, parse_statuses(only or EXTRACTED), recipient or ())
-    try:
-        found = extract_rows(run_dir, wanted, stop, time.time() * 1000)
-    except Interrupted as error:
-        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    with nothing_written():
+        found = extract_rows(run_dir, wanted, stop)
     if found.left_out:
         named = ", ".join(map(str, found.malformed)) + (", …" if found.left_out > len(found.malformed) else "")
         process.print_error(
@@ -156,12 +156,7 @@ def extract(
 
 
 def passwords(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
     output: Annotated[
         Path | None,
@@ -184,7 +179,7 @@ def passwords(
     from bulkreset.report.passwords_export import read_passwords, write_passwords
 
     if as_json and not output:
-        raise Refused("--json tells of a file.", "Name it with -o. For passwords as JSON: --format jsonl.")
+        raise Refused("--json reports on a file.", "Name it with -o. For passwords as JSON: --format jsonl.")
     if output:
         require_new(output)
     given = read_passwords(run_dir, identity)
@@ -197,18 +192,15 @@ def passwords(
                 write_passwords(stream, rows, as_jsonl=form is PasswordForm.JSONL)
         except OSError as error:
             raise RecordError(
-                f"Not all passwords could be written to standard output: {error.strerror}.", "Run it once more."
+                f"The passwords could not be written completely to standard output: {error.strerror}.", "Run it again."
             ) from None
         return
     for left in remove_stale(output):
         process.print_error(f"{left} was left by a command that was killed. It contained passwords and was deleted.")
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
-    try:
-        with atomic_writer(output, "Make room, or name a file elsewhere.", new=True) as file:
-            number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
-    except Interrupted as error:
-        raise Interrupted(error.message, "Nothing was written.", error.signal_number) from None
+    with nothing_written(), atomic_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
+        number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
     if as_json:
         process.write_result({"passwords": number, "output": str(output)})
     else:
@@ -216,12 +208,7 @@ def passwords(
 
 
 def contacts(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).", show_default=False),
@@ -230,7 +217,7 @@ def contacts(
         list[str] | None,
         typer.Option(
             metavar="KEY",
-            help="Public key of who may read it (age or SSH). Default: the recipients in the job.",
+            help="Public key of a person who may read it (age or SSH). Default: the recipients in the job.",
             show_default=False,
         ),
     ] = None,
@@ -244,12 +231,7 @@ def contacts(
 
 
 def verify(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-        ),
-    ],
+    run_dir: RunDirArgument,
     within: Annotated[
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,
