@@ -13,6 +13,7 @@ from bulkreset.errors import RecordError
 RESTORE = "Restore it from a backup. Without one, plan a new run of the rows that are not set."
 _STEPS_BETWEEN_CHECKS = 1_000_000  # virtual machine steps of SQLite: some hundredths of a second
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BYTES_IN_A_CELL = "JSON cannot hold BLOB values"  # what SQLite says of it: no run writes bytes
 BROKEN = (sqlite3.Error, UnicodeDecodeError)  # UnicodeDecodeError: SQLite's message can contain damaged bytes
 
 
@@ -118,7 +119,11 @@ def translate_sqlite_errors(
 
 def _is_damage(error: Exception) -> bool:
     """Return whether the file's content is damaged. The lowest byte of an extended error code is the plain code."""
-    return isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    return (
+        isinstance(error, UnicodeDecodeError)
+        or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        or (str(error) == _BYTES_IN_A_CELL)
+    )
 
 
 def damaged_journal_error(path: Path) -> RecordError:

@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import itemgetter
 
 from bulkreset.journal import schema
 from bulkreset.journal.database import Database
 from bulkreset.journal.records import JournalFile
 from bulkreset.journal.state_table import StateTable
+
+ROWS_AT_ONCE = 200
+_except_name = itemgetter(1, 3, 4, 5, 6)
 
 
 class PlanWriter:
@@ -17,25 +22,25 @@ class PlanWriter:
         self._state = state
 
     def add_rows(self, rows: Iterable[tuple[int, str, str, bool | None, str, str, str]]) -> None:
-        """Add screened rows: (row, pool, username, permanent, status, code, message)."""
+        """Add screened rows, in input order: (row, pool, username, permanent, status, code, message)."""
+        rows = iter(rows)
         with self._db.writing():
             numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
-            # Pass exact int and str values: SQLite's binding calls an adapter for every other type, row by row.
-            self._db.executemany(
-                schema.PLAN_ROW,
-                (
-                    (
-                        row,
-                        numbers.get(pool, pool),
-                        username,
-                        None if permanent is None else int(permanent),
-                        status,
-                        code,
-                        message,
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                names = json.dumps([row[2] for row in some], ensure_ascii=False)
+                one_kind = len({*map(_except_name, some)}) == 1 and some[-1][0] - some[0][0] == len(some) - 1
+                if one_kind and "\\u0000" not in names:  # at which SQLite would end a text
+                    first, pool, _, permanent, *rest = some[0]
+                    self._db.execute(schema.PLAN_ALIKE, (first, numbers.get(pool, pool), names, permanent, *rest))
+                else:
+                    # Pass exact int and str values: SQLite's binding calls an adapter for every other type.
+                    self._db.executemany(
+                        schema.PLAN_ROW,
+                        (
+                            (row, numbers.get(pool, pool), name, None if permanent is None else int(permanent), *rest)
+                            for row, pool, name, permanent, *rest in some
+                        ),
                     )
-                    for row, pool, username, permanent, status, code, message in rows
-                ),
-            )
 
     def add_carried(self, first: int, cells: Iterable[tuple[str, ...]]) -> None:
         """Add the carried columns of consecutive rows, from row `first` on."""

@@ -24,7 +24,7 @@ _facts_of: Callable[[str], list[Any]] = lru_cache(maxsize=256)(json.loads)
 def report_row(row: int, username: str, facts: str) -> ReportRow:
     """Return a row of `JournalReader.report_facts` with its columns."""
     pool, *others, canonical = _facts_of(facts)
-    return ReportRow(row, pool, username, *others, username if canonical is None else canonical)
+    return ReportRow._make((row, pool, username, *others, username if canonical is None else canonical))
 
 
 class JournalReader:
@@ -288,7 +288,7 @@ class JournalReader:
                 common = Counter(self._db.execute(schema.COMMON)).most_common(1)
                 found = [*map(Alike._make, self._db.execute(schema.UNCOMMON, common[0][0]))] if common else []
                 (rows,) = self._db.execute(schema.NUMBER_OF_ROWS).fetchone()
-                found += [Alike(*values, rows - sum(it.rows for it in found)) for values, _ in common]
+                found += [Alike._make((*values, rows - sum(it.rows for it in found))) for values, _ in common]
                 self._counted = version, found
             return self._counted[1]
 
@@ -319,7 +319,7 @@ class JournalReader:
 
 
 def _status_found(alike: Alike, *, dead: bool) -> str:
-    """Return the status of rows. A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED."""
+    """Return the status of rows. A ready row with a code is a failed one to be sent again: see RETRY_FAILED."""
     return Status.FAILED.value if dead and alike.status == Status.READY and alike.code else alike.status
 
 

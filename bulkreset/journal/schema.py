@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from bulkreset import statuses
 from bulkreset.statuses import Status, sql_list
-from bulkreset.steps import COLUMNS, STEPS
+from bulkreset.steps import COLUMNS, ONLY, STEPS
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
 VERSION = 5
@@ -75,7 +75,10 @@ _SEVERITY = "CASE status {} END".format(
     )
 )
 
-PLAN_ROW = "INSERT INTO rows (row, pool, username, permanent, status, code, message) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_PLAN = "INSERT INTO rows (row, pool, username, permanent, status, code, message)"
+PLAN_ROW = f"{_PLAN} VALUES (?, ?, ?, ?, ?, ?, ?)"
+# Rows that differ in their number and username only; the usernames are a JSON array. It takes a third of the time.
+PLAN_ALIKE = f"{_PLAN} SELECT ?1 + key, ?2, value, ?4, ?5, ?6, ?7 FROM json_each(?3)"  # noqa: S608  (our own text)
 
 FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUES (?, ?, ?, ?, ?, ?)"
 FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY number"
@@ -102,7 +105,7 @@ _WHO = (
 DUPLICATES = f"""
 CREATE TEMP TABLE twins AS
   SELECT rows.pool AS pool, {_WHO} AS who, min(row) AS first, max(row) AS last
-  FROM rows WHERE status = 'ready' GROUP BY 1, 2 HAVING count(*) > 1
+  FROM rows WHERE status = 'ready' GROUP BY 2, 1 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
 
 # Of the rows that name the same user, keep none, the first or the last.
@@ -173,10 +176,11 @@ WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT 
 """
 STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = ?"
 # A row has the code of its first failed step, and the messages of all failed steps.
-STEP_FAILED = """
-UPDATE rows SET {column} = 0, code = coalesce(nullif(code, ''), ?1), message = iif(code = '', ?2, message || '; ' || ?2)
+STEP_FAILED = f"""
+UPDATE rows SET {{column}} = 0, code = coalesce(nullif(code, ''), ?1),
+  message = iif(code = '', ?2, message || '; ' || replace(?2, '{ONLY}', ''))
 WHERE row = ?3
-"""
+"""  # noqa: S608  (our own text)
 STEP_COUNTS = """
 SELECT user_pool_id, total({column}), total({column} = 0), total({column} IS NULL)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' GROUP BY 1

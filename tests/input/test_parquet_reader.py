@@ -391,7 +391,20 @@ def test_encrypted_column_beside_ours_is_not_opened_and_an_encrypted_file_is_ref
             read(path)
 
 
-@pytest.mark.parametrize("damage", ["page", "logical type", "converted type", "physical type"])
+CONTRADICTION = pytest.mark.skipif(
+    int(pa.__version__.split(".")[0]) < 26, reason="pyarrow before 26 refuses the whole file; the run is refused, too"
+)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "page",
+        pytest.param("logical type", marks=CONTRADICTION),
+        "converted type",
+        pytest.param("physical type", marks=CONTRADICTION),
+    ],
+)
 def test_column_beside_ours_that_cannot_be_opened_spoils_nothing(tmp_path: Path, damage: str) -> None:
     path = parquet_file(tmp_path, OTHERS, compression="none", use_dictionary=False)
     raw = bytearray(path.read_bytes())

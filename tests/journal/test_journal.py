@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +14,12 @@ from hypothesis import strategies as st
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, RecordError, RunDirError
-from bulkreset.journal import database, schema
+from bulkreset.journal import database, plan_writer, schema
 from bulkreset.journal.database import translate_sqlite_errors
-from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import Outcome, Status, StepOutcome, StepTask
+from bulkreset.models import Outcome, StateChanged, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
 from tests.journal.journals import (
     EXECUTION,
@@ -164,6 +164,11 @@ def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_pat
     assert journal.read.step_tasks(order, "sign_out", OTHER, 9) == [StepTask(6, "fay", OTHER)]
     assert journal.read.step_counts("signed_out") == {POOL: StepCounts(2, 1, 2), OTHER: StepCounts(pending=1)}
     assert [row[4:6] for row in journal.read.report_rows("x") if row[10] == 0] == [("Code", "why")]
+    messages = [f"the password was set; only the {noun} failed: no" for noun in ("sign-out", "removal")]
+    for step, message in zip(("sign_out", "forget_devices"), messages, strict=True):
+        commit(journal, [], [], [StepOutcome(step, 3, done=False, code="Code", message=message)])
+    (twice,) = [row[5] for row in journal.read.report_rows("x") if row[0] == 3]
+    assert twice == "the password was set; only the sign-out failed: no; the removal failed: no"
     assert journal.write.retry_failed() == {"": 1}
     assert journal.read.step_counts("signed_out")[POOL] == StepCounts(2, 0, 3)
     assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}
@@ -503,6 +508,29 @@ def full_journal(folder: Path) -> Journal:
     return journal
 
 
+AWKWARD = st.text(st.sampled_from('"\\\x00\n\u2028\ufeffu0é🚀7{[,'), max_size=6)
+
+
+@settings(max_examples=40)
+@given(names=st.lists(AWKWARD, min_size=1, max_size=8), kinds=st.lists(st.booleans(), min_size=8, max_size=8))
+def test_planned_rows_are_kept_as_they_are(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], kinds: list[bool]
+) -> None:
+    journal = Journal.create(tmp_path_factory.mktemp("names") / "journal.sqlite", [POOL], run_state())
+    kept = {True: (POOL, True, "ready", "", ""), False: ("", None, "rejected", "x", "why")}
+    rows: list[Any] = [
+        (row, pool, name, *rest)
+        for row, (name, kind) in enumerate(zip(names, kinds, strict=False), 1)
+        for pool, *rest in [kept[kind]]
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_writer, "ROWS_AT_ONCE", 2)
+        journal.plan.add_rows(rows)
+    found = [(it.row, it.user_pool_id, it.username, it.permanent, *it[3:6]) for it in journal.read.report_rows("ready")]
+    journal.close()
+    assert found == rows
+
+
 @pytest.mark.parametrize(("cell", "value"), STRANGE, ids=str)
 def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
     journal = full_journal(tmp_path)
@@ -511,6 +539,14 @@ def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, 
     with pytest.raises(RecordError, match="damaged"):
         check(journal, 4)
     with contextlib.suppress(RecordError):  # its report can be written, or is refused
+        write_report(journal, tmp_path / "report.csv", "unprocessed")
+
+
+@pytest.mark.parametrize("cell", ["message", "attempts", "canonical"])
+def test_bytes_in_a_cell_of_a_report_are_damage(tmp_path: Path, cell: str) -> None:
+    journal = full_journal(tmp_path)
+    journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (BLOB,))  # noqa: S608  (our own text)
+    with pytest.raises(RecordError, match="Restore it from a backup"):
         write_report(journal, tmp_path / "report.csv", "unprocessed")
 
 
@@ -779,6 +815,7 @@ def test_journal_locked_by_another_writer_is_a_record_error(tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from bulkreset.journal.journal import Journal
 from bulkreset.models import Outcome, Status
 from tests.journal.journals import commit

@@ -1,4 +1,4 @@
-"""The pacer: evenly spaced slots under all requests, refusals and sleeps."""
+"""The pacer: evenly spaced slots for all requests, refusals and sleeps."""
 
 import threading
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.send.fakes import FakeClock
 
 
 def holds(times: Sequence[float], rate: float) -> bool:
-    """Whether in every window of w seconds there are at most rate·w + 1 of the times."""
+    """Return whether in every window of w seconds there are at most rate·w + 1 of the times."""
     ordered = sorted(times)
     return all(
         last - first + 1 <= rate * (ordered[last] - ordered[first]) + 1 + 1e-6
@@ -25,8 +25,7 @@ def holds(times: Sequence[float], rate: float) -> bool:
     )
 
 
-# What a lane lives through: an attempt that wakes so late, an idle gap, an accepted or a refused call (how long ago it
-# left).
+# Events of a lane: a late attempt, an idle gap, an accepted or a refused call (how long ago it left).
 LATENESS = st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.004, 0.03, 0.05, 0.06, 0.3, 5.0])
 STEPS = st.lists(
     st.one_of(
@@ -217,7 +216,7 @@ def test_accepted_calls_are_forgotten_in_time(rate: float | None) -> None:
 
 
 def noting(ceiling: float, clock: FakeClock) -> tuple[Pacer, list[tuple[float, str]]]:
-    """A pacer, and the list of the changes that it tells of."""
+    """Return a pacer, and the list of its reported changes."""
     changes: list[tuple[float, str]] = []
     return Pacer(ceiling, clock, lambda rate, why: changes.append((rate, why))), changes
 
@@ -329,7 +328,7 @@ def test_every_stage_is_reported_once_at_its_first_slot() -> None:
 
 
 def cut(clock: FakeClock) -> Pacer:
-    """A pacer of 50 calls per second that took a slot, had ten calls let through and was cut half a second ago."""
+    """Return a pacer of 50 calls per second with a slot taken, ten accepted calls, and a cut half a second ago."""
     pacer = Pacer(50, clock)
     for _ in range(10):
         pacer.on_accepted()
@@ -341,7 +340,7 @@ def cut(clock: FakeClock) -> Pacer:
 
 
 def figures(state: PacerState) -> list[float | None]:
-    """All the numbers of a state."""
+    """Return all numbers of a state."""
     return [state.rate, state.next_in, state.w_max, state.cut_ago, state.backoff, *state.accepted]
 
 
@@ -395,7 +394,7 @@ def test_pace_is_handed_over_unchanged() -> None:
 
 
 def test_pace_continues_unchanged_on_another_worker() -> None:
-    """The same calls and refusals afterwards: the same slots, cuts and stages, on a clock that shows another time."""
+    """After the same calls and refusals: the same slots, cuts and phases, on a clock with another time."""
     here, there = FakeClock(), FakeClock(5.0)
     before = cut(here)
     after, changes = noting(50, there)
@@ -418,7 +417,7 @@ def test_pace_continues_unchanged_on_another_worker() -> None:
 
 
 def opening(pacer: Pacer, clock: FakeClock, seconds: float) -> bool:
-    """Whether a call is late that took so long to connect."""
+    """Return whether a call that took so long to connect is late."""
     started = clock.now()
     clock.advance(seconds)
     return pacer.is_late(started, connected=True)
@@ -468,7 +467,7 @@ def test_calls_with_connections_opened_at_once_are_not_sent_together(waiting: in
 def test_calls_delayed_by_a_stopped_process_are_not_sent_with_later_ones(
     waiting: int, stopped: float, rate: float
 ) -> None:
-    """Threads that have their slot, and have not yet sent, are stopped; each leaves with a new slot, on its open connection."""
+    """Threads with a slot are stopped before they send; then each takes a new slot, on its open connection."""
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(rate, clock)
     left: list[float] = []
