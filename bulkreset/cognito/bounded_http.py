@@ -238,6 +238,7 @@ class _Departing:
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     if not wait_for_write(sock, patience):
                         raise TimeoutError("the request could not be written") from None
+            sock.settimeout(patience)
             departure.require_permit()
         except WithheldError:
             if rest == whole:  # the connection is as it was
@@ -249,7 +250,6 @@ class _Departing:
             if has_left:
                 raise ConnectionResetError("the request had left before it was dropped") from None
             raise
-        sock.settimeout(patience)
         _hold_back(plain, hold=False)
 
     def is_quiet(self) -> bool:
