@@ -195,7 +195,7 @@ def with_order(before):
         before(context)
     return ordered
 
-run.take_over = with_order(run.take_over)
+run._take_over = with_order(run._take_over)
 finish._record_times = with_order(finish._record_times)
 """
 
