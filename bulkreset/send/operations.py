@@ -156,7 +156,7 @@ def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
         raise UnreadableResponseError
     if token and token == what.token:  # it would list its own page for ever
         raise UnreadableResponseError
-    keys = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
+    keys: list[Any] = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
     if not all(isinstance(key, str) for key in keys):
         raise UnreadableResponseError
     if token and not items and what.empty == MOST_EMPTY_PAGES:

@@ -61,7 +61,7 @@ def test_emulated_run_sets_the_job_s_users_under_its_quota_and_touches_nothing_r
 
 def test_demo_is_the_emulated_sample_job_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Job, RunOptions]] = []
-    monkeypatch.setattr("bulkreset.cli.run._execute", lambda sample, _, mode, **__: asked.append((sample, mode)))
+    monkeypatch.setattr("bulkreset.cli.run._execute", lambda sample, _, mode, *__, **___: asked.append((sample, mode)))
     assert CliRunner().invoke(app, ["demo"]).exit_code == 0
     ((sample, mode),) = asked
     assert sample == load(ROOT / "jobs" / "demo.toml", {})
