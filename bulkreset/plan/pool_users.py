@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from itertools import chain, islice, repeat
 from pathlib import Path
 
+from bulkreset.causes import FATAL, advice_for
 from bulkreset.clock import Clock
 from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
@@ -180,7 +181,8 @@ class PoolUserSource:
                 if error.denied
                 else f"Check the pool's id, the Region{' and the name of the group' * bool(group)}.",
             )
-        return ServiceError(error.code, f"{what} could not be listed: {error.code}.", "Resume to continue the list.")
+        advice = advice_for(error.code) if error.code in FATAL else "Resume to continue the list."
+        return ServiceError(error.code, f"{what} could not be listed: {error.code}.", advice)
 
 
 def _require_usernames(chunk: RowBatch, path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from bulkreset.causes import FATAL, advice_for
 from bulkreset.clock import Clock
 from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserLister, UserPage, filters_for
@@ -187,7 +188,9 @@ class UserSearch:
         raise ServiceError(
             error.code,
             f"The users of {name} could not be listed: {error.code}.",
-            "What is looked up is kept: resume, or run without the check (--no-check-users).",
+            advice_for(error.code)
+            if error.code in FATAL  # the credentials have expired
+            else "What is looked up is kept: resume, or run without the check (--no-check-users).",
         )
 
     @staticmethod

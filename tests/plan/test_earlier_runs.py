@@ -120,8 +120,8 @@ def test_unreadable_item_is_ignored() -> None:
 
 def test_later_runs_of_a_pool_are_found_beside_the_run_and_with_other_inputs() -> None:
     point, before, after = (f"2024-02-0{day}T00:00:00Z" for day in (2, 1, 3))
-    other: dict[str, Any] = {"input": InputFacts(path="b.csv", size=9, sha256="b", files=1)}
-    later = made("later", done(1), done(2), folder="data", recovery_point=after, **other)
+    other = InputFacts(path="b.csv", size=9, sha256="b", files=1)
+    later = made("later", done(1), done(2), folder="data", recovery_point=after, input=other)
     made("unsent", folder="data", recovery_point=after)
     made("undone", done(1), folder="data", recovery_point=after, undos={POOL: UNDONE})
     made("over", done(1), folder="data", recovery_point=before)

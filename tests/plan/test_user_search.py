@@ -267,6 +267,14 @@ def test_lasting_failure_stops_the_sweep_and_it_continues_from_its_page(lookup: 
     assert [found.kind for found in lookup.findings()] == ["", "", ABSENT]
 
 
+def test_expired_credentials_are_renewed_before_the_check_continues(lookup: UserStore) -> None:
+    directory = FakeDirectory(crowd(9), facts(0))
+    directory.always = refused("ExpiredTokenException")
+    with pytest.raises(ServiceError) as caught:
+        SearchRun(search_store(lookup, "user00000"), directory).run()
+    assert caught.value.advice == "Sign in again or renew the credentials, then resume."
+
+
 def test_lasting_failure_stops_look_ups_and_found_users_are_not_requested_again(
     lookup: UserStore,
 ) -> None:
