@@ -511,7 +511,7 @@ class _Listener:
         return self._confirm(preflight) if callable(self._confirm) else self._confirm
 
     def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
-        """Return the caller's answer to a question about what was told last."""
+        """Return the caller's answer to a question about the last notice."""
         return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
 
     def _tell(self, moment: ApiProgress) -> None:

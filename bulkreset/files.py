@@ -15,6 +15,7 @@ from typing import IO, Any
 from bulkreset.errors import RecordError, RunDirError
 
 MOST = 1 << 22  # bytes of a file that people write: a job file, a key, URLs
+ELSEWHERE = "Free disk space, or name a file elsewhere."  # the advice if a file that was named cannot be written
 _PRIVATE = 0o600
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 

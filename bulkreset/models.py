@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Never
+from typing import Any, ClassVar, NamedTuple, Never
 
 from bulkreset.errors import StoppedBy
 from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
@@ -191,6 +191,27 @@ class RateChange:
     region: str
     rate: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row that will be sent; its commit comes before its first call. `at_ms` is the time in Unix milliseconds."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # an outcome has more fields, so it is never read as a claim
+
+    row: int
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """New values of fields of the run state."""
+
+    changes: Mapping[str, Any]
+
+
+# What happens while a run sends. One commit of events goes to the journal, and from there to the mirror.
+Event = Outcome | StepOutcome | Claimed | RateChange | StateChanged
 
 
 @dataclass(frozen=True, slots=True)

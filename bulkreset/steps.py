@@ -84,6 +84,7 @@ class Step:
         return 1 if self.listing is None else 2 * MOST_ITEMS + 1
 
 
+ONLY: Final = "the password was set; only "  # how the message of a row with failed steps begins
 _NOT_FOUND: Final = frozenset({"ResourceNotFoundException"})
 
 SIGN_OUT: Final = Step(

@@ -1,4 +1,4 @@
-"""A DAG for Airflow 3.2 or newer: every night a dry run, the approval of a person, the run; what stopped is resumed.
+"""A DAG for Airflow 3.2 or newer: every night a dry run, a person's approval, the run; a stopped run is resumed.
 
 It needs apache-airflow-providers-standard 1.15 or newer, which may limit the time of an approval.
 Copy it into the folder of DAGs, and change what is marked CHANGE. Every worker that may get these tasks needs bulkreset
@@ -44,7 +44,7 @@ def review() -> dict[str, Any]:
 
 @task(queue=QUEUE, retries=4, retry_delay=timedelta(minutes=10))
 def send(reviewed: dict[str, Any]) -> dict[str, Any]:
-    """Run what was approved, and nothing else; a second try goes on where the first one stopped."""
+    """Run only what was approved; a second try continues where the first one stopped."""
     from bulkreset import errors, load, resume, run_job
 
     run_dir = Path(reviewed["run_dir"].removesuffix("-dry"))

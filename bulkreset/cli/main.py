@@ -11,7 +11,7 @@ import typer
 from bulkreset.cli import entry, init, json_events, process, read_runs, steer, undo
 from bulkreset.cli import run as running
 from bulkreset.cli.help_format import CommandHelp, UsageError, show_help
-from bulkreset.cli.options import ENVIRONMENT, LogAs, LogFormat
+from bulkreset.cli.options import ENVIRONMENT, LogAs
 from bulkreset.errors import EXIT_BUG, BulkresetError, place_of
 
 app = typer.Typer(
@@ -22,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: bulkreset init, then bulkreset run JOB --dry-run.",
-    help="Set passwords for many Amazon Cognito users at once: rate-limited, crash-safe, resumable.",
 )
 
 
@@ -47,14 +46,12 @@ def _add(function: Callable[..., None], short_help: str | None = None, **setting
     """Add a command. It also gets the option --log-format, because each may end with an error."""
 
     @functools.wraps(function)
-    def command(*args: object, log_format: LogFormat, **options: object) -> None:
-        json_events.enable(as_json=log_format is LogFormat.JSON)
+    def command(*args: object, log_format: str, **options: object) -> None:
+        json_events.enable(as_json=log_format == "json")
         function(*args, **options)
 
     signature = inspect.signature(function)
-    option = inspect.Parameter(
-        "log_format", inspect.Parameter.KEYWORD_ONLY, default=LogFormat.CONSOLE, annotation=LogAs
-    )
+    option = inspect.Parameter("log_format", inspect.Parameter.KEYWORD_ONLY, default="console", annotation=LogAs)
     command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
     command.__annotations__ = {**function.__annotations__, "log_format": LogAs}
     app.command(cls=CommandHelp, short_help=short_help, context_settings=settings)(command)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,13 +36,6 @@ def complete_run_dir(incomplete: str) -> list[str]:
     return sorted(path for path in paths if path.startswith(start))
 
 
-class LogFormat(StrEnum):
-    """The format of log events on standard error."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
 class JobKind(StrEnum):
     """The purpose of a job."""
 
@@ -51,29 +44,6 @@ class JobKind(StrEnum):
     TEMPORARY = "temporary"
     SCRAMBLE = "scramble"
     FROM_POOL = "from-pool"
-
-
-class ReportForm(StrEnum):
-    """The file format of a report."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-    JSONL = "jsonl"
-    HTML = "html"
-
-
-class PasswordForm(StrEnum):
-    """The file format of decrypted passwords."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
-class Redact(StrEnum):
-    """The values that a report replaces by hashes."""
-
-    USERNAMES = "usernames"
-    NONE = "none"
 
 
 # Arguments and options shared by several commands.
@@ -140,7 +110,7 @@ Moved = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Again = Annotated[bool, typer.Option("--again", help="Set passwords that an earlier run of this input has set.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-LogAs = Annotated[LogFormat, typer.Option(help="Log format on standard error: text or JSON lines.")]
+LogAs = Annotated[Literal["console", "json"], typer.Option(help="Log format on standard error: text or JSON lines.")]
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Print only errors, and the summary if the exit code is not 0.")
 ]

@@ -83,32 +83,6 @@ class ProgressDisplay:
 
     def show(self, phase: str, done: int, total: int | None, unit: str = "rows") -> None:
         """Show that `done` of `total` of a phase is done."""
-        self._take(phase, done, total, unit)
-
-    def sending(self, progress: SendProgress) -> None:
-        """Show the progress of sending, then of the steps that remain."""
-        if self._shown.progress is not progress:
-            self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
-            self._rates(self._now())
-        if progress.finished >= progress.total and progress.all_steps:  # all rows are finished, and steps remain
-            one = STEPS[next(iter(progress.pending))] if len(progress.pending) == 1 else None
-            phase, unit = (one.doing, "users") if one else ("following up", "steps")
-            self._take(phase, progress.steps.total(), progress.all_steps, unit)
-        else:
-            self._take("sending", progress.finished, progress.total, "rows")
-
-    @property
-    def is_drawn(self) -> bool:
-        """Return True if progress is drawn on the terminal; other lines must then go above it."""
-        return self._live is not None
-
-    def close(self) -> None:
-        """Remove the drawn progress from the terminal."""
-        if self._live:
-            self._live.stop()
-            self._live = None
-
-    def _take(self, phase: str, done: int, total: int | None, unit: str) -> None:
         shown = self._shown
         if phase != shown.phase:
             shown.meter = RateMeter()
@@ -125,6 +99,29 @@ class ProgressDisplay:
                 self._tell(self._as_figures())
             else:
                 self._console.print(self._line(), markup=False)
+
+    def sending(self, progress: SendProgress) -> None:
+        """Show the progress of sending, then of the steps that remain."""
+        if self._shown.progress is not progress:
+            self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
+            self._rates(self._now())
+        if progress.finished >= progress.total and progress.all_steps:  # all rows are finished, and steps remain
+            one = STEPS[next(iter(progress.pending))] if len(progress.pending) == 1 else None
+            phase, unit = (one.doing, "users") if one else ("following up", "steps")
+            self.show(phase, progress.steps.total(), progress.all_steps, unit)
+        else:
+            self.show("sending", progress.finished, progress.total, "rows")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Return True if progress is drawn on the terminal; other lines must then go above it."""
+        return self._live is not None
+
+    def close(self) -> None:
+        """Remove the drawn progress from the terminal."""
+        if self._live:
+            self._live.stop()
+            self._live = None
 
     def _draw(self) -> None:
         """Redraw the progress. The reporting thread calls this, so no other thread reads its counts."""

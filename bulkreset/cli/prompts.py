@@ -100,7 +100,7 @@ class TerminalUi:
 
     def notice(self, text: str) -> None:
         """Show a notice before the command continues."""
-        self._line(text)
+        self._console.print(terminal_safe(text), markup=False)
 
     def show_preflight(self, preflight: "Preflight") -> None:
         """Show the plan of the run."""
@@ -117,7 +117,7 @@ class TerminalUi:
             seconds = None if preflight.seconds is None else round(preflight.seconds, 1)
             self._spoken.event("preflight", "info", ready=ready, pending=pending, seconds=seconds, lines=lines)
             return
-        self._line(wrap_lines(text, self._console.width) if self._console.is_terminal else text)
+        self.notice(wrap_lines(text, self._console.width) if self._console.is_terminal else text)
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
@@ -186,9 +186,6 @@ class TerminalUi:
     def _tell(self, figures: Mapping[str, object]) -> None:
         if self._spoken:
             self._spoken.event("progress", "info", **figures)
-
-    def _line(self, text: str) -> None:
-        self._console.print(terminal_safe(text), markup=False)
 
 
 def _stderr_console() -> IO[str]:
@@ -308,10 +305,13 @@ def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: 
         done = f"this dry run is complete since {when}"
     elif summary.counts.get(Status.SET) == summary.rows:
         rows = "the row" if summary.rows == 1 else f"all {format_rows(summary.rows)}"
-        done = f"{rows} {verb} already set on {when}"
+        done = f"{rows} {verb} already set"
     else:
         done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
     out.write(f"Nothing to do: {done}.\n")
+    for column, counted in summary.steps.items():
+        if counted["failed"]:
+            out.write(f"{_step_text(column, counted)}.\n")
     _print_files(summary, home, out)
 
 
@@ -362,7 +362,9 @@ def describe_verified(found: "VerifyResult") -> str:
         )
     if not found.unfinished:
         lines.append("No action needed.")
-    if found.reissue:
+    if found.reissue and not short:
+        lines.append(f"Reissue: {found.reissue} has no users: no temporary password has expired or expires soon.")
+    elif found.reissue:
         lines.append(
             f'Reissue: {found.reissue}, with {format_count(short, "user")}: the input of a run with password.source = "generate".'
         )

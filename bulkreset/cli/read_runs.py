@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,9 +13,6 @@ from bulkreset.cli import json_events, process
 from bulkreset.cli.options import (
     AsJson,
     NoProgress,
-    PasswordForm,
-    Redact,
-    ReportForm,
     RunDirArgument,
     complete_run_dir,
 )
@@ -63,7 +60,7 @@ def status(
 def report(
     run_dir: RunDirArgument,
     form: Annotated[
-        ReportForm | None,
+        Literal["csv", "parquet", "jsonl", "html"] | None,
         typer.Option(
             "--format",
             help="Output format. Default: from the file extension, else the job's format.",
@@ -75,7 +72,7 @@ def report(
         typer.Option(metavar="STATUS,...", help="Only rows with one of these statuses.", show_default=False),
     ] = None,
     redact: Annotated[
-        Redact | None,
+        Literal["usernames", "none"] | None,
         typer.Option(help="Replace usernames by hashes. Default: as set in the job.", show_default=False),
     ] = None,
     output: Annotated[
@@ -94,7 +91,7 @@ def report(
     from bulkreset.report.rewrite import STANDARD_OUTPUT, ReportRequest, parse_statuses, rewrite_report
 
     wanted = ReportRequest(
-        form, parse_statuses(only or ()), output, None if redact is None else redact is Redact.USERNAMES, bom
+        form, parse_statuses(only or ()), output, None if redact is None else redact == "usernames", bom
     )
     if as_json and output == STANDARD_OUTPUT:
         raise Refused("--json and -o - both write to standard output.", "Leave one of the two out.")
@@ -165,7 +162,7 @@ def passwords(
         ),
     ] = None,
     form: Annotated[
-        PasswordForm | None,
+        Literal["csv", "jsonl"] | None,
         typer.Option(
             "--format",
             help="csv or jsonl. Default: csv.",
@@ -175,7 +172,7 @@ def passwords(
     as_json: AsJson = False,
 ) -> None:
     """Decrypt the passwords that a run generated, with the private key of a recipient. Prints CSV."""
-    from bulkreset.files import atomic_writer, remove_stale, require_new
+    from bulkreset.files import ELSEWHERE, atomic_writer, remove_stale, require_new
     from bulkreset.report.passwords_export import read_passwords, write_passwords
 
     if as_json and not output:
@@ -189,7 +186,7 @@ def passwords(
         try:
             # TolerantStream would hide a write error, and an incomplete list of passwords would look complete.
             with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as stream:
-                write_passwords(stream, rows, as_jsonl=form is PasswordForm.JSONL)
+                write_passwords(stream, rows, as_jsonl=form == "jsonl")
         except OSError as error:
             raise RecordError(
                 f"The passwords could not be written completely to standard output: {error.strerror}.", "Run it again."
@@ -199,8 +196,8 @@ def passwords(
         process.print_error(f"{left} was left by a command that was killed. It contained passwords and was deleted.")
     stop = CancelToken()
     process.install_cleanup_handlers(stop)
-    with nothing_written(), atomic_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
-        number = write_passwords(file, stop.check_between(rows), as_jsonl=form is PasswordForm.JSONL)
+    with nothing_written(), atomic_writer(output, ELSEWHERE, new=True) as file:
+        number = write_passwords(file, stop.check_between(rows), as_jsonl=form == "jsonl")
     if as_json:
         process.write_result({"passwords": number, "output": str(output)})
     else:

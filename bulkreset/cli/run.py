@@ -235,6 +235,8 @@ def resume(
     )
     path = fetch_run_dir(run, run_dir)
     before = _finished(path)
+    if failed and before and any(step["failed"] for step in before.steps.values()):
+        before = None  # steps are taken again, so there is something to do
 
     def resumed() -> Iterator["RunEnd"]:
         yield resume_run(path, mode, overrides, ui, stop)

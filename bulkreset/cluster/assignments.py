@@ -195,33 +195,31 @@ class LaneAssignments:
             unit.apply(GroupEvent.LOST)
             # Wait one more slot after the last possible attempt, so that both workers together keep to the rate.
             unit.not_before = free + max((1 / lane.rate for lane in unit.lanes if lane.rate), default=0.0)
-            for lane in unit.lanes:
-                self._mark_in_doubt(unit, lane)
+            self._mark_in_doubt(unit)
         return free
 
     def _on_emptied(self, post: WorkerSession, unit: LaneGroup) -> None:
         unit.apply(GroupEvent.EMPTIED)
         if unit.worker is post:
-            for lane in unit.lanes:
-                self._mark_in_doubt(unit, lane)
+            self._mark_in_doubt(unit)
 
-    def _mark_in_doubt(self, unit: LaneGroup, lane: RemoteLane[Any]) -> None:
+    def _mark_in_doubt(self, unit: LaneGroup) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
 
         They wait to be sent again. If the lane group is halted, they stay in doubt.
         """
-        away, since = list(lane.away.values()), lane.away_since
-        lane.away, lane.away_since = {}, {}
-        if unit.state is not GroupState.HALTED:
-            lane.waiting.extendleft(
-                _in_doubt(what, since.get(what.number)) if isinstance(what, Row) else what for what in reversed(away)
-            )
-            return
-        for what in away:
-            outcome = lane.operation.settle(
-                what, AttemptState(was_in_doubt=True, outcome_unknown=True), lane.pace.max_attempts
-            )
-            self._settle(lane, RowResult(outcome))
+        unknown = AttemptState(was_in_doubt=True, outcome_unknown=True)
+        for lane in unit.lanes:
+            away, since = list(lane.away.values()), lane.away_since
+            lane.away, lane.away_since = {}, {}
+            if unit.state is GroupState.HALTED:
+                for what in away:
+                    self._settle(lane, RowResult(lane.operation.settle(what, unknown, lane.pace.max_attempts)))
+            else:
+                lane.waiting.extendleft(
+                    _in_doubt(what, since.get(what.number)) if isinstance(what, Row) else what
+                    for what in reversed(away)
+                )
 
     def _on_refused(self, post: WorkerSession, failed: OpenFailed) -> None:
         """Try another worker for a lane group that could not be opened; if all have failed, halt it."""

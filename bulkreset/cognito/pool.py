@@ -7,7 +7,14 @@ from typing import Any
 
 from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import RecoverySettings, read_settings
-from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient, milliseconds_ahead
+from bulkreset.cognito.read_calls import (
+    MAX_SKEW,
+    ReadCallError,
+    UnknownFact,
+    call_read,
+    is_transient,
+    milliseconds_ahead,
+)
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.job import PasswordPolicy
@@ -100,7 +107,9 @@ def describe_pool(session: TargetSession) -> PoolFacts:
     retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=2)
     try:
         answer = retry(call_read, session.side_client("cognito-idp").describe_user_pool, UserPoolId=pool)
-        return replace(_parse_pool(pool, answer.get("UserPool")), ahead=milliseconds_ahead(answer, time.time()))
+        ahead = milliseconds_ahead(answer, time.time())
+        ahead = ahead if ahead is not None and abs(ahead) <= MAX_SKEW else None
+        return replace(_parse_pool(pool, answer.get("UserPool")), ahead=ahead)
     except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
         return undescribed(pool, "UnreadableResponse")
     except ReadCallError as error:

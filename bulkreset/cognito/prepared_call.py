@@ -131,8 +131,9 @@ class PreparedCall:
             self._stamp = stamp = self._new_stamp(keys, second)
         canonical = f"{stamp.canonical}{hashlib.sha256(body).hexdigest()}"
         text = f"{stamp.text}{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(stamp.key, text.encode(), "sha256").hex()
-        return stamp, f"{stamp.authorization}, Signature={signature}"
+        signature = stamp.signing.copy()
+        signature.update(text.encode())
+        return stamp, f"{stamp.authorization}, Signature={signature.hexdigest()}"
 
     def _new_stamp(self, keys: ReadOnlyCredentials, second: int) -> "_Stamp":
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
@@ -155,7 +156,7 @@ class PreparedCall:
         return _Stamp(
             keys,
             second,
-            key,
+            hmac.new(key, digestmod="sha256"),
             f"POST\n/\n\n{lines}\n{names}\n",
             f"AWS4-HMAC-SHA256\n{at}\n{'/'.join(scope)}\n",
             headers,
@@ -176,7 +177,7 @@ class _Stamp:
 
     keys: ReadOnlyCredentials
     second: int
-    key: bytes
+    signing: hmac.HMAC
     canonical: str
     text: str
     headers: dict[str, str]

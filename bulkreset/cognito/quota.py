@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read
@@ -41,8 +42,12 @@ def find_quota(session: TargetSession) -> AccountQuota:
     gaps: list[UnknownFact] = []
     for ask, action, source in (
         (_provisioned, "cognito-idp:GetProvisionedLimit", "provisioned limit"),
-        (_applied, "servicequotas:GetServiceQuota", "Service Quotas, applied value"),
-        (_default, "servicequotas:GetAWSDefaultServiceQuota", "Service Quotas, default value"),
+        (partial(_listed, "get_service_quota"), "servicequotas:GetServiceQuota", "Service Quotas, applied value"),
+        (
+            partial(_listed, "get_aws_default_service_quota"),
+            "servicequotas:GetAWSDefaultServiceQuota",
+            "Service Quotas, default value",
+        ),
     ):
         value = _ask_source(ask, session, action, gaps)
         if value:
@@ -79,11 +84,7 @@ def _provisioned(session: TargetSession) -> object:
     )
 
 
-def _applied(session: TargetSession) -> object:
-    call = session.side_client("service-quotas").get_service_quota
-    return (call_read(call, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")
-
-
-def _default(session: TargetSession) -> object:
-    call = session.side_client("service-quotas").get_aws_default_service_quota
-    return (call_read(call, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")
+def _listed(call: str, session: TargetSession) -> object:
+    """Return what a call of Service Quotas says."""
+    ask = getattr(session.side_client("service-quotas"), call)
+    return (call_read(ask, ServiceCode="cognito-idp", QuotaCode=_CODE).get("Quota") or {}).get("Value")

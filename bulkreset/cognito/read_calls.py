@@ -96,11 +96,10 @@ def milliseconds_ahead(answer: Mapping[str, Any], now: float) -> int | None:
     """Return how far the service's clock is at least ahead of this machine's, by the Date header of an answer.
 
     `now` is Unix seconds. The header has no fraction and is older than the answer's arrival, so the result is never too
-    large. Returns None if unknown.
+    large. Returns None if unknown. It may be more than MAX_SKEW, and is not to be trusted then.
     """
     headers: Any = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     try:
-        ahead = round((parsedate_to_datetime(headers["date"]).timestamp() - now) * 1000)
+        return round((parsedate_to_datetime(headers["date"]).timestamp() - now) * 1000)
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return ahead if abs(ahead) <= MAX_SKEW else None

@@ -14,7 +14,7 @@ MAX_RATE: Final[Mapping[TransportKind, int]] = {"boto3": 2500, "crt": 5000}
 
 
 def choose_transport(wanted: TransportKind | Literal["auto"]) -> TransportKind:
-    """Return the transport to use: boto3 if the job does not say, which takes half of the runtime's processor time."""
+    """Return the transport to use: boto3 if the job does not say, whose calls take half of the runtime's processor time."""
     return "boto3" if wanted == "auto" else wanted
 
 

@@ -6,9 +6,8 @@ from typing import Any
 from bulkreset.journal import schema
 from bulkreset.journal.commit_mark import CommitMark
 from bulkreset.journal.database import Database
-from bulkreset.journal.events import Claimed, Event, StateChanged
 from bulkreset.journal.state_table import StateTable
-from bulkreset.models import Outcome, RateChange, StepOutcome
+from bulkreset.models import Claimed, Event, Outcome, RateChange, StateChanged, StepOutcome
 from bulkreset.steps import STEPS
 
 

@@ -319,7 +319,7 @@ class JournalReader:
 
 
 def _status_found(alike: Alike, *, dead: bool) -> str:
-    """Return the status of rows. A ready row with a code is a failed one that is to be sent again: see RETRY_FAILED."""
+    """Return the status of rows. A ready row with a code is a failed one to be sent again: see RETRY_FAILED."""
     return Status.FAILED.value if dead and alike.status == Status.READY and alike.code else alike.status
 
 

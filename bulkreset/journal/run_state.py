@@ -1,6 +1,7 @@
 """The state of a run as a whole, in its journal: its phase, its executions, and how the last one ended."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -302,8 +303,10 @@ class RunState(_Facts):
 
     @property
     def stopped_by(self) -> StoppedBy | None:
-        """Return the error that stopped the last execution."""
-        return self.end.stopped_by if self.end else None
+        """Return the error that stopped the last execution, without its advice if the run can never continue."""
+        stopped = self.end.stopped_by if self.end else None
+        over = self.abandoned_at or self.undos_forbid_sending
+        return replace(stopped, advice="") if stopped and over else stopped
 
     @property
     def undone(self) -> dict[str, str]:

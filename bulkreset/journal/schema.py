@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from bulkreset import statuses
 from bulkreset.statuses import Status, sql_list
-from bulkreset.steps import COLUMNS, STEPS
+from bulkreset.steps import COLUMNS, ONLY, STEPS
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
 VERSION = 5
@@ -176,10 +176,11 @@ WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT 
 """
 STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = ?"
 # A row has the code of its first failed step, and the messages of all failed steps.
-STEP_FAILED = """
-UPDATE rows SET {column} = 0, code = coalesce(nullif(code, ''), ?1), message = iif(code = '', ?2, message || '; ' || ?2)
+STEP_FAILED = f"""
+UPDATE rows SET {{column}} = 0, code = coalesce(nullif(code, ''), ?1),
+  message = iif(code = '', ?2, message || '; ' || replace(?2, '{ONLY}', ''))
 WHERE row = ?3
-"""
+"""  # noqa: S608  (our own text)
 STEP_COUNTS = """
 SELECT user_pool_id, total({column}), total({column} = 0), total({column} IS NULL)
 FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' GROUP BY 1

@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from bulkreset.errors import RunDirError
-from bulkreset.journal.events import Event
+from bulkreset.models import Event
 
 VERSION = 3
 

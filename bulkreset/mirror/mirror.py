@@ -29,7 +29,6 @@ from typing import Any
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
-from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import MirrorProgress
@@ -46,6 +45,7 @@ from bulkreset.mirror.objects import (
     read_token,
     start_generation,
 )
+from bulkreset.models import Event, StateChanged
 from bulkreset.s3 import Bucket, BucketError, split
 from bulkreset.text import quoted
 
@@ -120,7 +120,7 @@ class JournalMirror:
         with self._required():
             self._start_generation(PATIENCE)
             if (key := self._home.redaction_key).exists():  # a report may use it before the run ends
-                self._retry(lambda: self._bucket.upload(self.at + key.name, str(key)), PATIENCE)
+                self._upload(key, PATIENCE)
 
     def _start_generation(self, patience: float) -> None:
         """Begin a generation.
@@ -188,7 +188,7 @@ class JournalMirror:
 
     def upload_page(self) -> None:
         """Upload the current page of the run, without a retry. Raises RecordError. Any thread may call it."""
-        self._retry(partial(self._bucket.upload, f"{self.at}{self._home.page.name}", str(self._home.page)), 0.0)
+        self._upload(self._home.page, 0.0)
 
     def finish(self) -> None:
         """Upload the final journal and the reports, but not the log. Raises RecordError, Busy if the lease is lost."""
@@ -201,7 +201,7 @@ class JournalMirror:
         else:
             self._upload_base(patience)
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
-            self._retry(partial(self._bucket.upload, self.at + path.name, str(path)), patience)
+            self._upload(path, patience)
         if self._journal.state.reports_stale:  # reports of an earlier execution would look like the run's end
             names = (self._journal.state.report_name, self._home.page.name)
             gone = [self.at + name for name in names if not (self._home.path / name).exists()]
@@ -209,8 +209,11 @@ class JournalMirror:
 
     def upload_log(self) -> None:
         """Upload the log, which by now says how the run ended. Raises RecordError, Busy if the lease is lost."""
-        log = self._home.log
-        self._retry(lambda: self._bucket.upload(self.at + log.name, str(log)), LOG_PATIENCE)
+        self._upload(self._home.log, LOG_PATIENCE)
+
+    def _upload(self, path: Path, patience: float) -> None:
+        """Upload a file of the run directory under its own name."""
+        self._retry(lambda: self._bucket.upload(self.at + path.name, str(path)), patience)
 
     def release(self) -> None:
         """Release the lease, so that another machine can continue."""

@@ -1,16 +1,16 @@
 """Notifications about an execution's result, by Apprise and SNS. A failing or hanging channel never raises an error."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
+from bulkreset.cognito.background import ask_in_background
 from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import NotifyConfig
 from bulkreset.notify.execution_result import ExecutionResult
@@ -29,22 +29,15 @@ class NotifyError(Exception):
 def notify(wanted: NotifyConfig, ending: ExecutionResult, now: Callable[[], float] = time.monotonic) -> list[str]:
     """Send the result to all channels and return the problems, one text each.
 
-    Returns within PATIENCE seconds on the clock `now`.
+    Waits for each at most PATIENCE seconds, on the clock `now`.
     """
-    until = now() + PATIENCE
     problems: list[str] = []
     channels = list(_channels(wanted, problems))
-    waiting = [(name, _send_in_thread(channel, ending)) for name, channel in channels]
-    for name, sending in waiting:
-        try:
-            sending.result(max(0.0, until - now()))
-        except TimeoutError:
-            problems.append(f"{name} did not answer within {PATIENCE:g} s")
-        except NotifyError as error:
-            problems.append(f"{name}: {error}")
-        except Exception as error:  # noqa: BLE001  (a notifier may raise anything; its message may show the URL)
-            problems.append(f"{name}: {type(error).__name__}")
-    return problems
+    answers = [
+        ask_in_background(partial(_deliver, name, channel, ending), _late(name), PATIENCE, now)
+        for name, channel in channels
+    ]
+    return [*problems, *filter(None, (answer() for answer in answers))]
 
 
 def check(wanted: NotifyConfig) -> list[str]:
@@ -119,17 +112,18 @@ def _sns_channel(topic: str) -> Channel:
     return tell
 
 
-def _send_in_thread(channel: Channel, ending: ExecutionResult) -> Future[None]:
-    """Send in a daemon thread and return its future. The process does not wait for a daemon thread that hangs."""
-    sending: Future[None] = Future()
+def _deliver(name: str, channel: Channel, ending: ExecutionResult) -> str:
+    """Send the result to a channel. Returns the problem, "" if there is none."""
+    try:
+        channel(ending)
+    except TimeoutError:
+        return _late(name)
+    except NotifyError as error:
+        return f"{name}: {error}"
+    except BaseException as error:  # noqa: BLE001  (a notifier may raise anything; its message may show the URL)
+        return f"{name}: {type(error).__name__}"
+    return ""
 
-    def tell() -> None:
-        try:
-            channel(ending)
-        except BaseException as error:  # noqa: BLE001  (the waiting caller reports it)
-            sending.set_exception(error)
-        else:
-            sending.set_result(None)
 
-    threading.Thread(target=tell, name="notify", daemon=True).start()
-    return sending
+def _late(name: str) -> str:
+    return f"{name} did not answer within {PATIENCE:g} s"

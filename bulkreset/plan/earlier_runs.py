@@ -12,7 +12,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import Phase, RunState
 from bulkreset.models import Status
-from bulkreset.statuses import UNCERTAIN, count_of
+from bulkreset.statuses import REMAINING, UNCERTAIN, count_of
 from bulkreset.text import format_time
 
 MOST = 500  # runs of a folder that are read, the newest first
@@ -20,16 +20,21 @@ MOST = 500  # runs of a folder that are read, the newest first
 
 @dataclass(frozen=True, slots=True)
 class OtherRun:
-    """Another run that has set passwords, or may have."""
+    """Another run that has set passwords, or may have.
+
+    `undone`: a pool was restored to the time before it. `resumable`: it has rows left, and may go on.
+    """
 
     run_dir: str
     started_at: str
     set_rows: int
     in_doubt: int
+    undone: bool = False
+    resumable: bool = False
 
     def __str__(self) -> str:
         doubt = f", {self.in_doubt:,} in doubt" if self.in_doubt else ""
-        return f"run on {format_time(self.started_at)} in {self.run_dir}: {self.set_rows:,} set{doubt}"
+        return f"run on {format_time(self.started_at)} in {self.run_dir}: {self.set_rows:,} set{doubt}{', undone since' if self.undone else ''}"
 
 
 def find_earlier_runs(state: RunState, path: Path) -> tuple[OtherRun, ...]:
@@ -101,5 +106,13 @@ def _opened(place: Path) -> closing[Journal]:
 
 def _described(place: Path, other: RunState, counts: Mapping[str, int]) -> OtherRun | None:
     """Return a run with these rows by status, None if it has set no password."""
-    run = OtherRun(str(place), other.started_at, counts.get(Status.SET, 0), count_of(counts, UNCERTAIN))
+    over = other.abandoned_at or other.undos_forbid_sending
+    run = OtherRun(
+        run_dir=str(place),
+        started_at=other.started_at,
+        set_rows=counts.get(Status.SET, 0),
+        in_doubt=count_of(counts, UNCERTAIN),
+        undone=bool(other.undone),
+        resumable=not over and bool(count_of(counts, REMAINING)),
+    )
     return run if run.set_rows or run.in_doubt else None

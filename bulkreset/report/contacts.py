@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bulkreset.age_encryption import encrypt, parse_recipients
 from bulkreset.errors import Refused, RunDirError
-from bulkreset.files import atomic_bytes_writer, require_new
+from bulkreset.files import ELSEWHERE, atomic_bytes_writer, require_new
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
@@ -40,7 +40,7 @@ def write_contacts(run_dir: Path, output: Path, recipients: Sequence[str]) -> in
         if not rows:
             raise RunDirError(f"The run in {run_dir} has set no passwords, so there is no user to list.")
         writer.writerows(rows)
-    with atomic_bytes_writer(output, "Free disk space, or name a file elsewhere.", new=True) as file:
+    with atomic_bytes_writer(output, ELSEWHERE, new=True) as file:
         file.write(encrypt(text.getvalue().encode(), to))
     return len(rows)
 

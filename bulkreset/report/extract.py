@@ -11,7 +11,7 @@ from typing import IO, Any
 from bulkreset.age_encryption import encrypt_stream, parse_recipients
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import InputError, RecordError, Refused, RunDirError
-from bulkreset.files import atomic_bytes_writer, require_new
+from bulkreset.files import ELSEWHERE, atomic_bytes_writer, require_new
 from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, MAX_VALUE_LENGTH, RowBatch, carrying
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
@@ -25,7 +25,6 @@ from bulkreset.statuses import EXTRACTED, Status
 from bulkreset.text import quoted
 
 _ENCRYPTED = ".age"
-_ROOM = "Free disk space, or name a file elsewhere."
 _SHOWN = 10  # row numbers in a message
 
 
@@ -86,7 +85,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     chosen = (row.row for row in journal.read.report_rows(unsent, wanted.only))
     lines = _Lines(rows, chosen)
     digest = hashlib.sha256()
-    with atomic_bytes_writer(wanted.output, _ROOM, new=True) as file:
+    with atomic_bytes_writer(wanted.output, ELSEWHERE, new=True) as file:
         out = _Hashed(file, digest)
         parts = stop.check_between(lines)
         if to is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
-from bulkreset.files import require_new
+from bulkreset.files import ELSEWHERE, require_new
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
@@ -63,9 +63,7 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
             _stream(journal, out, unsent, spec)
             return None
         target = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
-        write_report(
-            journal, target, unsent, spec, "Free disk space, or name a file elsewhere." if wanted.output else ""
-        )
+        write_report(journal, target, unsent, spec, ELSEWHERE if wanted.output else "")
     return target
 
 
@@ -74,9 +72,11 @@ def rewrite_end(home: RunDir, journal: Journal) -> None:
 
     Raises RecordError.
     """
-    if journal.state.end is None:  # a crashed run has none
+    end = journal.state.end
+    if end is None:  # a crashed run has none
         return
-    write_summary(build_summary(journal, journal.state.end), home.summary)
+    end = end.model_copy(update={"stopped_by": journal.state.stopped_by})
+    write_summary(build_summary(journal, end), home.summary)
     if home.page.exists():
         redacted = journal.state.job.get("report", {}).get("redact")
         write_page(journal, home.page, home.path, redaction=Redaction.load(home.redaction_key) if redacted else None)

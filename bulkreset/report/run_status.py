@@ -78,6 +78,8 @@ def read_status(path: Path) -> RunStatus:
         codes = journal.read.codes()
         steps = step_counts(journal)
         lanes = lane_summaries(journal, public=not alive)
+    if lanes and all(lane.limit == 0 for lane in lanes):  # paused, so the last minute says nothing about the next
+        rate = 0.0
     crashed = not (facts.end or facts.abandoned_at or alive)
     left = 0 if facts.is_dry_run else count_of(found, REMAINING)
     left += sum(step["pending"] for step in steps.values())
@@ -107,7 +109,7 @@ def read_status(path: Path) -> RunStatus:
         resumable=resumable,
         finished_at=end.finished_at if end else None,
         exit_code=end.exit_code if end else None,
-        stopped_by=end.stopped_by if end else None,
+        stopped_by=facts.stopped_by if end else None,
         commands=tuple(command for _, command in ways),
         steps=steps,
         lanes=lanes,

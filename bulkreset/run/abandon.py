@@ -7,6 +7,7 @@ from pathlib import Path
 from bulkreset.errors import RunDirError
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import locked_run
+from bulkreset.report.rewrite import rewrite_end
 from bulkreset.run.undo import require_undo_ended
 from bulkreset.statuses import EXTRACTED, count_of, public_counts
 from bulkreset.text import quoted
@@ -45,7 +46,7 @@ def abandon(path: Path) -> AbandonedRun:
 
     Raises RunDirError if there is nothing to give up, Busy if a process is working on the run.
     """
-    with locked_run(path) as (_, journal):
+    with locked_run(path) as (home, journal):
         state = journal.state
         if state.is_dry_run:
             raise RunDirError(f"{path} is a dry run: it has sent nothing, so there is nothing to give up.")
@@ -53,6 +54,7 @@ def abandon(path: Path) -> AbandonedRun:
         if state.is_finished and not state.undone:
             raise RunDirError(f"The run {path} is finished: there is nothing to give up.")
         journal.write.change(abandoned_at=state.abandoned_at or utc_now())
+        rewrite_end(home, journal)  # they say how the run can be continued
         counts = public_counts(journal.read.counts(), dry_run=False)
         mirror = state.mirror.at if state.mirror else ""
         from_pool = bool(state.job.get("input", {}).get("from_pool"))

@@ -16,10 +16,9 @@ from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
-from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.run_state import Phase
 from bulkreset.log import Log
-from bulkreset.models import format_rows
+from bulkreset.models import Event, StateChanged, format_rows
 from bulkreset.plan.input_binding import require_planned_input
 from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction

@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from bulkreset.clock import now_ms
-from bulkreset.journal.events import Claimed, Event
 from bulkreset.journal.journal import Journal
-from bulkreset.models import RateChange
+from bulkreset.models import Claimed, Event, RateChange
 
 if TYPE_CHECKING:  # a run without one does not import it
     from bulkreset.mirror.mirror import JournalMirror

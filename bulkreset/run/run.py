@@ -142,10 +142,8 @@ def _confirm(context: RunContext, preflight: Preflight) -> bool:
 
 
 def _refuse_again(run: OtherRun) -> NoReturn:
-    raise NotConfirmed(
-        f"This input was {run}. Nothing was sent.",
-        f"To set these passwords again, pass --again. To send what that run has left: bulkreset resume {quoted(run.run_dir)}.",
-    )
+    rest = f" To send what that run has left: bulkreset resume {quoted(run.run_dir)}." if run.resumable else ""
+    raise NotConfirmed(f"This input was {run}. Nothing was sent.", f"To set these passwords again, pass --again.{rest}")
 
 
 def _require_sendable(context: RunContext, preflight: Preflight) -> None:

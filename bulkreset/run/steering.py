@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from bulkreset.clock import Clock, now_ms
-from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.log import Log
-from bulkreset.models import RateChange
+from bulkreset.models import Event, RateChange, StateChanged
 from bulkreset.run.lane_run import LaneRun
 from bulkreset.send.ceiling import JOB, Limit, lowest
 from bulkreset.send.lane import LaneProtocol

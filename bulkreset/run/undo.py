@@ -54,7 +54,7 @@ class UndoClock:
 
 @dataclass(frozen=True, slots=True)
 class UndoRequest:
-    """The options of an undo. `preview`: cancel after the preview. `cancel`: only cancel an undo under way."""
+    """The options of an undo. `preview`: cancel after the preview. `cancel`: only cancel an undo in progress."""
 
     preview: bool = False
     cancel: bool = False

@@ -10,7 +10,7 @@ from bulkreset.causes import advice_for
 from bulkreset.clock import Clock
 from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
-from bulkreset.journal.events import Claimed, Event
+from bulkreset.models import Claimed, Event
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
 from bulkreset.send.operations import OperationResult
 

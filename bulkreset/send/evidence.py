@@ -7,7 +7,7 @@ from functools import partial
 from bulkreset.clock import Clock
 from bulkreset.cognito.list_users import UserLister, filter_by
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.read_calls import MAX_SKEW, ReadCallError
 from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
@@ -69,6 +69,8 @@ class ListedEvidence:
             if user := next((user for user in page.users if user.username == username), None):
                 if user.modified is None:
                     return "ListUsers gave no date of the user's last change"
+                if page.ahead is not None and abs(page.ahead) > MAX_SKEW:
+                    return "the clocks of this machine and of the service differ by more than 5 minutes"
                 begun = since + (-MARGIN if page.ahead is None else page.ahead)
                 return "" if user.modified >= begun else "the user was last changed before that call"
             token = page.token

@@ -10,7 +10,7 @@ from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
-from bulkreset.steps import MOST_ITEMS, Listing, Step
+from bulkreset.steps import MOST_ITEMS, ONLY, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
 TOO_MANY = "MoreLeft"  # the code of a step that has removed its maximum number of items at once
@@ -156,7 +156,7 @@ def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
         raise UnreadableResponseError
     if token and token == what.token:  # it would list its own page for ever
         raise UnreadableResponseError
-    keys = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
+    keys: list[Any] = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
     if not all(isinstance(key, str) for key in keys):
         raise UnreadableResponseError
     what.found += keys
@@ -227,7 +227,7 @@ class TakeStep:
             return outcome(done=None)
         tries = "" if refused else f" after {state.tries} attempts"
         why = f": {answer.message}" if answer.message else ""
-        message = f"the password was set; only the {step.noun} failed{tries}{why}"
+        message = f"{ONLY}the {step.noun} failed{tries}{why}"
         if state.was_in_doubt:
             message = f"{message.rstrip('.')}; an answer was lost, so {step.perhaps}"
         return outcome(done=False, code=answer.code, message=message)

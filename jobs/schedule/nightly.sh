@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a nightly job, and goes on with it where it stopped. For cron, or anything else that only starts commands.
+# Runs a nightly job, and resumes it if it stopped. For cron, or any other program that only starts commands.
 #
 #   nightly.sh JOB        for instance: nightly.sh /etc/bulkreset/nightly.toml
 #

@@ -1,1 +1,1 @@
-"""Benchmarks: figures that docs/ quotes, measured by `make bench`; nothing here asserts a time."""
+"""Benchmarks: the figures in docs/, measured by `make bench`. Nothing here asserts a time."""

@@ -39,7 +39,7 @@ LANE_ROWS: Final = 900
 
 
 def bench_plan() -> None:
-    """A dry run of a million rows, report included; in turn, a probe that only reads and writes as many rows."""
+    """Measure a dry run of a million rows with its report; in turn, a probe that only reads and writes as many rows."""
     with stage() as (sim, folder):
         source = users(folder / "users.csv", MILLION)
         cpus: dict[str, list[float]] = {"plan": [], "probe": []}
@@ -62,11 +62,11 @@ def bench_plan() -> None:
 
 
 def bench_resume() -> None:
-    """From `resume` to the first call, with 999,000 of a million rows set."""
+    """Measure the time from `resume` to the first call, with 999,000 of a million rows set."""
     with stage() as (sim, folder):
         source = users(folder / "users.csv", MILLION)
         run_dir = folder / "run"
-        with contextlib.suppress(RuntimeError):  # stopped by its guard, with the plan made
+        with contextlib.suppress(RuntimeError):  # its guard stops it after the plan
             measured(sim, *run(source, sim, run_dir, "--max-rows", "1"))
         with contextlib.closing(sqlite3.connect(run_dir / "journal.sqlite", isolation_level=None)) as journal:
             journal.execute("UPDATE rows SET status = 'set', attempts = 1 WHERE row <= 999000")
@@ -80,16 +80,17 @@ def bench_resume() -> None:
 
 
 def bench_speed() -> None:
-    """Unpaced against a fast endpoint: each transport, and a plain boto3 thread pool over the same file, in turn."""
+    """Measure unpaced runs against a fast endpoint: each transport, and a plain boto3 thread pool, in turn."""
     with stage(keep_calls=False) as (sim, folder):
         source = users(folder / "users.csv", FAST_ROWS)
         totals: dict[str, list[float]] = {}
         for turn, name in itertools.product(range(3), ("boto3", "crt", "plain")):
             run_dir = folder / f"run-{name}-{turn}"
             if name == "plain":
-                # As without the extra: with it, botocore would leave the signatures to the runtime, and be a little slower.
+                # As without the extra: with it, botocore would leave the signatures to the runtime, and be a little
+                # slower.
                 command: tuple[object, ...] = ("-m", "tests.bench.plain_pool", source, POOL, sim.url, 16)
-                if script := os.environ.get("BASELINE"):  # a script of one's own, with these options
+                if script := os.environ.get("BASELINE"):  # your own script, with these options
                     options = ("--input", source, "--user-pool-id", POOL, "--endpoint-url", sim.url, "--threads", 16)
                     command = (script, *options)
                 took, cpu, memory = measured(sim, *command, BOTO_DISABLE_CRT="true")
@@ -107,9 +108,9 @@ def bench_speed() -> None:
 
 
 def bench_callers() -> None:
-    """The same rows by everything that people set passwords with, in turn, start-up included: CPU per 1,000 calls.
+    """Measure all callers with the same rows, in turn, start-up included: CPU per 1,000 calls.
 
-    With ONLY, the callers that have this word in their name.
+    ONLY selects the callers with this word in their name.
     """
     with stage(keep_calls=False) as (sim, folder):
         ours: dict[str, float] = {}
@@ -139,7 +140,7 @@ def bench_callers() -> None:
 
 
 def bench_pace() -> None:
-    """A known quota taken to the last call, and an unknown one found: rows per second as a share of the quota."""
+    """Measure the used share of the quota, with a known and an unknown quota."""
     for quota, bucket, rate, rows in ((30, 3, 30, 900), (100, 10, 100, 2000), (50, 5, 100, 2000)):
         limits = {"rate": quota, "bucket": bucket, "operation": SET}
         with stage(latency=0.06, jitter=0.3, quota=limits) as (sim, folder):
@@ -155,7 +156,7 @@ def bench_pace() -> None:
 
 
 def bench_check() -> None:
-    """A dry run that looks 100,000 users up in a pool of a million, swept unpaced: what a page costs, and the memory."""
+    """Measure a dry run that looks up 100,000 users in a pool of a million, unpaced: cost of a page, and memory."""
     with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
         sim.configure(keep_calls=False)
         sim.configure(pools={POOL: {"generate": {"count": MILLION, "suffix": "@example.com"}}})
@@ -177,7 +178,7 @@ def bench_check() -> None:
 
 
 def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
-    """Many accounts at the rate of their quota, in one process: each lane's rows per second over its own sending time."""
+    """Measure many accounts at the rate of their quota, in one process: each lane's rows per second while it sends."""
     limits = {"rate": LANE_RATE, "bucket": 3, "operation": SET}
     for order in ("interleaved", "sorted"):
         with stage(latency=0.06, jitter=0.3, quota=limits) as (sim, folder):
@@ -235,7 +236,7 @@ def bench_lanes(count: int = LANES, rows: int = LANE_ROWS) -> None:
 
 
 def bench_machinery() -> None:
-    """The same lanes where a call is a wait: what is bulkreset's own, without boto3 and the simulator."""
+    """Measure the same lanes with calls that only wait: bulkreset's own cost, without boto3 and the simulator."""
     command = [sys.executable, "-m", "tests.bench.lanes_only", str(LANES), str(LANE_ROWS)]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     shown = {"slowest": f"{figures['slowest']:.1%}", "mean": f"{figures['mean']:.1%}"}
@@ -243,7 +244,7 @@ def bench_machinery() -> None:
 
 
 def bench_quota() -> None:
-    """A quota of 50/s that nobody was told of: bulkreset, told 100/s, beside what botocore's own retries make of it."""
+    """Measure an unknown quota of 50/s: bulkreset with a rate of 100/s, and botocore's own retries."""
     limits = {"rate": 50, "bucket": 50, "operation": SET}
     for name in ("bulkreset", "boto3 as it is", "standard", "adaptive"):
         with stage(latency=0.05, quota=limits) as (sim, folder):
@@ -264,7 +265,7 @@ def bench_quota() -> None:
 
 
 def bench_moving() -> None:
-    """A quota that drops from 50 to 20 for half a minute and returns: how many are throttled, how soon it is used again."""
+    """Measure a quota that drops from 50 to 20 for half a minute: throttled calls, and the time to recover."""
     with stage(latency=0.06, jitter=0.3, quota={"rate": 50, "bucket": 5, "operation": SET}) as (sim, folder):
         source = users(folder / "users.csv", 3600)
         command = run(source, sim, folder / "run", "--rate", 50)
@@ -273,10 +274,10 @@ def bench_moving() -> None:
 
         def move() -> None:
             while not sim.stats().operations.get(SET):
-                time.sleep(0.05)  # a look at the simulator, which is another process
+                time.sleep(0.05)  # reads the simulator, which is another process
             began.append(time.monotonic())
             for at, rate in moves:
-                time.sleep(max(0.0, began[0] + at - time.monotonic()))  # real time: it is what is measured
+                time.sleep(max(0.0, began[0] + at - time.monotonic()))  # real time is what is measured
                 sim.configure(quota={"rate": rate, "bucket": rate / 10, "operation": SET})
 
         mover = threading.Thread(target=move)
@@ -286,7 +287,7 @@ def bench_moving() -> None:
         calls = sim.calls(SET)
         done = [call.time for call in calls if call.applied]
         back = began[0] + moves[1][0]
-        # The first moment from which on a whole second has 45 rows.
+        # The start of the first whole second with 45 rows.
         again = next(at for at in done if at >= back and sum(at <= other < at + 1 for other in done) >= 45)
         summary = json.loads((folder / "run" / "summary.json").read_text())
         say(

@@ -1,4 +1,4 @@
-"""Nasty answers: what each transport and ListUsers make of them, in seconds, megabytes and bytes taken."""
+"""Hostile answers: the result of each transport and of ListUsers, with seconds, megabytes and bytes read."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
 def bench_answers(say: Callable[..., None]) -> None:
-    """Every nasty answer, each transport in a process of its own. The memory is what the process gained by it."""
+    """Measure every hostile answer, each transport in a new process. The memory is the growth of the process."""
     for kind in KINDS:
         command = [sys.executable, "-m", "tests.bench.answers", kind]
         done = subprocess.run(command, env=os.environ | NO_KEYS | KEYS, capture_output=True, text=True, check=True)

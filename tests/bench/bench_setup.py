@@ -15,13 +15,13 @@ from tests.sim import Simulator
 
 
 def say(name: str, **figures: object) -> None:
-    """One line of figures."""
+    """Print one line of figures."""
     sys.stdout.write(f"{name:<36}" + "  ".join(f"{key} {value}" for key, value in figures.items()) + "\n")
     sys.stdout.flush()
 
 
 def users(path: Path, rows: int) -> Path:
-    """An input of so many users, e-mail-like names and 16-character passwords."""
+    """Write an input of so many users, with e-mail-like names and 16-character passwords."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("username", "password"))
@@ -37,21 +37,21 @@ def measured(sim: Simulator, *args: object, **environ: str | None) -> tuple[floa
 def timed(
     sim: Simulator, command: Sequence[object], ends: int = 0, /, **environ: str | None
 ) -> tuple[float, float, int]:
-    """Run a command: its seconds, its CPU seconds, its peak memory in MB. A variable that is None is not set.
+    """Run a command; return its seconds, its CPU seconds, its peak memory in MB. A variable that is None is not set.
 
-    Raises RuntimeError where it does not end with the exit code `ends`.
+    Raises RuntimeError if it does not end with the exit code `ends`.
     """
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **sim.environment()}
     environment |= {"AWS_ENDPOINT_URL_STS": sim.url, "AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": REGION}
     environment = {name: value for name, value in (environment | environ).items() if value is not None}
     began = time.monotonic()
     peak = 0
-    # Its peak is looked up while it runs: what wait4 tells is never less than this process's own was at the start.
+    # The peak is read while it runs, because wait4 never returns less than this process's own at the start.
     nobody = subprocess.DEVNULL
     with subprocess.Popen([str(word) for word in command], env=environment, stdout=nobody, stderr=nobody) as process:
         while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             peak = max(peak, peak_of(process.pid))
-            time.sleep(0.02)  # a look at the command, which is another process
+            time.sleep(0.02)  # reads the command, which is another process
         took = time.monotonic() - began
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -62,7 +62,7 @@ def timed(
 
 
 def peak_of(pid: int) -> int:
-    """A process's peak resident memory in MB, as the system counts it since it was started."""
+    """Return a process's peak resident memory in MB since its start, as the system counts it."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -71,9 +71,9 @@ def peak_of(pid: int) -> int:
 
 
 def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[object, ...]:
-    """The command line of a run, ours, against the simulator."""
+    """Return the command line of a run of ours against the simulator."""
     where = ("--user-pool-id", POOL, "--region", REGION, "--endpoint-url", sim.url, "--run-dir", run_dir)
-    # The pool has whoever is asked for, and lists nobody; the check has a bench of its own.
+    # The pool has every user that is asked for, and lists none; the check has its own benchmark.
     return (
         "-m",
         "bulkreset.cli.main",
@@ -90,7 +90,7 @@ def run(source: Path, sim: Simulator, run_dir: Path, *args: object) -> tuple[obj
 
 @contextlib.contextmanager
 def stage(**config: object) -> Iterator[tuple[Simulator, Path]]:
-    """A simulator whose pool takes everything, and a folder."""
+    """Make a simulator whose pool accepts everything, and a folder."""
     with Simulator() as sim, tempfile.TemporaryDirectory() as folder:
         sim.configure(**config)
         sim.add_pool(POOL, policy=LAX, auto_users=True)
@@ -98,7 +98,7 @@ def stage(**config: object) -> Iterator[tuple[Simulator, Path]]:
 
 
 def unpaced(source: Path, sim: Simulator, run_dir: Path, transport: str) -> tuple[object, ...]:
-    """The command line of a run without a pace through one transport, which only a job file can say."""
+    """Return the command line of an unpaced run through one transport, which only a job file can select."""
     job = source.with_name(f"{transport}.toml")
     job.write_text(
         f'permanent = true\n[input]\npath = "{source}"\n[pace]\nrate = "none"\ntransport = "{transport}"\n'

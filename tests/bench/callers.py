@@ -1,4 +1,4 @@
-"""Other programs that set passwords: how to get each one, and its command line for the same rows."""
+"""Other programs that set passwords: how to install each one, and its command line for the same rows."""
 
 import shutil
 import subprocess
@@ -17,11 +17,11 @@ Command = list[object]
 
 
 class Missing(Exception):
-    """It cannot be had here; says why."""
+    """The program cannot be installed here; the message says why."""
 
 
 def threads(_folder: Path, source: Path, pool: str, url: str) -> Command:
-    """A pool of threads over boto3, as it comes."""
+    """A thread pool over boto3 with its default settings."""
     return [sys.executable, "-m", "tests.bench.plain_pool", source, pool, url, AT_ONCE]
 
 
@@ -31,7 +31,7 @@ def adaptive(folder: Path, source: Path, pool: str, url: str) -> Command:
 
 
 def sdk(folder: Path, source: Path, pool: str, url: str) -> Command:
-    """The SDK for JavaScript, so many calls at once in one process."""
+    """The SDK for JavaScript, with so many concurrent calls in one process."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not (node and npm):
         raise Missing("there is no node")
@@ -40,7 +40,7 @@ def sdk(folder: Path, source: Path, pool: str, url: str) -> Command:
 
 
 def go(folder: Path, source: Path, pool: str, url: str) -> Command:
-    """The SDK for Go, so many calls at once in one process."""
+    """The SDK for Go, with so many concurrent calls in one process."""
     if not shutil.which("go"):
         raise Missing("there is no go")
     if not GO_PATH.joinpath("src", "github.com", "aws", "aws-sdk-go-v2").is_dir():
@@ -70,7 +70,7 @@ def _got(command: Command) -> None:
         raise Missing(f"it could not be installed ({type(error).__name__})") from None
 
 
-# A name, how many rows tell enough of it, and its command line.
+# A name, the number of rows that is enough for it, and its command line.
 CALLERS: Final[tuple[tuple[str, int, Callable[[Path, Path, str, str], Command]], ...]] = (
     ("plain boto3, 16 threads", 20_000, threads),
     ("botocore adaptive", 20_000, adaptive),

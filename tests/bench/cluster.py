@@ -1,4 +1,4 @@
-"""Lanes on a cluster of Dask's own processes over TLS: rate, fairness, and the processor time of each kind of process."""
+"""Lanes on Dask's own processes over TLS: rate, fairness, and the processor time of each kind of process."""
 
 import csv
 import json
@@ -23,13 +23,13 @@ _PRELOAD: Final = Path(__file__).with_name("waiting.py")
 
 
 def cpu_of(pid: int) -> float:
-    """Processor seconds of a process so far."""
+    """Return the processor seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def write_job(sim: Simulator, folder: Path, lanes: int, rows: int) -> dict[str, str | None]:
-    """An account for each lane, so many rows for each of them, interleaved; the environment that reaches them."""
+    """Write a job with an account for each lane, and interleaved rows; return the environment with the profiles."""
     accounts = [f"{number:012d}" for number in range(1, lanes + 1)]
     sim.configure(accounts={f"AKID{account}": account for account in accounts})
     pools = {account: f"{REGION}_Lane{account[-5:]}" for account in accounts}
@@ -48,7 +48,7 @@ def write_job(sim: Simulator, folder: Path, lanes: int, rows: int) -> dict[str, 
 
 
 def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int, wait: float) -> None:
-    """One run over so many workers."""
+    """Make one run with so many workers."""
     with Simulator() as sim, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         env = write_job(sim, folder, lanes, rows)
@@ -60,11 +60,11 @@ def one(say: Callable[..., None], workers: int, rate: str, lanes: int, rows: int
             argv = ("run", folder / "job.toml", "--yes", "--no-progress", "--rate", rate, "--run-dir", folder / "run")
             with bulkreset.start(*argv, env=env) as process:
                 while process.poll() is None and not _is_sending(folder / "run"):
-                    time.sleep(0.05)  # a look at the run, which is another process
+                    time.sleep(0.05)  # reads the run, which is another process
                 before = after = _figures(process, dask_processes, hands)
                 while process.poll() is None:
                     after = _figures(process, dask_processes, hands) or after
-                    time.sleep(0.1)  # as often as figures are wanted, and not so often that looking costs
+                    time.sleep(0.1)  # often enough for the figures, and seldom enough to cost nothing
                 if process.returncode:
                     raise RuntimeError((process.communicate(timeout=PATIENCE)[1] or "")[-600:])
         summary = json.loads((folder / "run" / "summary.json").read_text())
@@ -96,7 +96,7 @@ def _is_sending(run_dir: Path) -> bool:
 
 
 def _shares(run_dir: Path, rate: str) -> str:
-    """The slowest lane's rows per second over its own time, as a share of its rate."""
+    """Return the slowest lane's rows per second while it sends, as a share of its rate."""
     if rate == "none":
         return "-"
     with closing(connect(run_dir / "journal.sqlite")) as journal:
@@ -107,7 +107,7 @@ def _shares(run_dir: Path, rate: str) -> str:
 
 
 def bench_cluster(say: Callable[..., None]) -> None:
-    """64 lanes of 30/s over 1, 2 and 4 workers; then what one coordinator carries at most, calls taking no time."""
+    """Measure 64 lanes of 30/s with 1, 2 and 4 workers; then one coordinator's maximum, with instant calls."""
     for workers in (1, 2, 4):
         one(say, workers, str(RATE), LANES, 450, 0.06)
     for workers in (1, 2):

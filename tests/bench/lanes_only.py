@@ -1,4 +1,4 @@
-"""Lanes without the service: what claims, feed, pacers and threads hold where a call is a wait of 60 ms ± 30 %.
+"""Lanes without the service: the rate of claims, sources, pacers and threads if a call is a wait of 60 ms ± 30 %.
 
 Takes LANES ROWS (of each lane); prints the slowest and the mean lane's share of its rate, and CPU seconds.
 """
@@ -35,7 +35,7 @@ RATE: Final = 30.0
 
 
 class Waiting:
-    """A transport that only takes its time."""
+    """A transport that only waits."""
 
     def __init__(self, *_of_boto: object) -> None:
         self.left: list[float] = []
@@ -47,14 +47,14 @@ class Waiting:
 
 
 class Silent:
-    """A Ui that nobody sees."""
+    """A Ui without output."""
 
     def on_send_progress(self, _progress: SendProgress) -> None:
         pass
 
 
 def context(job: Job, folder: Path, journal: Journal, rows: InputSet, sessions: Any, log: Log) -> RunContext:  # noqa: ANN401  (fakes)
-    """A run that has nothing but its lanes."""
+    """Make a run that has only its lanes."""
     unused: Any = None
     ui: Any = Silent()
     stop = CancelToken()

@@ -16,7 +16,7 @@ PAGE: Final = 60
 
 
 def bench_listing() -> None:
-    """A dry run that lists the pool for each answer time; a million users (LISTING_USERS) take 12 minutes each."""
+    """Measure a dry run that lists the pool, per answer time; a million users (LISTING_USERS) take 12 minutes each."""
     for seconds in ANSWERS:
         with Simulator() as sim, tempfile.TemporaryDirectory() as name:
             folder = Path(name)

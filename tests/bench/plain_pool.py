@@ -1,7 +1,7 @@
-"""What bulkreset is measured against: pandas, boto3 and a thread pool, as a script would do it.
+"""The comparison for bulkreset: pandas, boto3 and a thread pool, as in a simple script.
 
-Takes INPUT POOL ENDPOINT THREADS and, if botocore is to retry, the mode of its retries (10 attempts); prints as JSON what
-became of the rows, the seconds of sending and the rows per second.
+Takes INPUT POOL ENDPOINT THREADS and, optionally, the mode of botocore's retries (10 attempts). Prints as JSON the
+results of the rows, the seconds of sending and the rows per second.
 """
 
 import json
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 
 def main(source: str, pool: str, endpoint: str, threads: int, mode: str | None = None) -> None:
-    """Set every row's password, as fast as the pool goes."""
+    """Set every row's password, as fast as possible."""
     retries: Any = {"mode": mode, "total_max_attempts": 10} if mode else None
     config = Config(max_pool_connections=threads, retries=retries)
     client = boto3.client("cognito-idp", endpoint_url=endpoint, config=config)
@@ -26,7 +26,7 @@ def main(source: str, pool: str, endpoint: str, threads: int, mode: str | None =
     def send(row: tuple[str, str]) -> bool:
         try:
             client.admin_set_user_password(UserPoolId=pool, Username=row[0], Password=row[1], Permanent=True)
-        except ClientError:  # a script counts, and goes on
+        except ClientError:  # a script counts, and continues
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""The least that a plan has to do: read a CSV with pyarrow, write one SQLite row for each of its rows, and a CSV of them.
+"""The minimum work of a plan: read a CSV with pyarrow, write one SQLite row for each of its rows, and a CSV of them.
 
 Takes the input and a new folder. Nothing is validated.
 """

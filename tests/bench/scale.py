@@ -21,7 +21,7 @@ TIME_LIMIT: Final = 5  # the exit code of a run that --limit has ended
 
 
 def bench_scale(rows: int = ROWS) -> None:
-    """A run of so many rows that is stopped after a tenth; then `resume` for one row more, and each report."""
+    """Measure a run that is stopped after a tenth of its rows; then `resume` for one more row, and each report."""
     for suffix in ("csv", "parquet"):
         with stage(keep_calls=False) as (sim, folder):
             source = users(folder / "users.csv", rows)
@@ -31,7 +31,7 @@ def bench_scale(rows: int = ROWS) -> None:
 
 
 def as_parquet(source: Path) -> Path:
-    """The same rows as Parquet, a piece at a time."""
+    """Write the same rows as Parquet, in chunks."""
     to = source.with_suffix(".parquet")
     with pyarrow.csv.open_csv(source) as pieces, pa.parquet.ParquetWriter(to, pieces.schema) as writer:
         for piece in pieces:
@@ -70,7 +70,7 @@ def _one(sim: Simulator, source: Path, run_dir: Path, rows: int) -> None:
 
 
 def _events(run_dir: Path) -> Iterator[tuple[str, float]]:
-    """The moments of a run's events, in seconds."""
+    """Return the times of a run's events, in seconds."""
     with (run_dir / "log.jsonl").open(encoding="utf-8") as log:
         for line in log:
             told = json.loads(line)

@@ -1,4 +1,4 @@
-"""What a worker of the bench is preloaded with: calls are waits of 60 ms ± 30 %, or none at all, so that only our own work is measured."""
+"""Preloaded by the benchmark's workers: calls wait 60 ms ± 30 %, or not at all, to measure only our own work."""
 
 import os
 import random
@@ -14,7 +14,7 @@ _SECONDS = float(os.environ.get("BENCH_WAIT", "0.06"))
 
 
 class Waiting:
-    """A transport that only takes its time."""
+    """A transport that only waits."""
 
     def set_password(self, _row: Row) -> Response:
         if _SECONDS:
@@ -23,7 +23,7 @@ class Waiting:
 
 
 def dask_setup(_worker: object) -> None:
-    """As Dask calls it."""
+    """Install the transport; Dask calls this."""
     anything: Any = worker_agent
     anything.open_transport = lambda _kind, _session: Waiting()
     anything._session = lambda _target, _order: SimpleNamespace()

@@ -14,13 +14,13 @@ from tests.bench.bench_setup import say
 
 QUOTA: Final = 30.0
 DAYS: Final = 3
-LATE: Final = 300.0  # seconds until a point is published
+LATE: Final = 300.0  # seconds until a data point is published
 RESERVE: Final = 3.0
 
 
 @dataclass(frozen=True)
 class Days:
-    """What happened: users' calls and those of them that were throttled, our calls that were served, and the hours."""
+    """The result: users' calls, throttled ones, our successful calls, and the hours."""
 
     users: int
     throttled: int
@@ -29,14 +29,14 @@ class Days:
 
 
 def users_rate(second: float) -> float:
-    """The users' calls per second: 1 at night, 5 by day, and a peak of 20 around half past eight."""
+    """Return the users' calls per second: 1 at night, 5 by day, and a peak of 20 around half past eight."""
     hour = second % DAY_SECONDS / 3600
     day = 4.0 if 7 <= hour < 22 else 0.0
     return 1.0 + day + 15.0 * math.exp(-(((hour - 8.5) / 0.75) ** 2))
 
 
 def simulate(rows: int, share: float, *, yields: bool, seed: int = 1) -> Days:
-    """Live through the days in steps of a second, on a clock of its own. The run starts at 20:00 of the first day."""
+    """Simulate the days in steps of a second, on its own clock. The run starts at 20:00 of the first day."""
     chance = random.Random(seed)
     tokens, curve, begin = QUOTA, CubicRate(QUOTA * share), 20 * 3600.0
     users = throttled = served = 0
@@ -91,7 +91,7 @@ def simulate(rows: int, share: float, *, yields: bool, seed: int = 1) -> Days:
 
 
 def served_rate(mine: int) -> float | None:
-    """What the run takes for its accepted rate: half of what it sent in a second in which calls were refused."""
+    """Return the accepted rate as the run sees it: half of its calls in a second in which calls were refused."""
     return mine / 2 if mine else None
 
 
@@ -104,7 +104,7 @@ def _poisson(chance: random.Random, mean: float) -> int:
 
 
 def bench_yielding(rows: int = 4_000_000) -> None:
-    """Users throttled and the run's hours: the default share, the whole quota, and the whole quota left to users first."""
+    """Measure throttled users and the run's hours: with the default share, the whole quota, and yielding to users."""
     for name, share, yields in (("share 0.8", 0.8, False), ("share 1", 1.0, False), ("share 1, yielding", 1.0, True)):
         found = simulate(rows, share, yields=yields)
         say(

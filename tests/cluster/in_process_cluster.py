@@ -24,8 +24,7 @@ from bulkreset.cognito.response import Response
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
-from bulkreset.journal.events import Claimed, Event
-from bulkreset.models import Outcome, Row
+from bulkreset.models import Claimed, Event, Outcome, Row
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import OperationResult, SetPassword

@@ -1,1 +1,1 @@
-"""Tests of the service's adapter, against the simulator."""
+"""Tests of the Cognito adapter, against the simulator."""

@@ -18,7 +18,7 @@ PATIENCE = 90.0  # seconds: no time-out decides a test unless it is about one
 
 @pytest.fixture
 def sim(running: Simulator) -> Simulator:
-    """Give a simulator with one pool and two users."""
+    """A simulator with one pool and two users."""
     running.reset()
     running.add_pool(POOL, ["ann", "bob"])
     return running
@@ -26,7 +26,7 @@ def sim(running: Simulator) -> Simulator:
 
 @pytest.fixture(autouse=True)
 def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No AWS configuration of the machine's reaches a test."""
+    """Hide the machine's AWS configuration from each test."""
     for name in [
         name
         for name in os.environ
@@ -55,13 +55,13 @@ class Opened:
         self.kind = kind
 
     def __call__(self, url: str, **target: Any) -> Transport:  # noqa: ANN401  (the keys of a target)
-        """A transport to one endpoint."""
+        """Open a transport to one endpoint."""
         keys: dict[str, Any] = {"user_pool_id": POOL, "region": "us-east-1", "endpoint_url": url}
         keys |= {"connect_timeout": PATIENCE, "read_timeout": PATIENCE} | target
         return self.on(open_session(Target(**keys)))
 
     def shared(self, url: str) -> Transport:
-        """The one transport to an endpoint that tests share which need no other: it keeps nothing but connections.
+        """Return the transport to an endpoint that tests share; it keeps nothing but connections.
 
         Its keys are those of the fixture `credentials`.
         """
@@ -70,7 +70,7 @@ class Opened:
         return _SHARED[self.kind, url]
 
     def on(self, session: TargetSession) -> Transport:
-        """A transport of one session."""
+        """Open a transport of one session."""
         return CrtTransport(session) if self.kind == "crt" else BotoTransport.of(session)
 
 

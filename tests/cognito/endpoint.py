@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Said:
-    """One answer. `raw` goes out in place of an answer, past the encryption where there is one."""
+    """One answer. `raw` is sent instead of an answer, below the encryption if there is any."""
 
     body: bytes = b""
     status: int = 200
@@ -32,12 +32,12 @@ class Said:
 
 
 def of_the_service(answer: object, status: int = 200) -> Said:
-    """An answer as the service itself would give it."""
+    """Return an answer as the service itself would give it."""
     return Said(json.dumps(answer).encode(), status, {"x-amzn-requestid": "r-1"})
 
 
 class Endpoint(ThreadingHTTPServer):
-    """Gives the next of its answers, and the last one for ever. `received` are the bodies of the requests."""
+    """Returns its answers in order, and repeats the last one. `received` are the bodies of the requests."""
 
     daemon_threads = True
     block_on_close = False
@@ -53,24 +53,24 @@ class Endpoint(ThreadingHTTPServer):
             self._context.load_cert_chain(certificate)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Leave the handshake to the connection's own thread: a client that breaks it off may take its time."""
+        """Leave the handshake to the connection's own thread: a client that breaks it off may be slow."""
         connection, address = super().get_request()
         if self._context:
             connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no error."""
+        """Ignore a client that hangs up."""
 
     def asked(self) -> list[Any]:
-        """The requests' parameters."""
+        """Return the requests' parameters."""
         return [json.loads(body) for body in self.received]
 
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers requests, and hangs up as the server's protocol says."""
 
-    timeout = 90  # seconds after which a connection is given up
+    timeout = 90  # seconds after which a connection is closed
     server: Endpoint
 
     def setup(self) -> None:
@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         if said.raw:
             os.write(self.connection.fileno(), said.raw)
             return
-        self.send_response_only(said.status)  # without a Date that the test did not give
+        self.send_response_only(said.status)  # no Date header unless the test sets one
         for name, value in ({"Content-Length": str(len(said.body))} | said.headers).items():
             self.send_header(name, value)
         self.end_headers()
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(*answers: Said, certificate: Path | None = None) -> Iterator[Endpoint]:
-    """Run an endpoint for the time of the block."""
+    """Run an endpoint inside the block."""
     with Endpoint(answers, certificate) as endpoint:
         thread = threading.Thread(target=endpoint.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -107,7 +107,7 @@ def answering(*answers: Said, certificate: Path | None = None) -> Iterator[Endpo
 
 
 def certify(folder: Path) -> Path:
-    """A certificate for loopback that only itself vouches for, its key in the same file."""
+    """Write a self-signed certificate for loopback, with its key in the same file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
     now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Answers that no service gives, but something broken or hostile might, as bytes on a connection."""
+"""Answers that no service gives, but a broken or hostile peer might, as bytes on a connection."""
 
 import contextlib
 import gzip
@@ -12,15 +12,15 @@ from itertools import chain, repeat
 
 from bulkreset.cognito.response import Disposition
 
-_DRIP = 0.01  # seconds between two bytes: a fraction of every read time-out, so that no single read is late
-_HOLD = 90.0  # seconds for which a connection is left open without a word, if the client does not close it
+_DRIP = 0.01  # seconds between two bytes: less than any read time-out, so that no single read is late
+_HOLD = 90.0  # seconds for which a silent connection is left open, if the client does not close it
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One nasty answer: the bytes of `pieces`, then `after` (what becomes of the connection), and its verdict.
+    """One hostile answer: the bytes of `pieces`, then `after` (the connection's end), and the expected result.
 
-    `listed` is the verdict of ListUsers if it differs from that of a call that sets a password.
+    `listed` is the expected result of ListUsers if it differs from that of a call that sets a password.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Answer:
 
     @property
     def is_late(self) -> bool:
-        """Whether only the deadline ends it, with every transport."""
+        """Return whether only the deadline ends it, with every transport."""
         return self.code == _LATE
 
     def serve(self, connection: socket.socket, sent: list[int]) -> bool:
-        """Answer one request. `sent` counts the bytes that the client's side took. Return whether it goes on."""
+        """Answer one request. `sent` counts the bytes that the client's side accepted. Return whether to continue."""
         with contextlib.suppress(OSError):
             for piece in self.pieces():
                 connection.sendall(piece)
@@ -58,7 +58,7 @@ class Answer:
 
 
 def _closed(connection: socket.socket, seconds: float) -> bool:
-    """Whether the client closes the connection within a time."""
+    """Return whether the client closes the connection in time."""
     connection.settimeout(seconds)
     try:
         return connection.recv(1) == b""
@@ -69,7 +69,7 @@ def _closed(connection: socket.socket, seconds: float) -> bool:
 
 
 def _said(body: bytes = b"{}", status: str = "200 OK", *headers: str, length: int | None = None) -> bytes:
-    """A whole answer with the service's mark."""
+    """Return a complete answer with the service's request id."""
     lines = [
         f"HTTP/1.1 {status}",
         "x-amzn-RequestId: r-1",

@@ -13,7 +13,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: r-1\r\nContent-Length: 2\r\n\r\n
 
 
 class Peer:
-    """Hands each connection, numbered from 1, to `serve` in a thread of its own; whatever it left open is closed."""
+    """Passes each connection, numbered from 1, to `serve` in a new thread, and closes it afterwards."""
 
     def __init__(self, serve: Callable[[int, socket.socket], None]) -> None:
         self._serve = serve
@@ -58,7 +58,7 @@ class Peer:
 
 @contextmanager
 def peer(serve: Callable[[int, socket.socket], None]) -> Iterator[Peer]:
-    """Run a peer for the time of the block."""
+    """Run a peer inside the block."""
     running = Peer(serve)
     try:
         yield running
@@ -67,7 +67,7 @@ def peer(serve: Callable[[int, socket.socket], None]) -> Iterator[Peer]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """One request with its body; b"" where the other side has closed."""
+    """Read one request with its body; return b"" if the other side has closed."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
@@ -87,13 +87,13 @@ _FIN_WAIT1 = 4  # of linux/tcp_states.h: the end was sent, and the other side's 
 
 
 def has_arrived(connection: socket.socket) -> bool:
-    """Whether the other side's kernel has the end of a connection that was shut down here."""
+    """Return whether the other side's kernel has the end of a connection that was shut down here."""
     (state,) = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
     return state != _FIN_WAIT1
 
 
 class Proxy(Peer):
-    """An HTTP proxy. `heads` are what it was asked; with `wanted` ("user:password") it asks for credentials."""
+    """An HTTP proxy. `heads` are its requests; with `wanted` ("user:password") it asks for credentials."""
 
     def __init__(self, wanted: str = "") -> None:
         self.heads: list[bytes] = []
@@ -132,7 +132,7 @@ def _pump(one: socket.socket, other: socket.socket) -> None:
 
 @contextmanager
 def proxy(wanted: str = "") -> Iterator[Proxy]:
-    """Run a proxy for the time of the block."""
+    """Run a proxy inside the block."""
     running = Proxy(wanted)
     try:
         yield running
@@ -142,7 +142,7 @@ def proxy(wanted: str = "") -> Iterator[Proxy]:
 
 @contextmanager
 def deaf() -> Iterator[str]:
-    """The URL of a listener whose line is full, so that no connection to it is ever made."""
+    """Return the URL of a listener with a full queue, to which no connection is ever made."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

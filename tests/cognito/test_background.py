@@ -30,7 +30,7 @@ def test_questions_are_asked_side_by_side() -> None:
 def test_late_answer_is_not_waited_for_but_used_when_it_arrives() -> None:
     told, clock = threading.Event(), [1000.0]
     answer = ask_in_background(lambda: told.wait(PATIENCE) or True, otherwise=False, seconds=3600, now=lambda: clock[0])
-    clock[0] += 3600.0  # counted from the question on: nothing is left to wait for
+    clock[0] += 3600.0  # counted from the request on: no time is left
     assert answer() is False
     told.set()
     assert wait_until(answer)
@@ -45,7 +45,7 @@ def test_answer_is_waited_for_until_the_time_limit_at_most() -> None:
 
 def test_unanswered_question_does_not_keep_the_process() -> None:
     told = threading.Event()
-    before = set(threading.enumerate())  # of other tests, too: a thread may outlive its answer for a moment
+    before = set(threading.enumerate())  # also of other tests: a thread may outlive its answer for a moment
     ask_in_background(lambda: told.wait(PATIENCE), otherwise=False, seconds=0.0)
     (thread,) = (thread for thread in set(threading.enumerate()) - before if thread.name == "background question")
     assert thread.daemon

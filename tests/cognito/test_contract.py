@@ -28,13 +28,13 @@ ROW = Row(1, "ann", Secret(PASSWORD), POOL, permanent=True)
 
 
 def send(sim: Simulator, opened: Opened, row: Row = ROW, **target: Any) -> Response:  # noqa: ANN401  (the keys of a target)
-    """One attempt."""
+    """Send one attempt."""
     sending = opened(sim.url, **target) if target else opened.shared(sim.url)
     return sending.set_password(row)
 
 
 def script(sim: Simulator, *steps: dict[str, Any]) -> None:
-    """What ann's next calls meet."""
+    """Script the result of ann's next calls."""
     sim.configure(faults={"users": {"ann": list(steps)}})
 
 
@@ -112,11 +112,11 @@ def endpoint() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def outcome_of(opened: Opened, endpoint: Endpoint) -> OutcomeOf:
-    """Give what one attempt makes of an answer."""
+    """Return the result of one attempt with this answer."""
 
     def attempt(said: Said) -> Response:
         endpoint.answers = repeat(said)
-        # The endpoint hangs up after each answer: awscrt may see that only after it has begun the next call.
+        # The endpoint hangs up after each answer: awscrt may notice that only after it has begun the next call.
         sending = opened(endpoint.url) if opened.kind == "crt" else opened.shared(endpoint.url)
         return sending.set_password(ROW)
 
@@ -209,7 +209,7 @@ def test_expired_credentials_without_newer_ones_end_the_run(sim: Simulator, open
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """A file of credentials in place of the environment, and how to write it."""
+    """A credentials file instead of the environment, and a function that writes it."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
@@ -234,7 +234,7 @@ def test_expired_credentials_are_renewed_once_and_the_attempt_repeated(
     assert (first.disposition, first.code) == (Disposition.NOT_SENT, "ExpiredTokenException")
     assert second.disposition is Disposition.DONE
     script(sim, {"garbage": True})
-    assert sending.set_password(ROW).disposition is Disposition.AMBIGUOUS  # what sends now reads as carefully
+    assert sending.set_password(ROW).disposition is Disposition.AMBIGUOUS  # the new transport reads as strictly
     assert [call.access_key for call in sim.calls()] == ["FIRST", "FIRST", "SECOND", "SECOND"]
 
 
@@ -270,7 +270,7 @@ def test_value_of_a_wrong_type_is_not_printed(sim: Simulator, opened: Opened) ->
     row = Row(1, "ann", Secret(73501973), POOL, permanent=True)  # type: ignore[arg-type]
     try:
         text = repr(send(sim, opened, row))
-    except Exception as error:  # noqa: BLE001  (whatever it is, it must not say the value)
+    except Exception as error:  # noqa: BLE001  (any exception, but without the value)
         text = repr(error)
     assert "73501973" not in text
 

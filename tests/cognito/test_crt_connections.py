@@ -40,11 +40,11 @@ TOO_LATE = (Disposition.AMBIGUOUS, "ReadTimeoutError")
 LOST = (Disposition.AMBIGUOUS, "ConnectionClosedError")
 
 
-# ---- nothing was sent
+# ---- not sent
 
 
 def closed_port() -> tuple[socket.socket, str]:
-    taken = socket.socket()  # bound, but nobody listens
+    taken = socket.socket()  # bound, but not listening
     taken.bind(("127.0.0.1", 0))
     return taken, f"127.0.0.1:{taken.getsockname()[1]}"
 
@@ -65,7 +65,7 @@ def test_connection_that_takes_too_long_was_not_sent(opened: Opened) -> None:
     assert verdict(answer) == (Disposition.NOT_SENT, "ConnectTimeoutError")
 
 
-# ---- it may have been sent
+# ---- may have been sent
 
 
 def test_missing_answer_is_lost_and_its_connection_is_not_reused(opened: Opened) -> None:
@@ -74,7 +74,7 @@ def test_missing_answer_is_lost_and_its_connection_is_not_reused(opened: Opened)
     def serve(number: int, connection: socket.socket) -> None:
         while read_request(connection):
             if number == 1:
-                came.wait(PATIENCE)  # the next call is on its way by then: an old answer must not be taken for its own
+                came.wait(PATIENCE)  # the next call is in flight by then: an old answer must not be used for it
                 with suppress(OSError):
                     connection.sendall(ANSWER.replace(b"r-1", b"r-0"))
                 old_one_left.set()
@@ -102,7 +102,7 @@ def test_answer_that_drips_is_lost_when_the_time_is_over(opened: Opened) -> None
 
     def serve(_number: int, connection: socket.socket) -> None:
         read_request(connection)
-        for byte in ANSWER:  # which takes longer than the time-out, and no two bytes of it do
+        for byte in ANSWER:  # takes longer than the time-out, although no two bytes do
             connection.sendall(bytes([byte]))
             threading.Event().wait(0.02)
 
@@ -142,7 +142,7 @@ def test_connection_that_is_reset_is_in_doubt(opened: Opened) -> None:
         assert verdict(opened(server.url).set_password(ROW)) == LOST
 
 
-# ---- connections are kept
+# ---- kept connections
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_connection_that_the_server_closed_is_not_used_again(opened: Opened, clo
         for call in range(1, 6):
             assert sending.set_password(ROW).disposition is Disposition.DONE
             wait_until(lambda call=call: len(ended) == call and has_arrived(ended[-1]))  # type: ignore[misc]
-            if isinstance(sending, CrtTransport):  # whose runtime has a thread of its own, which must have seen it, too
+            if isinstance(sending, CrtTransport):  # its runtime has its own thread, which must have noticed it, too
                 wait_until(lambda: not any(idle.http.is_open() for idle in sending._connections._idle))
             assert server.connections == call
 
@@ -197,7 +197,7 @@ def test_many_threads_share_a_transport(sim: Simulator, opened: Opened) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         rows = [Row(1, name, Secret(f"Quiet-{name}"), POOL, permanent=True) for name in names]
         answers_ = pool.map(sending.set_password, rows)
-        wait_until(lambda: len(sim.calls()) == THREADS)  # that many at once
+        wait_until(lambda: len(sim.calls()) == THREADS)  # concurrent calls
         sim.configure(faults={"every": None})
         answers = list(answers_)
     assert {answer.disposition for answer in answers} == {Disposition.DONE}

@@ -1,4 +1,4 @@
-"""Both transports ask for the permit when the connection is open and the request is signed, right before it leaves."""
+"""Both transports check the permit when the connection is open and the request is signed, right before it is sent."""
 
 import pytest
 
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 
 class Over:
-    """A permit that is over."""
+    """A permit that has ended."""
 
     def seconds_left(self) -> float:
-        """None are left."""
+        """Return zero."""
         return 0.0
 
 
@@ -79,7 +79,7 @@ def test_sign_out_needs_the_permit_too(sim: Simulator) -> None:
 
 
 def test_call_that_becomes_late_on_an_open_connection_is_withheld(sim: Simulator, opened: Opened) -> None:
-    """As after a stop of the process; with AWS's runtime also where it happens on that one's own thread."""
+    """As after a stop of the process; with AWS's runtime also on its own thread."""
     sending = opened(sim.url)
     for passed in range(2 if opened.kind == "crt" else 1):
         assert sending.set_password(ROW).disposition is Disposition.DONE
@@ -92,7 +92,7 @@ def test_call_that_becomes_late_on_an_open_connection_is_withheld(sim: Simulator
 def test_permit_that_ends_while_the_runtime_writes_the_request_withholds_it(
     sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """AWS's runtime writes on a thread of its own, after the transport's check: the body is read there."""
+    """AWS's runtime writes on its own thread, after the transport's check: the body is read there."""
     permit = Over()
     left = iter([1.0])
     monkeypatch.setattr(permit, "seconds_left", lambda: next(left, 0.0))

@@ -13,7 +13,7 @@ from tests.send.fakes import FakeClock
 
 
 class Service:
-    """What stands behind the quota: it counts what comes through."""
+    """The application behind the quota: counts the calls that come through."""
 
     def __init__(self, rate: float) -> None:
         self.clock = FakeClock()
@@ -27,7 +27,7 @@ class Service:
         return [b"{}"]
 
     def asked(self, target: str = _COUNTED, region: str = "us-east-1") -> tuple[str, bytes]:
-        """The status and the body of one answer; every byte of the request must have been read."""
+        """Return status and body of one answer; every byte of the request must have been read."""
         said: list[str] = []
         body = io.BytesIO(b"request")
         scope = (
@@ -44,7 +44,7 @@ class Service:
         return said[0], answer
 
     def let_through(self, calls: int) -> int:
-        """How many of so many calls at once are let through."""
+        """Return how many of so many concurrent calls are accepted."""
         return [self.asked()[0] for _ in range(calls)].count("200 OK")
 
 

@@ -25,7 +25,7 @@ SMS = {"SnsCallerArn": "arn:aws:iam::123456789012:role/sms"}
 
 
 def setting(*names: str) -> dict[str, Any]:
-    """An AccountRecoverySetting with these mechanisms, by priority."""
+    """Return an AccountRecoverySetting with these mechanisms, by priority."""
     options = [{"Priority": place, "Name": name} for place, name in enumerate(names, 1)]
     return {"AccountRecoverySetting": {"RecoveryMechanisms": options}}
 
@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
     "email, phone": setting("verified_email", "verified_phone_number"),
     "phone, email": setting("verified_phone_number", "verified_email"),
 }
-# MfaConfiguration, and what GetUserPoolMfaConfig adds.
+# MfaConfiguration, and the fields of GetUserPoolMfaConfig.
 OFFERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "off": ("OFF", {}),
     "totp": ("OPTIONAL", {"SoftwareTokenMfaConfiguration": {"Enabled": True}}),
@@ -74,10 +74,10 @@ REACHED: Mapping[str, dict[str, str]] = {
 
 
 def users_of(offer: str) -> list[dict[str, Any]]:
-    """Each user that there can be: by attributes, and by every set of MFA that the pool offers."""
+    """Return every possible user: by attributes, and by every set of MFA that the pool offers."""
     kinds = OFFERED[offer]
     sets = [chosen for size in range(len(kinds) + 1) for chosen in combinations(kinds, size)]
-    if offer == "sms required":  # nobody gets in without
+    if offer == "sms required":  # no user can sign in without it
         sets = [kinds]
     return [
         {"username": f"{name}.{'.'.join(mfa)}.{old}", "attributes": REACHED[name], "mfa": list(mfa), "legacy_mfa": old}
@@ -101,7 +101,7 @@ def facts_of(sim: Simulator) -> PoolFacts:
 
 
 def sent(sim: Simulator, username: str) -> str:
-    """The medium of the code that the service sends; "" if it refuses."""
+    """Return the medium of the code that the service sends; "" if it refuses."""
     with suppress(cognito(sim.url).exceptions.InvalidParameterException):
         answer = cognito(sim.url).forgot_password(ClientId=client_id(POOL), Username=username)
         return answer["CodeDeliveryDetails"]["DeliveryMedium"]
@@ -128,13 +128,13 @@ def test_verdict_agrees_with_the_service(sim: Simulator, name: str, offer: str, 
         expected = {Recovery.EMAIL: {"EMAIL", "SMS"}, Recovery.PHONE: {"EMAIL", "SMS"}, Recovery.NONE: {""}}
         if verdict is not Recovery.UNKNOWN:
             assert medium in expected[verdict], (username, verdict, medium)
-        else:  # only where ListUsers cannot tell: the user may have MFA that it does not show, or SMS is preferred
+        else:  # only if ListUsers cannot show it: the user may have hidden MFA, or SMS is preferred
             assert sends_sms is False or "SMS_MFA" in OFFERED[offer] or "EMAIL_OTP" in OFFERED[offer]
     if any(media.values()):
         assert facts.recovery.locks_out == ""
 
 
-# The verdicts of a pool in which nothing is in doubt, written out: by setting, of mail, call, both, none.
+# The results in a pool where nothing is in doubt, written out: by setting, of mail, call, both, none.
 PLAIN = {
     "legacy": ["email", "phone", "phone", "none"],
     "admin_only": ["none"] * 4,
@@ -183,7 +183,7 @@ def test_verdicts_of_a_pool(
     sim.add_pool(POOL, users, extra=extra, mfa_config=config)
     facts = facts_of(sim)
     assert [user.recovery for user in UserLister(session(sim), facts).page().users] == table[name]
-    # A pool is refused to a scramble exactly if nobody could come back.
+    # A scramble is refused exactly if no user of the pool could recover.
     assert bool(facts.recovery.locks_out) == (set(table[name]) == {"none"})
 
 

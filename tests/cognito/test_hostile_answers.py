@@ -1,4 +1,4 @@
-"""Both transports and ListUsers against one table of nasty answers: one verdict, in bounded time and memory."""
+"""Both transports and ListUsers against one table of hostile answers: the same result, in bounded time and memory."""
 
 import socket
 import threading
@@ -29,7 +29,7 @@ from tests.cognito.tcp_peers import peer, read_request
 from tests.waiting import wait_until
 
 SHORT = 0.3  # seconds: the deadline of an answer that nothing else ends
-BUFFERED = 2**24  # bytes: more than the kernel's buffers of one connection hold
+BUFFERED = 2**24  # bytes: more than the kernel's buffers of one connection
 ROW = Row(1, "ann", Secret("Quiet-1"), POOL, permanent=True)
 
 pytestmark = pytest.mark.usefixtures("credentials")
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was made of an answer, and how many bytes of it the server could send."""
+    """The result of an answer, and how many bytes of it the server could send."""
 
     disposition: Disposition
     code: str
@@ -66,7 +66,7 @@ def judge(
             read_timeout=deadline,
         )
         verdict = call(open_session(target))
-        assert there.connections == 1  # one attempt, and no redirect that is followed
+        assert there.connections == 1  # one attempt, and no redirect is followed
     return Verdict(*verdict, sent[0])
 
 
@@ -132,7 +132,7 @@ def test_headers_without_end_last_until_the_deadline_if_the_system_counts_no_byt
 
 @pytest.mark.linux("counts the bytes of a connection")
 def test_bytes_are_counted_for_each_connection() -> None:
-    """Of two connections of one pool, each has its own; what the runtime has not read does not count."""
+    """Two connections of one pool are counted separately; bytes that the runtime has not read do not count."""
 
     def serve(number: int, connection: socket.socket) -> None:
         read_request(connection)

@@ -1,4 +1,4 @@
-"""The directory: every name of a group's members, or a refusal; never half of the members."""
+"""The directory: every name of a group's members, or a refusal; never a part of the members."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,13 +31,13 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again at once."""
+    """Retry without waiting."""
     monkeypatch.setattr(backoff, "wait_random_exponential", lambda **_how: wait_none())
 
 
 @pytest.fixture
 def grouped(sim: Simulator) -> Simulator:
-    """Give a simulator with a pool of three users, two of them in a group."""
+    """A simulator with a pool of three users, two of them in a group."""
     users: list[str | dict[str, Any]] = [
         {"username": "ann", "attributes": ANN},
         "bob",
@@ -48,12 +48,12 @@ def grouped(sim: Simulator) -> Simulator:
 
 
 def session(url: str) -> TargetSession:
-    """A session at one endpoint."""
+    """Open a session at one endpoint."""
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=90))
 
 
 def page(names: Sequence[str], token: str | None = None) -> Said:
-    """One page of a group."""
+    """Return one page of a group."""
     answer: dict[str, Any] = {
         "Users": [{"Username": name, "Attributes": [{"Name": "sub", "Value": f"sub-{name}"}]} for name in names]
     }
@@ -61,7 +61,7 @@ def page(names: Sequence[str], token: str | None = None) -> Said:
 
 
 def members_of(*names: str) -> set[str]:
-    """The names on pages."""
+    """Return the names on pages."""
     return {*names, *(f"sub-{name}" for name in names)}
 
 

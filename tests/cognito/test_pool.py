@@ -1,12 +1,15 @@
 """The pool: facts in DescribeUserPool, missing facts, and unknown facts without an answer."""
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tenacity import wait_none
 
 from bulkreset import backoff
+from bulkreset.cognito import pool
 from bulkreset.cognito.forgot_password import RecoverySettings
 from bulkreset.cognito.pool import TEMPORARY_DAYS, PoolFacts, _parse_pool, arn_of, describe_pool
 from bulkreset.cognito.read_calls import MAX_SKEW
@@ -20,7 +23,7 @@ from tests.sim.handle import Simulator
 DESCRIBES = "DescribeUserPool"
 THROTTLED = of_the_service({"__type": "TooManyRequestsException", "message": "slow down"}, 400)
 ACTION = "cognito-idp:DescribeUserPool"
-# What a pool has that tells nothing of how users recover.
+# Fields of a pool that say nothing about recovery.
 UNSET = RecoverySettings(sends_sms=False, mail_account="COGNITO_DEFAULT")
 
 pytestmark = pytest.mark.usefixtures("credentials")
@@ -28,19 +31,19 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again at once."""
+    """Retry without waiting."""
     monkeypatch.setattr(backoff, "wait_random_exponential", lambda **_how: wait_none())
 
 
 def session(url: str, region: str = "us-east-1") -> TargetSession:
-    """A session at one endpoint."""
+    """Open a session at one endpoint."""
     return open_session(
         Target(user_pool_id=POOL, region=region, replica=region != "us-east-1", endpoint_url=url, read_timeout=90)
     )
 
 
 def pool_facts(**facts: Any) -> PoolFacts:  # noqa: ANN401  (the API's)
-    """What is made of an answer."""
+    """Return the facts in an answer."""
     with answering(of_the_service({"UserPool": {"Id": POOL, **facts}})) as endpoint:
         return describe_pool(session(endpoint.url))
 
@@ -71,9 +74,18 @@ def test_every_deciding_fact_is_reported(sim: Simulator) -> None:
         optional=True,
         recovery=UNSET,
     )
-    # STS may still be asked by an enquiry of an earlier test, which waits for nobody.
+    # An earlier test's background request may still call STS.
     made = [(call.operation, call.answer) for call in sim.calls() if call.operation != "GetCallerIdentity"]
     assert made == [(DESCRIBES, "ok")]
+
+
+@pytest.mark.parametrize(("seconds", "known"), [(60, True), (3600, False)])
+def test_clock_that_differs_by_an_hour_is_not_trusted(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch, seconds: int, *, known: bool
+) -> None:
+    sim.add_pool(POOL)
+    monkeypatch.setattr(pool, "time", SimpleNamespace(time=lambda: time.time() + seconds))
+    assert (describe_pool(session(sim.url)).ahead is not None) is known
 
 
 def test_pool_without_settings_has_no_rules_and_compares_case() -> None:

@@ -19,7 +19,7 @@ OURS = {"content-type", "host", "x-amz-date", "x-amz-security-token", "x-amz-tar
 
 
 class Answer:
-    """A success, as botocore's connections give it."""
+    """A success, as botocore's connections return it."""
 
     def __init__(self) -> None:
         self.status_code = 200
@@ -32,7 +32,7 @@ def client(token: str | None = TOKEN, **more: Any) -> Any:  # noqa: ANN401  (a b
 
 
 def sent(calling: Any, row: Row = ROW) -> AWSPreparedRequest:  # noqa: ANN401  (as above)
-    """Send one row; the request is kept and not sent."""
+    """Send one row; return the request without sending it."""
     seen: list[AWSPreparedRequest] = []
 
     def instead(request: AWSPreparedRequest, **_kwargs: object) -> Answer:

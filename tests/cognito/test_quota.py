@@ -27,13 +27,13 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 @pytest.fixture
 def simulated_session(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> TargetSession:
-    """A session whose Cognito and Service Quotas are the simulator's."""
+    """Open a session whose Cognito and Service Quotas are the simulator's."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SERVICE_QUOTAS", sim.url)
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url))
 
 
 def operations(sim: Simulator) -> list[str]:
-    """What was asked, in order."""
+    """Return the operations that were called, in order."""
     return [call.operation for call in sim.calls()]
 
 

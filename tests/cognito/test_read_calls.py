@@ -23,13 +23,13 @@ HERE = {"endpoint_url": "https://cognito.invalid"}
 
 
 def refusal(code: str, status: int = 400) -> ClientError:
-    """What botocore raises for an error answer."""
+    """Return botocore's exception for an error answer."""
     answer: Any = {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(answer, "ListUsers")
 
 
 def failed(error: BaseException) -> ReadCallError:
-    """What a read makes of an exception."""
+    """Return the error of a read for an exception."""
 
     def call() -> Mapping[str, Any]:
         raise error

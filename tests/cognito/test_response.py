@@ -42,7 +42,7 @@ def test_code_decides_at_the_usual_status(code: str, verdict: Disposition) -> No
 def test_known_code_decides_at_any_status(code: str, verdict: Disposition, status: int) -> None:
     expected = {verdict}
     if verdict is Disposition.REFUSED and status >= 500:
-        expected = {Disposition.AMBIGUOUS}  # what a server says that has lost its way is no refusal
+        expected = {Disposition.AMBIGUOUS}  # an error of the server is not a refusal
     assert classify(code, status) in expected
 
 

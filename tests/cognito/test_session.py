@@ -26,11 +26,11 @@ from tests.e2e.command import LAX
 from tests.send.fakes import FakeClock
 from tests.sim.handle import Simulator
 
-NOWHERE = "local_Pool1"  # an id that names no Region
+NOWHERE = "local_Pool1"  # an id without a Region
 
 
 def target(**keys: Any) -> Target:  # noqa: ANN401  (the keys of a target)
-    """A target."""
+    """Return a target."""
     return Target(**({"user_pool_id": POOL} | keys))
 
 
@@ -111,7 +111,7 @@ role_arn = arn:aws:iam::111122223333:role/operator
 def test_provider_that_gives_no_credentials_is_a_target_error(
     text: str, configure: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))  # where a sign-in is kept
+    monkeypatch.setenv("HOME", str(tmp_path))  # the place of a stored sign-in
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://sts.invalid")
     configure(text)
     with pytest.raises(TargetError, match="No AWS credentials could be obtained"):
@@ -208,7 +208,7 @@ def test_newer_credentials_are_found_and_the_same_ones_are_not(configure: Callab
     configure(keys.format("SECOND"))
     assert one()
     assert not one()
-    assert other()  # who shares the session still sends with the older ones
+    assert other()  # another user of the session still sends with the older ones
     assert not other()
     assert not session.credential_refresher()()
     configure("[profile other]\n")
@@ -233,7 +233,7 @@ def test_calls_are_made_in_the_role(sim: Simulator, monkeypatch: pytest.MonkeyPa
     assumed, asked = sim.calls()
     assert (assumed.operation, assumed.pool, assumed.region) == ("AssumeRole", ROLE, "us-east-1")
     assert asked.access_key.startswith("ASIA")
-    assert session.credential_refresher()()  # other keys than before: the role is assumed anew
+    assert session.credential_refresher()()  # other keys than before: the role is assumed again
 
 
 @pytest.mark.usefixtures("credentials")

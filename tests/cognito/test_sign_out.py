@@ -15,12 +15,12 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 
 def session(sim: Simulator) -> TargetSession:
-    """A session at the simulator."""
+    """Open a session at the simulator."""
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=sim.url))
 
 
 def sign_out(sim: Simulator, *steps: dict[str, Any]) -> Response:
-    """One attempt for ann, which meets this."""
+    """Make one attempt for ann with this result."""
     sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": list(steps)}}})
     return BotoTransport.of(session(sim)).call("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "ann"})
 

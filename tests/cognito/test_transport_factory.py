@@ -1,4 +1,4 @@
-"""Which transport carries a run."""
+"""The transport of a run."""
 
 import pytest
 

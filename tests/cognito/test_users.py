@@ -27,19 +27,19 @@ pytestmark = pytest.mark.usefixtures("credentials")
 
 
 def listed_user(named: Mapping[str, str], status: str | None = "CONFIRMED", *, enabled: bool = True) -> dict[str, Any]:
-    """Ann as ListUsers tells of her, with these attributes."""
+    """Return ann as ListUsers lists her, with these attributes."""
     attributes = [{"Name": name, "Value": value} for name, value in ({"sub": SUB} | dict(named)).items()]
     user = {"Username": "Ann", "Attributes": attributes, "Enabled": enabled}
     return user | ({"UserStatus": status} if status else {})
 
 
 def directory_at(url: str, facts: PoolFacts = PLAIN) -> UserLister:
-    """A pool's directory at one endpoint."""
+    """Return a pool's lister at one endpoint."""
     return UserLister(session(url), facts)
 
 
 def session(url: str) -> TargetSession:
-    """A session at one endpoint."""
+    """Open a session at one endpoint."""
     return open_session(Target(user_pool_id=POOL, region="us-east-1", endpoint_url=url, read_timeout=90))
 
 

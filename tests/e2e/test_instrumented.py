@@ -53,9 +53,11 @@ class Instrumented:
         site.mkdir(exist_ok=True)
         (site / "sitecustomize.py").write_text(textwrap.dedent(text), encoding="utf-8")
 
-    def run(self, *args: Argument, env: dict[str, str] | None = None) -> CommandResult:
+    def run(self, *args: Argument, env: dict[str, str] | None = None, transport: str = "boto3") -> CommandResult:
         """Run the input and check that its passwords appear nowhere else."""
         argv, run_dir = self.bulkreset.with_run_dir([*self.bulkreset.against(self.source), "--yes", "-vv", *args])
+        job = Path(str(argv[1]))
+        job.write_text(f'{job.read_text()}\n[pace]\ntransport = "{transport}"\n')
         given = {"PYTHONPATH": str(self.home / "site")} | (env or {})
         with self.bulkreset.start(*argv, env=given) as process:
             ran = finish(process, run_dir)
@@ -71,24 +73,24 @@ def instrumented(bulkreset: Command) -> Instrumented:
 
 
 @pytest.mark.parametrize(
-    ("rate", "python"),
-    [  # one through the C runtime, one through boto3
-        ("none", {"PYTHONASYNCIODEBUG": "1"}),
-        pytest.param("none", PYTHON, marks=pytest.mark.soak),
-        pytest.param("300", PYTHON, marks=pytest.mark.soak),
-        pytest.param("300", PYTHON | {"PYTHONWARNINGS": "always"}, marks=pytest.mark.soak),
-        pytest.param("300", PYTHON | {"PYTHONWARNINGS": "error"}, marks=pytest.mark.soak),
+    ("transport", "python"),
+    [
+        ("crt", {"PYTHONASYNCIODEBUG": "1"}),
+        pytest.param("crt", PYTHON, marks=pytest.mark.soak),
+        pytest.param("boto3", PYTHON, marks=pytest.mark.soak),
+        pytest.param("boto3", PYTHON | {"PYTHONWARNINGS": "always"}, marks=pytest.mark.soak),
+        pytest.param("boto3", PYTHON | {"PYTHONWARNINGS": "error"}, marks=pytest.mark.soak),
     ],
 )
 def test_debugging_of_libraries_shows_no_request(
-    rate: str, python: dict[str, str], instrumented: Instrumented, sim: Simulator, front: str, certificate: Path
+    transport: str, python: dict[str, str], instrumented: Instrumented, sim: Simulator, front: str, certificate: Path
 ) -> None:
     """The debug switches are on before our code starts. TLS keys go into no file."""
     instrumented.write_sitecustomize(DEBUG)
     sim.configure(faults={"echo_password": True, "users": {"user.3": [{"error": "InvalidPasswordException"}]}})
     keys = instrumented.home / "keys.log"
     tls = ("--endpoint-url", front, "--ca-bundle", certificate)
-    ran = instrumented.run("--rate", rate, *tls, env=python | {"SSLKEYLOGFILE": str(keys)})
+    ran = instrumented.run("--rate", "none", *tls, env=python | {"SSLKEYLOGFILE": str(keys)}, transport=transport)
     assert (ran.code, ran.summary["counts"]) == (1, {"set": 7, "failed": 1})
     assert {call.password for call in sim.calls(SET)} == {instrumented.canary.password}
     assert not keys.exists()
@@ -114,7 +116,7 @@ def test_failing_callback_of_the_runtime_reports_only_its_place(
     """
     instrumented.write_sitecustomize(text)
     sim.configure(faults={"echo_password": True, "every": {"error": "InvalidPasswordException", "operation": SET}})
-    ran = instrumented.run("--read-timeout", "1", "--rate", "none", "--max-duration", "3")
+    ran = instrumented.run("--read-timeout", "1", "--rate", "none", "--max-duration", "3", transport="crt")
     assert ran.code in {1, 3, 5}
     assert "sitecustomize.py" in ran.stderr or callback == "_over"
 

@@ -41,9 +41,9 @@ def test_redacted_parquet_report_and_parts_of_it(tmp_path: Path, bulkreset: Comm
     assert set(sim.passwords(POOL)) == {*NAMES[:2]}
 
     with bulkreset.start("report", ran.run_dir, "--only", "failed,rejected", "--format", "jsonl", "-o", "-") as asked:
-        run_to_full_device = finish(asked, ran.run_dir)
-    lines = [json.loads(line) for line in run_to_full_device.stdout.splitlines()]
-    assert run_to_full_device.code == 0
+        shown = finish(asked, ran.run_dir)
+    lines = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert shown.code == 0
     assert [(line["row"], line["code"]) for line in lines] == [(3, "UserNotFoundException"), (4, "missing_password")]
     assert [line["username"] for line in lines] == whole.column("username").to_pylist()[2:]
     assert all(re.fullmatch(r"u-[0-9a-f]{32}", line["username"]) for line in lines)
@@ -73,10 +73,10 @@ def test_failed_write_to_standard_output_is_reported(tmp_path: Path, bulkreset: 
             ran = finish(bulkreset.start(*args, out=full.fileno()), run_dir)
         return ran.code, ran.error_lines
 
-    full = "could be written to standard output: No space left on device"
+    full = "to standard output: No space left on device"
     kept = f" The report: {run_dir}/report.csv"
     code, (said,) = run_to_full_device(*argv)
-    assert (code, said) == (0, f"bulkreset: The summary {full.replace('could', 'could not')}.{kept}")
+    assert (code, said) == (0, f"bulkreset: The summary could not be written {full}.{kept}")
     for args in (
         ("status",),
         ("status", run_dir, "--json"),

@@ -54,6 +54,8 @@ def _run_and_search_midway(
     input_ = write_csv(bulkreset.home / "in.csv", [(f"user.{n}", canary.password) for n in range(1, 9)])
     sim.configure(faults={"echo_password": True, "every": [{"hold": True, "username": held}, *rules]})
     argv, run_dir = _started(bulkreset, input_, *args, *PATIENT)
+    job = Path(str(argv[1]))
+    job.write_text(f'{job.read_text()}\n[pace]\ntransport = "{TRANSPORTS[str(args[-1])]}"\n')
     with bulkreset.start(*argv) as process:
         wait_until(lambda: any(call.username == held for call in sim.calls(SET)))
         found = canary.among([*process_of(process.pid), *files(bulkreset.home, input_)])
@@ -93,7 +95,7 @@ def test_fatal_answer_that_repeats_the_password_shows_it_nowhere(
     rate: str, log_format: str, canary: Canary, bulkreset: Command
 ) -> None:
     rules = [{"error": "AccessDeniedException", "operation": SET}]
-    args = ("--log-format", log_format, "--rate", rate, "--workers", "1")
+    args = ("--log-format", log_format, "--workers", "1", "--rate", rate)
     ran = _run_and_search_midway(bulkreset, canary, "user.1", rules, *args)
     assert (ran.code, ran.summary["counts"]) == (3, {"set": 1, "unprocessed": 7})
 

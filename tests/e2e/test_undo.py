@@ -406,7 +406,7 @@ def test_missing_mirror_does_not_prevent_an_undo(
     storage.configure(faults=[["^(PUT|POST) .*", 403, "AccessDenied", 999]])
     person = Person("customers", "y")
     assert undone(end.run_dir, person)[POOL].is_completed
-    assert "the mirror does not know of the undo" in person.text
+    assert "the mirror does not record the undo" in person.text
 
 
 def test_python_undoes_a_run_as_the_command_does(tmp_path: Path, program: Program, sim: Simulator) -> None:

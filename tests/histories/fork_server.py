@@ -154,7 +154,7 @@ class _Hooks:
 
     def wrap_claims(self, record: Callable[..., None]) -> Callable[..., None]:
         """Wrap the recording of claims: remember them after their commit."""
-        from bulkreset.journal.events import Claimed  # noqa: PLC0415
+        from bulkreset.models import Claimed  # noqa: PLC0415
 
         def wrapper(writer: Any, events: Any) -> None:  # noqa: ANN401  (as above)
             record(writer, events)

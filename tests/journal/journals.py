@@ -5,10 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bulkreset.journal.events import Claimed
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase, RunState
-from bulkreset.models import EndState, Outcome, RateChange, Row, Secret, Status, StepOutcome
+from bulkreset.models import Claimed, EndState, Outcome, RateChange, Row, Secret, Status, StepOutcome
 
 POOL = "eu-west-1_Here00001"
 OTHER = "us-east-1_There0001"

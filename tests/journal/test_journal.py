@@ -16,11 +16,10 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, RecordError, RunDirError
 from bulkreset.journal import database, plan_writer, schema
 from bulkreset.journal.database import translate_sqlite_errors
-from bulkreset.journal.events import StateChanged
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
-from bulkreset.models import Outcome, Status, StepOutcome, StepTask
+from bulkreset.models import Outcome, StateChanged, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
 from tests.journal.journals import (
     EXECUTION,
@@ -165,6 +164,11 @@ def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_pat
     assert journal.read.step_tasks(order, "sign_out", OTHER, 9) == [StepTask(6, "fay", OTHER)]
     assert journal.read.step_counts("signed_out") == {POOL: StepCounts(2, 1, 2), OTHER: StepCounts(pending=1)}
     assert [row[4:6] for row in journal.read.report_rows("x") if row[10] == 0] == [("Code", "why")]
+    messages = [f"the password was set; only the {noun} failed: no" for noun in ("sign-out", "removal")]
+    for step, message in zip(("sign_out", "forget_devices"), messages, strict=True):
+        commit(journal, [], [], [StepOutcome(step, 3, done=False, code="Code", message=message)])
+    (twice,) = [row[5] for row in journal.read.report_rows("x") if row[0] == 3]
+    assert twice == "the password was set; only the sign-out failed: no; the removal failed: no"
     assert journal.write.retry_failed() == {"": 1}
     assert journal.read.step_counts("signed_out")[POOL] == StepCounts(2, 0, 3)
     assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}

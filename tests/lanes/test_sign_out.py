@@ -100,9 +100,11 @@ def test_sign_outs_are_retried_and_failed_ones_leave_the_row_set(bulkreset: Comm
     before = len(sim.calls())
     plain = resume(bulkreset, ran.run_dir)
     assert (plain.code, [call for call in sim.calls()[before:] if call.operation in {SET, OUT}]) == (1, [])
+    assert plain.stdout.startswith("Nothing to do: all 20 rows were already set.\nSign-outs: 18 done, 2 failed")
     sim.configure(faults={"scripts": {OUT: {name: [] for name in scripts}}})
     again = resume(bulkreset, ran.run_dir, "--failed")
     assert again.code == 0
+    assert again.stdout.startswith("Run finished: 20 rows: 20 set.\nSign-outs: 20 done")
     assert sorted(call.username for call in sim.calls()[before:] if call.operation == OUT) == ["user.004", "user.005"]
     assert again.summary["codes"] == {}
     assert_signed_out(again, sim)

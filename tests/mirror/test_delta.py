@@ -6,9 +6,8 @@ import json
 import pytest
 
 from bulkreset.errors import RunDirError
-from bulkreset.journal.events import Claimed, Event, StateChanged
 from bulkreset.mirror.delta import VERSION, Commit, Delta
-from bulkreset.models import Outcome, RateChange, Status, StepOutcome
+from bulkreset.models import Claimed, Event, Outcome, RateChange, StateChanged, Status, StepOutcome
 
 EVENTS: list[Event] = [
     Outcome(1, Status.SET),

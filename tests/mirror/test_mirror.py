@@ -449,7 +449,7 @@ def test_uploaded_chunk_is_never_overwritten(tmp_path: Path, s3: Storage) -> Non
     mirror.upload_chunk(chunk)  # as after a lost answer
     body = chunk.read_bytes()
     chunk.unlink()
-    with pytest.raises(Busy, match=r"passwords/00000001\.age is there, and not as it was to be put"):
+    with pytest.raises(Busy, match=r"passwords/00000001\.age already exists, with other content"):
         encrypted(run, mirror, 2)
     assert s3.client.get_object(Bucket=BUCKET, Key="runs/r/passwords/00000001.age")["Body"].read() == body
     run.close()

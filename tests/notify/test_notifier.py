@@ -60,14 +60,14 @@ def test_web_hook_gets_public_facts_only(hook: Hook, tmp_path: Path) -> None:
 
 def test_all_channels_are_notified_although_one_hangs(hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     hook.may_answer.clear()
-    times = iter([0.0, 0.0, notifier.PATIENCE])  # the one that answers has all of the time, the other none
+    times = iter([0.0, 0.0, 0.0, notifier.PATIENCE])  # the one that answers has all of the time, the other none
     with web_hook() as other:
         monkeypatch.setenv("HOOKS", f"{other.url}\n{hook.url}")
         assert notify(NotifyConfig(urls_from="env:HOOKS"), ENDING, lambda: next(times)) == [
             f"url 2 did not answer within {notifier.PATIENCE:g} s"
         ]
         assert len(other.got) == 1
-    hanging = [thread for thread in threading.enumerate() if thread.name == "notify"]
+    hanging = [thread for thread in threading.enumerate() if thread.name == "background question"]
     assert hanging
     assert all(thread.daemon for thread in hanging)
 

@@ -10,7 +10,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import InputFacts, RunState
 from bulkreset.models import Outcome, Status
 from bulkreset.plan.earlier_runs import find_earlier_runs, find_later_runs
-from tests.journal.journals import POOL, commit, done, run_state
+from tests.journal.journals import ENDED, POOL, commit, done, run_state
 
 UNDONE = {"restore_id": "r", "status": "RESTORE_COMPLETED", "user": "x", "begun_at": "2024-02-04T00:00:00Z"} | {
     "ended_at": "2024-02-04T01:00:00Z"
@@ -73,6 +73,25 @@ def test_other_runs_are_not_found(facts: dict[str, Any]) -> None:
     assert found() == []
 
 
+def test_undone_run_is_named_as_undone() -> None:
+    made("one", done(1), undos={POOL: UNDONE})
+    (run,) = find_earlier_runs(state(), Path("runs/now"))
+    assert str(run).endswith("in runs/one: 1 set, undone since")
+    assert not run.resumable
+
+
+def test_only_a_run_with_rows_left_is_resumable() -> None:
+    made("left", done(1))
+    made("given up", done(1), abandoned_at=ENDED)
+    made("complete", *(done(row) for row in range(1, 6)))
+    runs = find_earlier_runs(state(), Path("runs/now"))
+    assert {Path(run.run_dir).name: run.resumable for run in runs} == {
+        "left": True,
+        "given up": False,
+        "complete": False,
+    }
+
+
 def test_run_that_set_nothing_is_not_found() -> None:
     made("one", Outcome(1, Status.FAILED, "UserNotFoundException"))
     assert found() == []
@@ -101,7 +120,7 @@ def test_unreadable_item_is_ignored() -> None:
 
 def test_later_runs_of_a_pool_are_found_beside_the_run_and_with_other_inputs() -> None:
     point, before, after = (f"2024-02-0{day}T00:00:00Z" for day in (2, 1, 3))
-    other = {"input": InputFacts(path="b.csv", size=9, sha256="b", files=1)}
+    other: dict[str, Any] = {"input": InputFacts(path="b.csv", size=9, sha256="b", files=1)}
     later = made("later", done(1), done(2), folder="data", recovery_point=after, **other)
     made("unsent", folder="data", recovery_point=after)
     made("undone", done(1), folder="data", recovery_point=after, undos={POOL: UNDONE})

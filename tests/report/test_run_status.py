@@ -1,5 +1,6 @@
 """The status of a run directory: during a run, after it, and after a crash."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -17,10 +18,12 @@ from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import RecordError, RunDirError, StoppedBy
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.run_state import UndoFacts
+from bulkreset.journal.run_state import LaneFacts, UndoFacts
 from bulkreset.models import Outcome, Status
 from bulkreset.report.run_status import RunStatus, list_runs, read_status
+from bulkreset.run.abandon import abandon
 from tests.journal.journals import BEGUN, ENDED, POOL, commit, done, run_state
+from tests.targets import EU, job
 
 APPLYING = """
 import sys
@@ -198,6 +201,22 @@ def test_ended_run_says_why_it_stopped_when_and_how_to_continue(tmp_path: Path) 
     ]
 
 
+def test_nothing_says_that_an_abandoned_run_can_continue(tmp_path: Path) -> None:
+    path = made(tmp_path / "one", "ann", "bob", rows=2)
+    asked = job(EU).model_dump(mode="json")
+    stopped = asdict(StoppedBy("WavePause", "WavePause", "Wave 1 of 2 was sent.", "Resume later.", 5))
+    record(path, done(1), state="wave", rows=2, job=asked, exit_code=5, stopped_by=stopped, finished_at=ENDED)
+    (path / "report.html").touch()
+    abandon(path)
+    assert "why: Wave 1 of 2 was sent.\n" in describe_status(read_status(path)) + "\n"
+    summary = json.loads((path / "summary.json").read_text())
+    assert (summary["resumable"], summary["stopped_by"]["advice"]) == (False, "")
+    page = (path / "report.html").read_text()
+    assert "Wave 1 of 2 was sent." in page
+    assert "Resume later" not in page
+    assert "bulkreset resume" not in page
+
+
 def test_run_with_a_wrong_pool_is_not_to_be_resumed(tmp_path: Path) -> None:
     path = made(tmp_path / "one", "ann", rows=1)
     stopped = StoppedBy("ServiceError", "ResourceNotFoundException", "No such pool.", "Fix the job.", 2)
@@ -225,8 +244,15 @@ def test_rate_is_of_the_last_minute(tmp_path: Path) -> None:
     home = RunDir.open(path)
     home.lock()
     status = read_status(path)
-    home.release()
     assert (status.rate, status.rows_left, status.seconds_left) == (2.0, 19, 9.5)
+    lanes = [
+        LaneFacts(account="1", region=region, quota=30, ceiling=24, limit=0.0, limited_by="paused")
+        for region in ("a", "b")
+    ]
+    for facts, rate, left in ((lanes, 0.0, None), ([lanes[0], lanes[1].model_copy(update={"limit": 3.0})], 2.0, 9.5)):
+        record(path, state="applying", lanes=tuple(facts))
+        assert (read_status(path).rate, read_status(path).seconds_left) == (rate, left), "nothing is sent while paused"
+    home.release()
 
 
 def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:

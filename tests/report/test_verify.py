@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,13 @@ def test_every_state_has_a_word_and_unfinished_ones_have_advice() -> None:
         "3,000 users have changed since the run in an unexpected way; see verify.csv.",
         "Report: verify.csv",
     ]
+
+
+@pytest.mark.parametrize(("expired", "told"), [(0, "again.csv has no users"), (2, "again.csv, with 2 users")])
+def test_file_without_users_is_not_offered_as_an_input(expired: int, told: str) -> None:
+    found = replace(verify_result({UserState.WAITING: 1, UserState.EXPIRED: expired}), reissue=Path("again.csv"))
+    assert told in describe_verified(found)
+    assert ("the input of a run" in describe_verified(found)) is bool(expired)
 
 
 def verify_result(counts: Mapping[UserState, int], *, alive: bool = False) -> VerifyResult:

@@ -9,10 +9,9 @@ from typing import Any, cast
 import pytest
 
 from bulkreset.cancellation import LaneProgress
-from bulkreset.journal.events import Event, StateChanged
 from bulkreset.journal.run_state import LaneFacts
 from bulkreset.log import open_log
-from bulkreset.models import RateChange
+from bulkreset.models import Event, RateChange, StateChanged
 from bulkreset.run.lane_run import LaneRun
 from bulkreset.run.steering import LOOK_AT_LIMITS_SECONDS, Steering
 from bulkreset.send.ceiling import Limit

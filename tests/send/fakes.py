@@ -1,4 +1,4 @@
-"""Substitutes of the send tests for the machine's clock and the service."""
+"""Substitutes for the machine's clock and the service in the send tests."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +11,9 @@ POOL = "eu-west-1_Here00001"
 
 
 class FakeClock:
-    """A clock on which waiting is what makes the time pass.
+    """A clock on which only waiting passes time.
 
-    `late` is asked at each wait by how many seconds it wakes too late; `on_wait` may set the stop in the middle.
+    `late` returns for each wait by how many seconds it wakes too late; `on_wait` may set the stop in the middle.
     """
 
     def __init__(self, start: float = 1000.0) -> None:
@@ -25,11 +25,11 @@ class FakeClock:
         self.woke: list[float] = []
 
     def now(self) -> float:
-        """Seconds since some fixed moment."""
+        """Return seconds since a fixed time."""
         return self._now
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """Let the time pass, unless `stop` is set."""
+        """Pass the time, unless `stop` is set."""
         if stop.is_set():
             return True
         self.waited.append(seconds)
@@ -41,13 +41,13 @@ class FakeClock:
         return stop.is_set()
 
     def advance(self, seconds: float) -> None:
-        """Let the time pass."""
+        """Pass the time."""
         with self._lock:
             self._now += seconds
 
 
 class Scripted:
-    """A transport that gives the next of its answers, and the last one for ever. A call takes `seconds`."""
+    """A transport that returns its answers in order, and repeats the last one. A call takes `seconds`."""
 
     def __init__(self, clock: FakeClock, answers: Sequence[Response], seconds: float = 0.0) -> None:
         self._clock = clock
@@ -57,11 +57,11 @@ class Scripted:
         self.meant: list[object] = []
 
     def set_password(self, row: Row) -> Response:
-        """Note when the call left, and for whom."""
+        """Record when the call left, and for which user."""
         return self.answer(row)
 
     def answer(self, what: object) -> Response:
-        """The next answer, whatever is called."""
+        """Return the next answer for any call."""
         self.sent.append(self._clock.now())
         self.meant.append(what)
         self._clock.advance(self._seconds)
@@ -69,7 +69,7 @@ class Scripted:
 
 
 def row(number: int = 1, *, doubted: bool = False, revived: bool = False, pool: str = POOL) -> Row:
-    """A row to be sent."""
+    """Return a row to be sent."""
     return Row(
         number,
         f"user{number}",

@@ -1,4 +1,4 @@
-"""Lanes, a ledger and a coordinator for the tests, put together in one place."""
+"""Lanes, an event sink and a coordinator for the tests."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
@@ -7,8 +7,7 @@ from typing import Any
 from bulkreset.cognito.response import Response
 from bulkreset.errors import RecordError, Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.journal.events import Claimed, Event
-from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
+from bulkreset.models import Claimed, Event, Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import OperationResult, SetPassword, TakeStep
@@ -18,9 +17,9 @@ from tests.send.fakes import POOL, SET, FakeClock, row
 
 
 class FakeLedger:
-    """A ledger in memory. `fail_at` is the commit that cannot be written, counted from 1; so are all after it.
+    """An event sink in memory. `fail_at` is the first commit that fails, counted from 1; later ones fail, too.
 
-    `insecure_at` is the commit with claims that can be written, and not be secured.
+    `insecure_at` is the commit with claims that succeeds, but cannot be mirrored.
     """
 
     def __init__(self, fail_at: int | None = None, insecure_at: int | None = None) -> None:
@@ -32,7 +31,7 @@ class FakeLedger:
         self._insecure_at = insecure_at
 
     def commit(self, events: Sequence[Event]) -> None:
-        """Commit, or say that it is not possible."""
+        """Commit, or fail."""
         claims = {event.row for event in events if isinstance(event, Claimed)}
         outcomes = [event for event in events if isinstance(event, Outcome)]
         signed_out = [event for event in events if isinstance(event, StepOutcome)]
@@ -46,17 +45,17 @@ class FakeLedger:
         self.signed_out |= {outcome.row: outcome for outcome in signed_out}
 
     def ensure_mirrored(self) -> None:
-        """Say that it is, or that it is not possible."""
+        """Mirror, or fail."""
         if self._insecure_at and self.commits >= self._insecure_at:
             raise RecordError("The other disk is full.")
 
     def statuses(self) -> dict[int, str]:
-        """What the ledger knows of each row."""
+        """Return the status of each row."""
         return {number: outcome.status.value for number, outcome in self.outcomes.items()}
 
 
 class Service:
-    """A transport that answers by `answer`, and checks that what it is sent was claimed before."""
+    """A transport that answers by `answer`, and checks that each row was claimed before."""
 
     def __init__(self, ledger: FakeLedger, answer: Callable[[int], Response] = lambda _number: SET) -> None:
         self._ledger = ledger
@@ -66,21 +65,21 @@ class Service:
         self.left: list[int] = []
 
     def set_password(self, sent: Row) -> Response:
-        """Note the row and answer."""
+        """Record the row and answer."""
         self.received.append(sent.number)
         if sent.number not in self._ledger.claimed:
             self.unclaimed.append(sent.number)
         return self._answer(sent.number)
 
     def call(self, operation: str, parameters: Mapping[str, Any], read: object = None) -> Response:  # noqa: ARG002
-        """Note that the user left, who must be set by then."""
+        """Record the sign-out of a user, who must be set by then."""
         number = int(parameters["Username"].removeprefix("user"))
         self.left.append(number)
         return self._answer(-number)
 
 
 class Given:
-    """A supply of given things; a None among them says that the next one is still looked for."""
+    """A source of given rows; None among them means that the next one is not available yet."""
 
     def __init__(self, things: Iterable[Any]) -> None:
         self.ended = False
@@ -88,7 +87,7 @@ class Given:
         self._things: Iterator[Any] = iter(things)
 
     def take(self, most: int) -> list[Any]:
-        """Up to so many."""
+        """Return up to so many rows."""
         taken: list[Any] = []
         while len(taken) < most:
             try:
@@ -102,7 +101,7 @@ class Given:
         return taken
 
     def discard_rest(self) -> None:
-        """Nothing more is taken."""
+        """End the source."""
         self.dropped = True
 
 
@@ -133,21 +132,21 @@ class Bench:
         self._pace = PaceConfig(workers=workers, max_attempts=3, max_wait=1)
 
     def lane(self, rate: float | None = None, place: LaneKey | None = None) -> Lane[Row]:
-        """One more lane."""
+        """Add a lane."""
         operation, pacer = SetPassword({POOL: self.service}), Pacer(rate, self.clock)
         lane = Lane(operation, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane
 
     def leaving(self, place: LaneKey) -> Lane[StepTask]:
-        """One more lane, of sign-outs."""
+        """Add a lane of sign-outs."""
         operation, pacer = TakeStep(SIGN_OUT, {POOL: self.service}), Pacer(None, self.clock)
         lane = Lane(operation, pacer, self._pace, self.clock, self._results, place)
         self.lanes.append(lane)
         return lane
 
     def run(self, *rows: Iterable[Row | None], check: Callable[[], None] = lambda: None) -> None:
-        """Run one lane for each of `rows`; afterwards no thread may live."""
+        """Run one lane for each of `rows`; check that no thread remains."""
         self.supplies = [Given(given) for given in rows]
         names = [f"Place {number}" if len(rows) > 1 else "" for number in range(len(rows))]
         places = [LaneKey(number, name) for number, name in enumerate(names)]
@@ -155,7 +154,7 @@ class Bench:
         self.run_feeds(feeds, check)
 
     def run_feeds(self, feeds: Sequence[LaneInput], check: Callable[[], None] = lambda: None) -> None:
-        """Run these."""
+        """Run these lane inputs."""
         self.check = check
         coordinator = Coordinator(self.ledger, self.clock, self._results, self, together=self._together)
         self.errors = coordinator.stopped
@@ -165,28 +164,28 @@ class Bench:
             self.threads_ended = not any(thread.is_alive() for lane in self.lanes for thread in lane._threads)
 
     def on_result(self, place: LaneKey, told: OperationResult) -> None:
-        """What the coordinator tells."""
+        """Ignore a result."""
 
     def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
-        """What the coordinator tells."""
+        """Record committed results."""
         self.observed += [outcome for _, outcome in told]
 
     def on_lane_stopped(self, place: LaneKey, _error: Stopped) -> None:
-        """What the coordinator tells."""
+        """Record a stopped lane."""
         self.heard.append(place.number)
 
     def on_stopping(self, _calls: int, _seconds: float) -> None:
-        """What the coordinator tells."""
+        """Ignore a stop."""
 
     def violation(self, place: LaneKey) -> Stopped | None:
         """Ask the test."""
         return self.trips(place.number)
 
     def observed_statuses(self) -> dict[int, Status]:
-        """What the observer was told."""
+        """Return the statuses that the observer got."""
         return {outcome.row: outcome.status for outcome in self.observed if isinstance(outcome, Outcome)}
 
 
 def rows(first: int, last: int) -> list[Row]:
-    """The rows from `first` to `last`."""
+    """Return the rows from `first` to `last`."""
     return [row(number) for number in range(first, last + 1)]

@@ -20,7 +20,7 @@ from tests.send.fakes import FakeClock
         ([24.0, None], 0),
         ([None, None], 0),
         ([None, 5.0], 1),
-        ([24.0, 100.0], 0),  # nothing raises a lane above its job
+        ([24.0, 100.0], 0),  # no limit raises a lane above its job's rate
         ([24.0, 24.0], 0),
         ([24.0, 5.0, 5.0], 1),
         ([24.0, 0.0, 5.0], 1),

@@ -1,4 +1,4 @@
-"""The coordinator: no unclaimed row is sent, every sent row is recorded, and a stop is obeyed."""
+"""The coordinator: no unclaimed row is sent, every sent row is recorded, and stops are obeyed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from threading import Event, Thread
@@ -15,13 +15,13 @@ from tests.send.lanes import Bench, Given, rows
 
 PATIENCE = 90.0  # seconds after which a test gives up
 WORKERS = 4  # of a lane, unless a test says otherwise
-MANY = 3000  # more rows than any stop lets through
+MANY = 3000  # more rows than any stop allows
 
 
 def held_from(bench: Bench, lane: int, number: int, answer: Callable[[int], Response]) -> Callable[[int], Response]:
-    """Answer `number` and the rows before it; hold the later rows of its lane until that lane is stopped.
+    """Answer row `number` and the rows before it; hold the later rows of its lane until that lane is stopped.
 
-    So no more than one row for each worker is sent after `number`, however the threads take turns.
+    So at most one row per worker is sent after `number`, in any order of the threads.
     """
 
     def held(sent: int) -> Response:
@@ -33,7 +33,7 @@ def held_from(bench: Bench, lane: int, number: int, answer: Callable[[int], Resp
 
 
 def settled_once(bench: Bench, last: int) -> None:
-    """Every row was sent once, after its claim, and is in the ledger and with the observer."""
+    """Check that every row was sent once, after its claim, and that journal and observer have it."""
     assert sorted(bench.service.received) == list(range(1, last + 1))
     assert bench.service.unclaimed == []
     assert bench.ledger.claimed == set(range(1, last + 1))
@@ -106,7 +106,7 @@ def test_journal_that_cannot_be_written_stops_everything(fail_at: int) -> None:
 def test_unsecured_claims_are_released_and_no_outcome_is_recorded_twice(insecure_at: int) -> None:
     bench = Bench(insecure_at=insecure_at)
     with pytest.raises(RecordError, match="other disk is full"):
-        bench.run(rows(1, MANY))  # the ledger itself refuses a row that is settled twice
+        bench.run(rows(1, MANY))  # the sink itself refuses a row that is settled twice
     assert bench.threads_ended
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
     given_back = {number for number, status in bench.ledger.statuses().items() if status == "ready"}
@@ -126,7 +126,7 @@ def test_answer_that_forbids_going_on_stops_the_run(answer: Response) -> None:
     assert caught.value.advice
     assert len(bench.ledger.claimed) <= 300 + UNPACED_BACKLOG + WORKERS
     assert len(bench.service.received) <= 300 + WORKERS
-    # What was claimed is settled, or given back.
+    # Every claimed row is settled or returned.
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
     given_back = {number for number, status in bench.ledger.statuses().items() if status == "ready"}
     assert 300 in given_back
@@ -212,7 +212,7 @@ def test_truncated_input_stops_sending() -> None:
 
 
 def only_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """The system lets so many threads be started."""
+    """Limit the number of threads that the system starts."""
     start, started = Thread.start, iter(range(count))
 
     def limited(thread: Thread) -> None:
@@ -258,7 +258,7 @@ def test_outcome_waits_for_no_full_group() -> None:
     settled_once(bench, 10)
 
 
-# ---- several places
+# ---- several lanes
 
 
 def test_fatal_answer_stops_its_lane_only() -> None:
@@ -286,7 +286,7 @@ def test_several_lanes_may_stop_and_the_first_is_reported() -> None:
 
 
 def both_held(bench: Bench, answer: Callable[[int], Response]) -> Callable[[int], Response]:
-    """Hold what comes after the fifth row of the first lane, and after the hundredth of the second, until that lane is stopped."""
+    """Hold rows after the fifth of the first lane and the hundredth of the second, until that lane stops."""
     first, second = held_from(bench, 0, 5, answer), held_from(bench, 1, MANY + 100, answer)
     return lambda number: (first if number <= MANY else second)(number)
 
@@ -345,8 +345,8 @@ def test_guard_that_trips_when_all_is_done_stops_nothing() -> None:
     assert bench.errors == {}
 
 
-class Following:
-    """Sign-outs of whoever is set in the ledger."""
+class SetUsersSource:
+    """Sign-outs of the users who are set in the sink."""
 
     def __init__(self, bench: Bench, place: int = 0) -> None:
         self.ended = False
@@ -367,12 +367,12 @@ class Following:
 
 
 def with_leaving(bench: Bench, *given: Iterable[Row]) -> list[LaneInput]:
-    """Feeds of passwords, and of the sign-outs that follow them; the rows of place n begin with 1000 n."""
+    """Return inputs of passwords and of their sign-outs; the rows of lane n begin with 1000 n."""
     feeds = []
     for number, rows_ in enumerate(given):
         place = LaneKey(number, f"Place {number}")
         sets = LaneInput(bench.lane(place=place), Given(rows_))
-        feeds += [sets, LaneInput(bench.leaving(place), Following(bench, number), after=sets)]
+        feeds += [sets, LaneInput(bench.leaving(place), SetUsersSource(bench, number), after=sets)]
     return feeds
 
 

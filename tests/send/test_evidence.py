@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
-from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.read_calls import MAX_SKEW, ReadCallError
 from bulkreset.cognito.response import Disposition
 from bulkreset.models import Row, Secret
 from bulkreset.send.evidence import ATTEMPTS, MARGIN, PAGES, ListedEvidence
@@ -16,11 +16,12 @@ from bulkreset.send.pacer import Pacer
 from tests.send.fakes import POOL, FakeClock
 
 SINCE = 1_000_000_000
+CLOCKS = "the clocks of this machine and of the service differ by more than 5 minutes"
 EARLIER = "the user was last changed before that call"
 
 
 class UserChange(NamedTuple):
-    """What a page says of the user; `token` leads to the next page."""
+    """A page's data about the user; `token` leads to the next page."""
 
     found: bool
     modified: int | None
@@ -40,7 +41,7 @@ def changed(at: int | None, ahead: int | None = 0, token: str | None = None, *, 
 
 
 class Reader:
-    """Gives the next of its answers, and the last one for ever."""
+    """Returns its answers in order, and repeats the last one."""
 
     def __init__(self, clock: FakeClock, *answers: Answer) -> None:
         self._clock = clock
@@ -97,6 +98,9 @@ class Bench:
         (changed(SINCE - 7_001, ahead=-7_000), EARLIER),
         (changed(SINCE - MARGIN, ahead=None), ""),
         (changed(SINCE - MARGIN - 1, ahead=None), EARLIER),
+        (changed(SINCE + 1_000_000, ahead=3_600_000), CLOCKS),
+        (changed(SINCE, ahead=-MAX_SKEW - 1), CLOCKS),
+        (changed(SINCE, ahead=-MAX_SKEW), ""),
         (changed(None), "ListUsers gave no date of the user's last change"),
         (changed(None, found=False), "ListUsers did not find the user"),
     ],

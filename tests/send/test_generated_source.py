@@ -1,4 +1,4 @@
-"""Generated passwords: encrypted before their rows are claimed, each row once, nothing stored otherwise."""
+"""Generated passwords: encrypted before their rows are claimed, each row once, stored nowhere else."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ LOT = 5
 
 
 class FakeJournal:
-    """Rows that are still to be sent; `asked` is what was asked for: (behind row, most)."""
+    """Rows that are still to be sent; `asked` records the requests: (after row, most)."""
 
     def __init__(self, *rows: Row) -> None:
         self.rows = list(rows)
@@ -35,7 +35,7 @@ class FakeJournal:
 
 
 class FakeArchive:
-    """What was written, batch by batch; `failing` is raised in place of taking one."""
+    """The written batches; `failing` is raised instead of writing one."""
 
     def __init__(self) -> None:
         self.lots: list[list[Row]] = []
@@ -43,7 +43,7 @@ class FakeArchive:
 
     @property
     def passwords(self) -> dict[int, str]:
-        """By row, what was written for it last."""
+        """Return the last written password of each row."""
         return {row.number: row.password.reveal() for lot in self.lots for row in lot}
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -54,7 +54,7 @@ class FakeArchive:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lots of five rows."""
+    """Use batches of five rows."""
     monkeypatch.setattr(generated_source, "CHUNK_ROWS", LOT)
 
 
@@ -73,7 +73,7 @@ def numbers(rows: Sequence[Row]) -> list[int]:
 
 
 def drained(supply: GeneratedLaneSource, most: int) -> list[Row]:
-    """Everything that can be taken."""
+    """Return all rows of a source."""
     found: list[Row] = []
     while not supply.ended:
         found += supply.take(most)

@@ -1,4 +1,4 @@
-"""The guards: which row or moment stops sending, and which rows do not count."""
+"""The guards: which row or time stops sending, and which rows do not count."""
 
 import time
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ LETTERS = {"s": Status.SET, "f": Status.FAILED, "d": Status.IN_DOUBT, "r": Statu
 
 
 def outcomes(letters: str) -> list[Outcome]:
-    """Outcomes from their letters: s set, f failed, d in doubt, r given back."""
+    """Return outcomes from letters: s set, f failed, d in doubt, r returned."""
     return [Outcome(row, LETTERS[letter], f"Code{row}") for row, letter in enumerate(letters, 1)]
 
 
 def tripping(watch: GuardMonitor) -> None:
-    """Raise where all must stop, or the one lane."""
+    """Raise if all must stop, or the one lane."""
     watch.check()
     if error := watch.violation():
         raise error
 
 
 class Bench:
-    """A watch with its clock; the clock on the wall shows `at` when it begins."""
+    """A monitor with its clock; the wall clock shows `at` at the start."""
 
     def __init__(self, at: datetime = EVENING, **guards: object) -> None:
         self.clock = FakeClock()
@@ -41,7 +41,7 @@ class Bench:
         )
 
     def stops_at(self, letters: str) -> int | None:
-        """The row after which nothing more may be sent, None where there is none such."""
+        """Return the row after which nothing more may be sent, None if there is none."""
         for row, outcome in enumerate(outcomes(letters), 1):
             self.watch.add([outcome])
             try:
@@ -51,7 +51,7 @@ class Bench:
         return None
 
     def seconds_left(self) -> float:
-        """Let the time pass until nothing more may be sent; how long that was, to the second."""
+        """Pass the time until nothing more may be sent, and return the seconds."""
         self.watch.check()
         for seconds in range(1, 100_000):
             self.clock.advance(1)
@@ -218,7 +218,7 @@ def test_time_begins_with_the_watch(duration: object, seconds: int) -> None:
         ("23:30", 3585),
         ("00:00", 5385),
         ("06:00", 26_985),
-        ("22:30", 86_385),  # already over, by a quarter of a minute: tomorrow's
+        ("22:30", 86_385),  # over since a quarter of a minute: tomorrow's
         ("22:29", 86_325),
     ],
 )
@@ -278,7 +278,7 @@ def test_time_is_over_with_whichever_comes_first(duration: str, stop_at: str, se
     ids=["none", "near", "over", "boot-only", "moved", "set-back", "over-and-set-back", "set-forward"],
 )
 def test_time_is_over_on_the_first_of_two_clocks(limit: dict[str, object], boot: int, wall: int, left: int) -> None:
-    """A sleep moves both; a move to another host may move the wall alone; a clock that is set back puts nothing off."""
+    """A sleep moves both; a move to another host may move only the wall clock; setting a clock back delays nothing."""
     clock, shown = FakeClock(), [EVENING]
     watch = GuardMonitor(GuardsConfig.model_validate(limit), clock, lambda: shown[0])
     clock.advance(boot)

@@ -18,18 +18,18 @@ from bulkreset.send import input_source
 from bulkreset.send.input_source import InputSource, LaneRowSource
 from tests.journal.journals import commit, run_state
 
-SIZE = 5  # rows of a piece, here
+SIZE = 5  # rows of a page in these tests
 PATIENCE = 90.0  # seconds after which a test gives up
 
 
 class FakePieces(PageReader):
-    """An input in memory. `known` says which pieces can be had at once; others are searched for, one at each call."""
+    """An input in memory. `known` are the pages that are available at once; others are searched, one per call."""
 
     def __init__(self, rows: Sequence[tuple[str, str]], *, remembers: bool, searched: bool) -> None:
         self.remembers = remembers
         self.read_pieces: list[int] = []
         self.closed = False
-        self.read_one = threading.Event()  # set by the source, at each answer of its thread
+        self.read_one = threading.Event()  # set by the source at each answer of its thread
         self.failing: Exception | None = None
         self._table = rows
         self._seen = 0 if searched else len(rows)
@@ -57,7 +57,7 @@ class FakePieces(PageReader):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of five rows, and buffers for eight."""
+    """Use pages of five rows, and buffers for eight."""
     monkeypatch.setattr(input_source, "PAGE_ROWS", SIZE)
     monkeypatch.setattr(input_source, "LEAST_BUFFER", 8)
     monkeypatch.setattr(input_source, "MOST_BUFFER", 8)
@@ -76,7 +76,7 @@ POOLS = ("r_A", "r_B", "r_C", "r_D")
 def source(
     folder: Path, pools: str, *, remembers: bool = True, searched: bool = False, settled: Sequence[int] = ()
 ) -> Iterator[tuple[InputSource, FakePieces, list[str]]]:
-    """A feed of rows whose pools are the letters; what was asked of the file is noted."""
+    """Make a source of rows whose pools are the letters; it records the requests to the file."""
     path = folder / "journal.sqlite"
     path.unlink(missing_ok=True)
     journal = Journal.create(path, POOLS, run_state())
@@ -101,7 +101,7 @@ def source(
 
 
 def take_rows(supply: LaneRowSource, most: int) -> list[Row]:
-    """Rows of a lane, waited for."""
+    """Wait for rows of a lane and return them."""
     read_one = pieces_of(supply).read_one
     read_one.clear()
     while not (found := list(supply.take(most))) and not supply.ended:
@@ -111,7 +111,7 @@ def take_rows(supply: LaneRowSource, most: int) -> list[Row]:
 
 
 def pieces_of(supply: LaneRowSource) -> FakePieces:
-    """The pieces that a lane reads."""
+    """Return the pages that a lane reads."""
     pieces = supply._source._pieces
     assert isinstance(pieces, FakePieces)
     return pieces

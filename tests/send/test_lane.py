@@ -26,7 +26,7 @@ PATIENCE = 90.0  # seconds after which a test gives up
 
 
 class Bench:
-    """A lane whose threads are never started by itself."""
+    """A lane that never starts its threads by itself."""
 
     def __init__(self, rate: float | None, carries: int = UNPACED_RATE, **pace: Any) -> None:  # noqa: ANN401  (the keys of a pace)
         self.clock = FakeClock()
@@ -37,7 +37,7 @@ class Bench:
         self.lane = Lane(operation, self.pacer, PaceConfig(**pace), self.clock, self.results, carries=carries)
 
     def back(self, latency: float) -> None:
-        """One row comes back."""
+        """Return one result."""
         self.lane.on_result(RowResult(Outcome(1, Status.SET), latency))
 
 

@@ -1,4 +1,4 @@
-"""The latency of a lane: the quickest answer, which decays slowly."""
+"""The latency of a lane: the fastest answer, which decays slowly."""
 
 from tests.send.test_lane import Bench
 
@@ -11,7 +11,7 @@ def back(bench: Bench, latency: float, times: int) -> None:
 
 
 def test_quickest_answer_is_forgotten_by_a_hundredth_with_each_slower_one() -> None:
-    """Of a transport that carries 700 calls per second; 7 in what it carries, for any other."""
+    """For a transport with 700 calls per second; for another one, in proportion."""
     bench = Bench(1000)
     back(bench, QUICK, 1)
     assert bench.lane._target_workers() == 13

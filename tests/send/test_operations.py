@@ -1,4 +1,4 @@
-"""The operation of signing out: what every sequence of answers makes of it, with the worker that sends passwords, too."""
+"""The sign-out operation: the result of every sequence of answers, with the worker that also sends passwords."""
 
 import threading
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from tests.send.fakes import (
 MAYBE = "; an answer was lost, so the user may be signed out"
 
 
-class Leaving(Scripted):
+class SignOutScript(Scripted):
     """The script, for sign-outs."""
 
     def call(self, operation: str, parameters: Mapping[str, Any], read: object = None) -> Response:  # noqa: ARG002
@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, *answers: Response, attempts: int = 3) -> None:
         clock, self.stop = FakeClock(), threading.Event()
-        self.transport = Leaving(clock, answers)
+        self.transport = SignOutScript(clock, answers)
         pace = PaceConfig(max_attempts=attempts, max_wait=2.0)
         self.worker = Worker(TakeStep(SIGN_OUT, {POOL: self.transport}), Pacer(20, clock), pace, clock, self.stop)
 

@@ -1,4 +1,4 @@
-"""The pacer: evenly spaced slots under all requests, refusals and sleeps."""
+"""The pacer: evenly spaced slots for all requests, refusals and sleeps."""
 
 import threading
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tests.send.fakes import FakeClock
 
 
 def holds(times: Sequence[float], rate: float, slack: float = 0.0) -> bool:
-    """Whether in every window of w seconds there are at most rate·(w + slack) + 1 of the times."""
+    """Return whether every window of w seconds has at most rate·(w + slack) + 1 of the times."""
     ordered = sorted(times)
     return all(
         last - first + 1 <= rate * (ordered[last] - ordered[first] + slack) + 1 + 1e-6
@@ -25,8 +25,7 @@ def holds(times: Sequence[float], rate: float, slack: float = 0.0) -> bool:
     )
 
 
-# What a lane lives through: an attempt that wakes so late, an idle gap, an accepted or a refused call (how long ago it
-# left).
+# Events of a lane: a late attempt, an idle gap, an accepted or a refused call (how long ago it left).
 LATENESS = st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.004, 0.03, 0.05, 0.06, 0.3, 5.0])
 STEPS = st.lists(
     st.one_of(
@@ -59,7 +58,7 @@ def test_no_window_holds_more_attempts_than_the_rate_allows(ceiling: float, step
         rate = pacer.rate()
         assert rate is not None
         assert min(MIN_RATE, ceiling) <= rate <= ceiling
-    # A slot may be taken late, by half an interval or, where that is more, a millisecond.
+    # A slot may be used late, by half an interval or by a millisecond if that is more.
     assert holds(left, ceiling, max(0.5 / ceiling, 0.001))
 
 
@@ -73,7 +72,7 @@ def test_after_a_cut_attempts_leave_at_the_new_rate(refusals: list[int]) -> None
         for _ in range(attempts):
             assert pacer.wait(stop)
             left.append((clock.now(), pacer.rate() or 0))
-    # The slot after a cut was still promised at the old rate; from it on the new one holds.
+    # The slot after a cut was still given at the old rate; the next ones follow the new rate.
     for (first, rate), (second, _) in pairwise(left):
         assert second - first >= 1 / rate - 1e-9
 
@@ -123,7 +122,7 @@ def test_slots_that_all_were_missed_do_not_leave_together() -> None:
         line.start()
     for line in lines:
         line.join()
-    left = set(clock.woke)  # who woke late has asked again at the same moment
+    left = set(clock.woke)  # a thread that woke late has asked again at the same time
     assert len(left) == 7
     assert holds(sorted(left), 100, 0.005)
 
@@ -220,7 +219,7 @@ def test_accepted_calls_are_forgotten_in_time(rate: float | None) -> None:
 
 
 def noting(ceiling: float, clock: FakeClock) -> tuple[Pacer, list[tuple[float, str]]]:
-    """A pacer, and the list of the changes that it tells of."""
+    """Return a pacer, and the list of its reported changes."""
     changes: list[tuple[float, str]] = []
     return Pacer(ceiling, clock, lambda rate, why: changes.append((rate, why))), changes
 
@@ -343,7 +342,7 @@ def test_every_stage_is_reported_once_at_its_first_slot() -> None:
 
 
 def cut(clock: FakeClock) -> Pacer:
-    """A pacer of 50 calls per second that took a slot, had ten calls let through and was cut half a second ago."""
+    """Return a pacer of 50 calls per second with a slot taken, ten accepted calls, and a cut half a second ago."""
     pacer = Pacer(50, clock)
     for _ in range(10):
         pacer.on_accepted()
@@ -355,7 +354,7 @@ def cut(clock: FakeClock) -> Pacer:
 
 
 def figures(state: PacerState) -> list[float | None]:
-    """All the numbers of a state."""
+    """Return all numbers of a state."""
     return [state.rate, state.next_in, state.w_max, state.cut_ago, state.backoff, *state.accepted]
 
 
@@ -409,7 +408,7 @@ def test_pace_is_handed_over_unchanged() -> None:
 
 
 def test_pace_continues_unchanged_on_another_worker() -> None:
-    """The same calls and refusals afterwards: the same slots, cuts and stages, on a clock that shows another time."""
+    """After the same calls and refusals: the same slots, cuts and phases, on a clock with another time."""
     here, there = FakeClock(), FakeClock(5.0)
     before = cut(here)
     after, changes = noting(50, there)
@@ -432,7 +431,7 @@ def test_pace_continues_unchanged_on_another_worker() -> None:
 
 
 def opening(pacer: Pacer, clock: FakeClock, seconds: float) -> bool:
-    """Whether a call is late that took so long to connect."""
+    """Return whether a call that took so long to connect is late."""
     started = clock.now()
     clock.advance(seconds)
     return pacer.is_late(started, connected=True)
@@ -482,7 +481,7 @@ def test_calls_with_connections_opened_at_once_are_not_sent_together(waiting: in
 def test_calls_delayed_by_a_stopped_process_are_not_sent_with_later_ones(
     waiting: int, stopped: float, rate: float
 ) -> None:
-    """Threads that have their slot, and have not yet sent, are stopped; each leaves with a new slot, on its open connection."""
+    """Threads with a slot are stopped before they send; then each takes a new slot, on its open connection."""
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(rate, clock)
     left: list[float] = []

@@ -21,7 +21,7 @@ from bulkreset.send.rate_control import (
 )
 
 CEILINGS = st.floats(0.01, 1000)
-# What happens: seconds later, a refusal of a call that took so long, with so much accepted lately.
+# Events: seconds later, a refused call that took so long, with so many calls accepted recently.
 EVENTS = st.lists(
     st.tuples(st.floats(0, 100), st.floats(0, 40), st.none() | st.floats(0, 2000)), min_size=1, max_size=40
 )
@@ -120,7 +120,7 @@ def test_second_cut_goes_twice_as_deep() -> None:
 
 
 def test_law_in_figures() -> None:
-    """The other tests take the law's figures from its module; here they are written out."""
+    """The other tests take the curve's figures from the module; here they are written out."""
     unmeasured = CubicRate(200).after_throttle(0.0, -1.0, None)
     assert [unmeasured.rate(now) for now in (0.0, 3.0, 6.0, 9.25)] == pytest.approx([167.4, 178.425, 180.0, 200.0])
     wide = replace(CubicRate(1000), w_max=100.0, cut_at=0.0)

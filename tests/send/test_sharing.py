@@ -81,18 +81,18 @@ def test_lane_is_not_a_path() -> None:
     assert lane_folder("../1/eu-west-1") == "___1_eu-west-1"
 
 
-class Known:
-    """A presence that says what a test says."""
+class FixedPresence:
+    """A presence that the test controls."""
 
     def __init__(self, found: Neighbours) -> None:
         self.found, self.is_closed, self.published = found, False, list[int]()
 
     def neighbours(self) -> Neighbours:
-        """What is said."""
+        """Return what the test has set."""
         return self.found
 
     def publish(self, split_by: int) -> None:
-        """Note what the others are told."""
+        """Record what is announced."""
         self.published.append(split_by)
 
     def close(self) -> None:
@@ -101,15 +101,15 @@ class Known:
 
 
 class RunInALane:
-    """A run in one lane, on a clock that stands still."""
+    """A run in one lane, on a clock that does not advance."""
 
     def __init__(self, mode: Mode, *found: Neighbours) -> None:
         self.out, self.now = io.StringIO(), 0.0
-        self.known = [Known(one) for one in found]
+        self.known = [FixedPresence(one) for one in found]
         self.it = SharedLanes(mode, 0.8, open_log(self.out, "id", None), lambda: self.now)
 
     def limits(self) -> list[Limit]:
-        """What limits the lane after the next look."""
+        """Return the limits of the lane after the next check."""
         self.now += LOOK_AT_FOLDER_SECONDS
         return list(self.it.limits(LANE, "", 30.0))
 
@@ -121,7 +121,7 @@ class RunInALane:
         ("split", [Neighbours(1, 1, "r", 2)], [Limit(12.0, "shared")]),
         ("split", [Neighbours(1, 0, "r", 3)], [Limit(12.0, "shared")]),
         ("split", [Neighbours(1, 1, "r", 1)], [Limit(0.0, "shared")]),
-        ("split", [Neighbours(1, 0, "r", 0)], [Limit(0.0, "shared")]),  # one that does not say it
+        ("split", [Neighbours(1, 0, "r", 0)], [Limit(0.0, "shared")]),  # one that does not announce it
         ("split", [Neighbours(1, 0, "r", 3), Neighbours(2, 0, "r", 3)], [Limit(8.0, "shared")]),
         ("split", [Neighbours(1, 0, "r", 2), Neighbours(2, 0, "r", 3)], [Limit(0.0, "shared")]),
         ("split", [], []),
@@ -162,7 +162,7 @@ def test_a_split_is_reported_when_it_is_in_force() -> None:
     lane.it.enter(LANE, lane.known)
     lane.known[0].found = Neighbours(1, 0, "/runs/two", 1)
     lane.limits()
-    assert lane.known[0].published == [1, 1]  # this limit is set only when it has been returned
+    assert lane.known[0].published == [1, 1]  # announced only when this limit has been returned
     lane.limits()
     assert lane.known[0].published == [1, 1, 2]
 

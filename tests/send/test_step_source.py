@@ -1,4 +1,4 @@
-"""The source: only who is set and committed, nobody twice, and nobody forgotten."""
+"""The source: only users who are set and committed, none twice, and none forgotten."""
 
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_only_set_users_are_signed_out_and_each_once(tmp_path: Path) -> None:
     failed = Outcome(2, Status.FAILED, "UserNotFoundException")
     commit(journal, [], [done(1), failed, done(3), Outcome(4, Status.IN_DOUBT)])
     assert numbers(source, 5) == []
-    assert not source.ended  # it has not looked again
+    assert not source.ended  # it has not queried again
     clock.advance(BETWEEN_QUERIES_SECONDS)
     assert numbers(source, 5) == [1, 3]
     clock.advance(BETWEEN_QUERIES_SECONDS)
@@ -103,7 +103,7 @@ def test_steps_of_a_user_are_taken_in_order_if_the_pool_has_them(tmp_path: Path)
     failed = [StepOutcome("revoke_sessions", 3, done=False, code="B", message="two")]
     commit(journal, [], [], [*failed, StepOutcome("forget_devices", 1, done=True)])
     assert pending() == {"sign_out": [2], "revoke_sessions": [], "forget_devices": []}
-    # The row has the first code and all messages, and is one row that needs attention.
+    # The row has the first code and all messages, and counts as one row that needs attention.
     (row,) = journal.read.rows_needing_attention(9)
     assert (row.row, row.code) == (3, "A")
     assert row.message.endswith("two")

@@ -1,4 +1,4 @@
-"""A tripped guard: no more call is sent, although rows are claimed and a thread waits for its slot."""
+"""A tripped guard: no further call is sent, although rows are claimed and a thread waits for its slot."""
 
 import threading
 
@@ -11,7 +11,7 @@ from tests.send.lanes import Bench, Given, rows
 
 
 def test_thread_that_waits_for_its_slot_when_a_guard_trips_sends_nothing() -> None:
-    """The third slot does not come before the stop."""
+    """The third slot comes after the stop."""
     bench = Bench(lambda _number: REFUSED, workers=1)
     lane = bench.lane(5.0)
 

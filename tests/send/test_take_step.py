@@ -24,9 +24,9 @@ Answer = Callable[[str, int], Response | None]
 
 
 class Service:
-    """A service where ann has so many items, listed in pages. `answer` may answer the nth call of an operation instead.
+    """A service where ann has so many items, listed in pages. `answer` may replace the nth answer of an operation.
 
-    An answer that is DOUBTFUL is applied; any other is not.
+    A DOUBTFUL answer is applied; any other replacement is not.
     """
 
     def __init__(self, step: Step, items: int, answer: Answer = lambda _call, _number: None, page: int = 60) -> None:
@@ -39,7 +39,7 @@ class Service:
     def call(
         self, operation: str, parameters: Mapping[str, Any], read: Callable[[Mapping[str, Any]], None] = lambda _: None
     ) -> Response:
-        """Answer, and apply what is to be applied."""
+        """Answer, and apply the call if it succeeds."""
         assert {"UserPoolId": POOL, "Username": "ann"}.items() <= parameters.items()
         self.calls.append(operation)
         told = self._answer(operation, self.calls.count(operation))
@@ -90,7 +90,7 @@ def test_everything_that_is_listed_is_removed_and_every_call_takes_a_slot(step: 
 @pytest.mark.parametrize("call", ["AdminListDevices", "AdminForgetDevice"])
 @pytest.mark.parametrize("answer", [THROTTLED, DOUBTFUL])
 def test_each_call_has_its_own_attempts(call: str, answer: Response) -> None:
-    # The first two attempts of the list, and of every device: far more than three for the user.
+    # The first two attempts of the list and of every device: far more than three for the user.
     bench = Bench(Service(FORGET_DEVICES, 4, lambda made, number: answer if made == call and number % 3 else None))
     assert bench.take().done is True
     assert bench.service.items == []

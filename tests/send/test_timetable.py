@@ -1,4 +1,4 @@
-"""The timetable: the limit at a moment, over midnight, on days with clock changes, and for months."""
+"""The timetable: the limit at a given time, over midnight, on days with clock changes, and for months."""
 
 import threading
 from collections import Counter
@@ -25,12 +25,12 @@ INF = float("inf")
 
 
 def table(*entries: tuple[str, float | str], zone: ZoneInfo | None = BERLIN) -> Timetable:
-    """A timetable of (time of day, rate)."""
+    """Return a timetable of (time of day, rate)."""
     return Timetable([TimetableEntry.model_validate({"from": begin, "rate": rate}) for begin, rate in entries], zone)
 
 
 def at(text: str) -> float:
-    """A moment, from its time in UTC."""
+    """Return a Unix time from a UTC time."""
     return datetime.fromisoformat(f"{text}Z").timestamp()
 
 
@@ -52,10 +52,10 @@ AUTUMN = (("01:59", 1.0), ("02:30", 2.0), ("03:00", 3.0))
         ((("22:00", 7.0),), BERLIN, "2026-01-14T05:00:00", 7.0, "2026-01-14T21:00:00"),
         # The order of the entries in the job does not matter.
         (OFFICE[::-1], BERLIN, "2026-01-14T07:00:00", 5.0, "2026-01-14T19:00:00"),
-        # The night of 23 hours and the night of 25.
+        # Nights of 23 and 25 hours.
         (OFFICE, BERLIN, "2026-03-28T19:00:00", None, "2026-03-29T06:00:00"),
         (OFFICE, BERLIN, "2026-10-24T18:00:00", None, "2026-10-25T07:00:00"),
-        # Times that the clock skips begin together when it jumps; the last of them is in force.
+        # Times that the clock skips begin together at the jump; the last of them is in force.
         (SPRING, BERLIN, "2026-03-29T00:59:59", 1.0, "2026-03-29T01:00:00"),
         (SPRING, BERLIN, "2026-03-29T01:00:00", 3.0, "2026-03-29T01:30:00"),
         (SPRING, BERLIN, "2026-03-29T01:30:00", 4.0, "2026-03-29T23:30:00"),
@@ -99,7 +99,8 @@ def test_pieces_cover_the_time_in_order(day: datetime, begins: list[int], zone: 
         assert begin < end == next_begin
         assert it.at(begin) == (rate, end)
         assert rate is not None
-        # Whatever the clock did: the entry in force is the latest that the clock has shown, within the hour it moved.
+        # Whatever the clock did: the entry in force is the latest one that the clock has shown, within the changed
+        # hour.
         clock = datetime.fromtimestamp(begin, zone)
         still = (
             datetime.fromtimestamp(begin - 7200, zone).utcoffset()
@@ -123,7 +124,7 @@ def test_pieces_cover_the_time_in_order(day: datetime, begins: list[int], zone: 
         (24 * 3600, (("06:00", "auto"), ("07:00", 0)), "2026-01-14T12:00:00", 18 * 3600.0),
         (24 * 3600 + 24, (("06:00", "auto"), ("07:00", 0)), "2026-01-14T05:30:00", 86_401.0),
         (0, (("06:00", "auto"), ("07:00", 0)), "2026-01-14T12:00:00", 0.0),
-        # 200 days of one hour each, with a change of clocks among them.
+        # 200 days of one hour each, with a clock change among them.
         (24 * 3600 * 200, (("06:00", "auto"), ("07:00", 0)), "2026-01-14T05:00:00", 199 * 86_400.0),
         (1e12, (("06:00", "auto"), ("07:00", 0)), "2026-01-14T05:00:00", None),
     ],

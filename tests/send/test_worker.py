@@ -45,7 +45,7 @@ class Bench:
         attempts: int = 4,
         rate: float | None = 50,
         seconds: float = 0.0,
-        evidence: "Found | None" = None,
+        evidence: "FixedEvidence | None" = None,
     ) -> None:
         self.clock = FakeClock()
         self.stop = threading.Event()
@@ -56,7 +56,7 @@ class Bench:
         self.worker = Worker(operation, self.pacer, pace, self.clock, self.stop)
 
     def send(self, *, doubted: bool = False, revived: bool = False) -> "Sent":
-        """Send one row; its password may be nowhere in what comes of it."""
+        """Send one row; check that its result contains no password."""
         what = row(doubted=doubted, revived=revived)
         settled = self.worker.send(what)
         assert "Hidden" not in repr(settled)
@@ -68,7 +68,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Sent:
-    """What the worker settled: an Outcome, here."""
+    """The worker's result for a row; here an Outcome."""
 
     outcome: Outcome
     latency: float | None
@@ -78,8 +78,8 @@ class Sent:
 MAY_BE_SET = "used before; an earlier call, whose answer was lost, may have set the password"
 
 
-class Found:
-    """Evidence with one answer, and the times that it was asked for."""
+class FixedEvidence:
+    """Evidence with one answer, and the times for which it was asked."""
 
     def __init__(self, missing: str = "") -> None:
         self._missing = missing
@@ -144,7 +144,7 @@ def test_outcome_of_a_row(
 
 
 def test_row_is_set_only_if_there_is_evidence_that_the_lost_call_set_it() -> None:
-    found = Found()
+    found = FixedEvidence()
     before = time.time_ns() // 1_000_000
     outcome = Bench(THROTTLED, DOUBTFUL, HISTORY, evidence=found).send().outcome
     assert (outcome.status, outcome.code, outcome.in_doubt) == (Status.SET, "", True)
@@ -156,7 +156,7 @@ def test_row_is_set_only_if_there_is_evidence_that_the_lost_call_set_it() -> Non
 
 @pytest.mark.parametrize("revived", [False, True])
 def test_row_without_evidence_stays_in_doubt_and_says_why(revived: bool) -> None:  # noqa: FBT001
-    bench = Bench(HISTORY, evidence=Found("nobody knows"))
+    bench = Bench(HISTORY, evidence=FixedEvidence("nobody knows"))
     outcome = bench.send(doubted=True, revived=revived).outcome
     assert (outcome.status, outcome.code, outcome.in_doubt) == (Status.IN_DOUBT, HISTORY.code, True)
     assert outcome.message == f"{MAY_BE_SET}, but nobody knows"
@@ -172,13 +172,13 @@ def test_generated_password_is_never_looked_up() -> None:
 
 @pytest.mark.parametrize("answers", [[HISTORY], [THROTTLED, HISTORY], [DOUBTFUL, SET], [DOUBTFUL, REFUSED], [DOUBTFUL]])
 def test_user_is_looked_up_only_for_a_history_refusal_after_a_lost_answer(answers: list[Response]) -> None:
-    found = Found()
+    found = FixedEvidence()
     Bench(*answers, evidence=found).send()
     assert found.asked == []
 
 
 def test_evidence_counts_from_the_earlier_execution_whose_answer_was_lost() -> None:
-    found = Found()
+    found = FixedEvidence()
     bench = Bench(DOUBTFUL, HISTORY, evidence=found)
     outcome = bench.worker.send(replace(row(doubted=True), doubted_since=1000)).outcome
     assert found.asked == [1000]
@@ -265,14 +265,14 @@ ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL
 def test_every_sequence_of_answers_is_reported_correctly(
     answers: list[Response], attempts: int, *, doubted: bool, shown: bool
 ) -> None:
-    bench = Bench(*answers, attempts=attempts, evidence=Found("" if shown else "it is not known"))
+    bench = Bench(*answers, attempts=attempts, evidence=FixedEvidence("" if shown else "it is not known"))
     settled = bench.send(doubted=doubted)
     outcome = settled.outcome
     seen = [*answers, *[answers[-1]] * attempts][: outcome.attempts]
     last = seen[-1]
     unsettled = {Disposition.THROTTLED, Disposition.AMBIGUOUS, Disposition.NOT_SENT}
     assert 1 <= outcome.attempts <= attempts
-    # Nothing is sent after an answer that settles, and what is unsettled is tried to the end.
+    # Nothing is sent after a final answer, and an unsettled row is tried to the end.
     assert all(answer.disposition in unsettled for answer in seen[:-1])
     assert last.disposition not in unsettled or outcome.attempts == attempts
     doubtful = doubted or any(answer.disposition is Disposition.AMBIGUOUS for answer in seen)
@@ -408,13 +408,13 @@ def test_pause_does_not_stop_a_stopped_lane() -> None:
 
 
 class Permit:
-    """A permit that a test gives and takes."""
+    """A permit that the test controls."""
 
     def __init__(self) -> None:
         self.left = 1.0
 
     def seconds_left(self) -> float:
-        """What the test says."""
+        """Return what the test has set."""
         return self.left
 
 
@@ -480,7 +480,7 @@ def test_withheld_call_is_not_an_attempt_and_takes_a_new_slot() -> None:
 
 
 def test_call_is_late_at_most_once() -> None:
-    """An endpoint to which every connection takes long gets each row by its second slot."""
+    """At an endpoint with slow connections, each row is sent by its second slot."""
     bench = Bench(SET, rate=10)
     left: list[float] = []
 

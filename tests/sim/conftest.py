@@ -18,7 +18,7 @@ def _no_metadata() -> Iterator[None]:
 
 @pytest.fixture
 def sim(running: Simulator) -> Simulator:
-    """Give a simulator with one pool and two users, ann and bob."""
+    """Return a simulator with one pool and two users, ann and bob."""
     running.reset()
     running.add_pool(POOL, ["ann", "bob"])
     return running
