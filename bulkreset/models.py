@@ -145,7 +145,7 @@ class StepTask:
     """A user for whom a step is to be taken, and whose password was set.
 
     `found` are the items still to be removed, if the step removes some. `is_listed`: no more pages of them are to be
-    listed; `token` leads to the next one.
+    listed; `token` leads to the next one. `empty` pages were listed.
     """
 
     number: int
@@ -154,6 +154,7 @@ class StepTask:
     found: list[str] = field(default_factory=list, compare=False)
     is_listed: bool = field(default=False, compare=False)
     token: str = field(default="", compare=False)
+    empty: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

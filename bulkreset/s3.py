@@ -33,6 +33,7 @@ _CONFIG: dict[str, Any] = {
     "tcp_keepalive": True,
     "user_agent_extra": f"bulkreset/{__version__}",
 }
+MOST_EMPTY_PAGES = 1000  # of a list of objects, in a row
 _MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"}
 _DENIED = {"403", "401", "AccessDenied", "AccessDeniedException", "Forbidden", "AllAccessDisabled"}
 _CHANGED = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
@@ -154,7 +155,11 @@ class Bucket:
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix, Delimiter=delimiter
             )
+            empty = 0
             for page in pages:
+                empty = 0 if page.get("Contents") or page.get("CommonPrefixes") else empty + 1
+                if empty > MOST_EMPTY_PAGES:
+                    raise BucketError(uri, "s3:ListBucket", "a list without an end")
                 for found in page.get("Contents", ()):
                     yield Object(f"{S3}{bucket}/{found['Key']}", found["Size"], found["ETag"].strip('"'))
                 if folders is not None:

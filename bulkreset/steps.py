@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 MOST_ITEMS: Final = 1000  # devices or sessions of a user that are removed in one go; a user has a few
+MOST_EMPTY_PAGES: Final = 10  # of a user's items, each with a token of a next one
 
 
 class PoolFeatures(Protocol):
@@ -81,7 +82,7 @@ class Step:
     @property
     def most_calls(self) -> int:
         """Return how many calls it needs for a user at most, without repetitions."""
-        return 1 if self.listing is None else 2 * MOST_ITEMS + 1
+        return 1 if self.listing is None else 2 * MOST_ITEMS + MOST_EMPTY_PAGES + 1
 
 
 ONLY: Final = "the password was set; only "  # how the message of a row with failed steps begins

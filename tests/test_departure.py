@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkreset import departure
 from bulkreset.departure import AllPermits, Deadline, Departure, WithheldError, departing, require_departure
 from tests.send.fakes import FakeClock
 
@@ -79,3 +80,18 @@ def test_departure_is_of_one_thread() -> None:
         thread.start()
         thread.join()
     assert found == ["left"]
+
+
+def test_check_that_took_long_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the process was stopped between the answer of the permit and the end of the check."""
+    clock = FakeClock()
+    monkeypatch.setattr(departure, "SINCE_BOOT", clock)
+    seconds = iter([5.0, 0.0])
+
+    class Slow:
+        def seconds_left(self) -> float:
+            clock.advance(6)
+            return next(seconds)
+
+    with pytest.raises(WithheldError):
+        Departure(Slow()).require(connected=False)

@@ -111,7 +111,7 @@ def test_encrypted_input_for_every_recipient_is_refused_before_decryption(header
     key.write_text(str(pyrage.x25519.Identity.generate()), encoding="ascii")
     path = tmp_path / "in.csv.age"
     path.write_bytes(b"age-encryption.org/v1\n" + header)
-    with bounded(), pytest.raises(BulkresetError, match=f"names its recipients has more than {MOST_HEADER:,} bytes"):
+    with bounded(), pytest.raises(BulkresetError, match=f"its list of recipients has more than {MOST_HEADER:,} bytes"):
         open_rows(InputConfig(path=path, identity=key))
 
 

@@ -1,10 +1,13 @@
 """Reads each answer of botocore's HTTP client with a deadline and a size limit, and refuses malformed answers."""
 
 import contextlib
+import fcntl
 import io
 import re
 import select
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -13,8 +16,9 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final, cast
 
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
+from urllib3.util.wait import wait_for_write
 
-from bulkreset.departure import require_departure
+from bulkreset.departure import Departure, WithheldError, current_departure
 
 HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the 1xx answers before it
 CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes
@@ -22,6 +26,7 @@ PAGE_BYTES: Final = 2**24  # the longest page of users: 60 users of 50 attribute
 _MOST_HEADERS: Final = 99  # http.client accepts no more
 _MOST_HEADER_BYTES: Final = 2**16
 _NO_BODY: Final = frozenset({204, 304})
+_SIOCOUTQNSD: Final = 0x894B  # Linux: how many written bytes of a socket were not sent yet
 _PIECE: Final = 2**16
 _LEAST_SECONDS: Final = 0.001  # a time-out of 0 would mean not to wait
 _USUAL_HEAD: Final = re.compile(rb"HTTP/1\.1 ([2-5](?!04)\d\d) [ -~]*\r\n((?:[\w.-]+:[\t -~]*\r\n)+)\r\n", re.ASCII)
@@ -165,11 +170,22 @@ class BoundedReader(io.RawIOBase):
         super().close()
 
 
-class _Departing:
-    """A mixin for connections. If it `departs`, each request asks for permission to leave, and then leaves as a whole.
+def _hold_back(sock: socket.socket, *, hold: bool) -> None:
+    """Let the kernel hold back the last segment of what is written, for 0.2 seconds at most, or send it now."""
+    if hasattr(socket, "TCP_CORK"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, hold)
 
-    So a machine cannot be suspended between two parts of a request.
-    """
+
+def _drop(sock: socket.socket) -> bool:
+    """Close a socket and discard what it holds back. Return False if that is nothing: all has been sent."""
+    held = hasattr(socket, "TCP_CORK") and any(fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    return held
+
+
+class _Departing:
+    """A mixin for connections. If it `departs`, each request asks for permission to leave, and then leaves as a whole."""
 
     departs = False
     _opened = False
@@ -196,8 +212,45 @@ class _Departing:
         if getattr(self, "sock", None) is None:
             self.connect()
         connected, self._opened = self._opened, False
-        require_departure(connected=connected)
-        return above.send(whole)
+        departure = current_departure()
+        return self._leave(whole, departure, connected=connected) if departure else above.send(whole)
+
+    def _leave(self, whole: bytes, departure: Departure, *, connected: bool) -> None:
+        """Write the request if it may leave.
+
+        It is checked right before the write, and again after it: the kernel holds the last segment back until then. So
+        a process that was stopped in between drops the request with its connection when it continues. If the kernel
+        has sent it meanwhile, that was within 0.2 seconds of the first check, and the answer counts as lost.
+
+        The socket does not block: with a time-out Python polls it before it writes, and waits twice for its own lock.
+        """
+        connection: Any = self
+        sock, patience = connection.sock, connection.sock.gettimeout()
+        plain: socket.socket = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
+        send, rest = sock.send, whole
+        _hold_back(plain, hold=True)
+        sock.settimeout(0)
+        try:
+            while rest:
+                try:
+                    departure.require(connected=connected)
+                    rest = rest[send(rest) :]
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    if not wait_for_write(sock, patience):
+                        raise TimeoutError("the request could not be written") from None
+            sock.settimeout(patience)
+            departure.require_permit()
+        except WithheldError:
+            if rest == whole:  # the connection is as it was
+                sock.settimeout(patience)
+                _hold_back(plain, hold=False)
+                raise
+            has_left = not rest and not _drop(plain)
+            connection.close()
+            if has_left:
+                raise ConnectionResetError("the request had left before it was dropped") from None
+            raise
+        _hold_back(plain, hold=False)
 
     def is_quiet(self) -> bool:
         """Return whether the connection is open and nothing has come on it, as it must be before a request."""
@@ -215,9 +268,11 @@ class _Departing:
         """
         connection: Any = self
         sock = connection.sock
-        require_departure(connected=False)
-        began, patience = time.monotonic(), sock.gettimeout()
-        sock.sendall(request)
+        began, patience, departure = time.monotonic(), sock.gettimeout(), current_departure()
+        if departure:
+            self._leave(request, departure, connected=False)
+        else:
+            sock.sendall(request)
         received = sock.recv(_PIECE)
         surplus = False
         if head := _usual_head(received):

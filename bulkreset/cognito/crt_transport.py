@@ -152,14 +152,18 @@ class _Body(io.BytesIO):
     withheld = False
 
     def readinto1(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
-        """Read up to the buffer's size; nothing if the call may not leave any more."""
+        """Read up to the buffer's size; nothing if the call may not leave any more.
+
+        The check is the last thing before the runtime writes: what was copied before it does not count as read.
+        """
+        read = super().readinto1(buffer)
         try:
             if self.departure:
                 self.departure.require(connected=False)
         except WithheldError:
             self.withheld = True
             return 0
-        return super().readinto1(buffer)
+        return read
 
 
 class _Exchange:

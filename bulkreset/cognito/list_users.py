@@ -21,6 +21,7 @@ from bulkreset.models import Recovery
 
 ATTEMPTS = 6  # attempts to read one page of a group
 PAGE = 60  # users; the maximum of ListUsers
+MOST_EMPTY_PAGES = 10_000  # in a row, each with a token of a next one; a filter may pass over many users
 _NAMES = frozenset({"sub", "email", "phone_number", "preferred_username"})
 _EXTERNAL = "EXTERNAL_PROVIDER"
 
@@ -68,6 +69,7 @@ class UserLister:
         self._newer = session.credential_refresher()
         self._answers = Answers(PAGE_BYTES)
         self._client: Any = session.cognito(self._answers)
+        self._empty: dict[str | None, int] = {}  # for the token of a next page: how many empty ones were before it
 
     def page(self, token: str | None = None, expression: str = "") -> UserPage:
         """Return one page of ListUsers. Raises ReadCallError if the call fails.
@@ -87,13 +89,17 @@ class UserLister:
 
     def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> UserPage:
         found = answer.get(key) or None
-        if found == token and found is not None:  # a token that leads to its own page would loop forever
-            raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
         try:
             users = tuple(parse_user(user, self.facts) for user in answer["Users"])
-            return UserPage(users, found, milliseconds_ahead(answer, self._unix()))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS) from None
+        empty = 0 if users or not found else self._empty.get(token, 0) + 1
+        if empty > MOST_EMPTY_PAGES or (found and found == token):  # it would loop forever
+            raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
+        self._empty.pop(token, None)
+        if empty:
+            self._empty[found] = empty
+        return UserPage(users, found, milliseconds_ahead(answer, self._unix()))
 
     def abandon(self) -> None:
         """End all waiting for pages at once, from any thread. No page can be read afterwards."""
@@ -181,6 +187,7 @@ def group_members(session: TargetSession, group: str) -> set[str]:
     retry = retrying(_is_transient, attempts=ATTEMPTS, longest_wait=5)
     names: set[str] = set()
     more: dict[str, str] = {}
+    empty = 0
     try:
         while True:
             page = retry(
@@ -192,8 +199,9 @@ def group_members(session: TargetSession, group: str) -> set[str]:
                 names.update(found["Value"] for found in attributes if found["Name"] in _NAMES and "Value" in found)
             if not page.get("NextToken"):
                 return names
-            if more.get("NextToken") == page["NextToken"]:
-                raise UnreadableResponseError  # noqa: TRY301  (a token that leads to its own page would loop forever)
+            empty = 0 if page.get("Users") else empty + 1
+            if more.get("NextToken") == page["NextToken"] or empty > MOST_EMPTY_PAGES:  # it would loop forever
+                raise UnreadableResponseError  # noqa: TRY301  (as for a page that is malformed)
             more = {"NextToken": page["NextToken"]}
     except (ClientError, BotoCoreError, UnreadableResponseError, AttributeError, KeyError, TypeError) as error:
         code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__

@@ -19,6 +19,7 @@ from bulkreset.errors import BulkresetError, ServiceError, TargetError
 from bulkreset.models import EntityChange
 
 ATTEMPTS = 6
+MOST_PAGES = 100  # of the list of recoveries; a pool has a few recoveries
 EARLIEST_SECONDS = 15 * 60  # a recovery point is at least this old
 
 
@@ -70,7 +71,7 @@ class PoolRecoveries:
     def active(self) -> PoolRestore | None:
         """Return the recovery in progress, without its preview; None if there is none."""
         more: dict[str, Any] = {}
-        while True:
+        for _ in range(MOST_PAGES):
             answer = self._call("ListPointInTimeRecoveries", **more)
             for item in answer.get("Restorations") or ():
                 if (found := _parse(item)).status in ACTIVE:
@@ -78,6 +79,7 @@ class PoolRecoveries:
             if not answer.get("NextToken"):
                 return None
             more = {"NextToken": answer["NextToken"]}
+        raise ServiceError("UnreadableResponse", "The list of recoveries does not end.", "Run undo again.")
 
     def describe(self, restore_id: str) -> PoolRestore:
         """Return a recovery, with its preview if that is generated."""

@@ -94,7 +94,8 @@ class PreparedCall:
         try:
             answer: tuple[int, Mapping[str, str], bytes] = connection.exchange(request)
         except WithheldError as error:
-            self._idle.append(connection)
+            if connection.sock:  # otherwise the request was written, and dropped with the connection
+                self._idle.append(connection)
             raise HTTPClientError(error=error) from None
         except BaseException as error:
             connection.close()  # a late answer must not be taken for that of another call

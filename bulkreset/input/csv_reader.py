@@ -253,7 +253,7 @@ class CsvRecords:
 
     def _check_for_lines(self, text: str, line: int) -> None:
         """Raise InputError if a line with other line breaks inside is several rows: the file mixes line endings."""
-        parts = [part for part in re.split("[\r\n]+", text) if part]
+        parts = [part for part in text.replace("\r", "\n").split("\n") if part]
         if len(parts) > 1 and (not self._width or all(self._count_fields(part) == self._width for part in parts)):
             raise InputError(
                 f"The input {self._spec.file} mixes line endings: line {line} has line breaks of another kind"

@@ -18,6 +18,7 @@ LARGEST_DICTIONARY = 16 << 20
 MOST_EXPANDED = 16 << 30  # bytes that Arrow may copy of long values in dictionaries
 LONGEST_TEXT = 32 << 20  # bytes
 MOST_VALUES = 1_000_000  # in a footer; each takes some hundred bytes of memory
+STRUCTS_BETWEEN_CHECKS = 1000
 MOST_DEPTH = 32  # of nested structures in a footer
 _CODECS: dict[int, Any] = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _DICTIONARY_PAGE = 2
@@ -166,9 +167,13 @@ class _Thrift:
         self._stream = stream
         self._depth = 0
         self._values = 0
+        self._structs = 0
 
     def read_struct(self) -> dict[int, Any]:
         """Return the fields of a structure."""
+        self._structs += 1
+        if self._structs % STRUCTS_BETWEEN_CHECKS == 0:
+            check_current()
         self._depth += 1
         if self._depth > MOST_DEPTH:
             msg = "too deep"

@@ -12,7 +12,10 @@ from bulkreset.job import InputConfig
 # Characters of a line, and of a record of several lines. Without a limit, a file without line breaks, or with an
 # unclosed quote, would be read into memory whole.
 LONGEST_LINE = 1 << 20
-LINES_BETWEEN_CHECKS = 1 << 14  # blank lines and lines of one record yield no row, so no other code checks for signals
+# Characters between two checks for signals: blank lines and lines of one record yield no row, and a page of long lines
+# takes minutes. An empty line takes as long as PER_LINE characters.
+BETWEEN_CHECKS = 1 << 22
+PER_LINE = 256
 MARK = "\ufeff"
 UNDECODED = re.compile("[\ud800-\udfff]")
 _ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
@@ -30,6 +33,7 @@ class LineReader:
         self._text = text
         self._spec = spec
         self._kind = kind
+        self._unchecked = 0  # characters since the last check for signals
         self._ahead: deque[str] = deque()  # lines that were looked at, and are still to be read
         self.number = 0
         self.record_size = 0  # characters of the record so far
@@ -92,7 +96,9 @@ class LineReader:
             self.last = line = line.lstrip(MARK)
         begins = not self.record_size
         self.record_size += len(line)
-        if self.number % LINES_BETWEEN_CHECKS == 0:
+        self._unchecked += len(line) + PER_LINE
+        if self._unchecked >= BETWEEN_CHECKS:
+            self._unchecked = 0
             check_current()
         if self.record_size >= LONGEST_LINE:
             raise InputError(

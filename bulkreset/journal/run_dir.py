@@ -7,8 +7,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Self
@@ -116,14 +116,17 @@ class RunDir:
         Raises Busy if another process holds it, or if it may hold the directory that this one is a copy of, unless the
         user says that it was `moved`. Raises RunDirError if the directory cannot be used.
         """
-        self.lock_without_note()
-        try:
-            if not moved:
-                self._require_no_other_place()
-        except BaseException:
-            self.unlock()
-            raise
-        self._note_holder()
+        with ExitStack() as stack:
+            with suppress(OSError):  # a run without a log takes no orders
+                stack.enter_context(orders_locked(self.path))
+            self.lock_without_note()
+            try:
+                if not moved:
+                    self._require_no_other_place()
+            except BaseException:
+                self.unlock()
+                raise
+            self._note_holder()
 
     def lock_without_note(self) -> None:
         """Lock the directory as `lock` does, and write nothing into it."""
@@ -172,16 +175,30 @@ class RunDir:
         """Return the note of the last process, {} if there is none or it is unreadable."""
         try:
             found = json.loads((self.path / _HOLDER).read_text(encoding="utf-8"))
-            return {name: str(found[name]) for name in ("boot", "machine", "host", "path", "inode")}
-        except (OSError, ValueError, KeyError, TypeError):
+            places = {name: str(found[name]) for name in ("boot", "machine", "host", "path", "inode")}
+            return {**places, "execution": str(found.get("execution", ""))}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
-    def _note_holder(self) -> None:
+    def _note_holder(self, execution: str = "") -> None:
         """Write where this process runs. If the disk is full there is no note: the run itself will report that."""
         with suppress(OSError):
-            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW
+            flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW
             with os.fdopen(os.open(self.path / _HOLDER, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump(_place(self), file)
+                json.dump({**_place(self), "execution": execution}, file)
+                file.truncate()  # only now: overwriting needs no room
+
+    def take_orders(self, execution: str) -> None:
+        """Note the begin of the execution for which this process takes orders, "" for none.
+
+        Returns after the orders that are just being given: later ones see the note.
+        """
+        with suppress(OSError), orders_locked(self.path):
+            self._note_holder(execution)
+
+    def takes_orders(self, execution: str) -> bool:
+        """Return whether a process works on this execution and takes orders for it."""
+        return self.is_held() and self._read_holder().get("execution") == execution
 
     def open_log(self) -> IO[str]:
         """Open the log for appending. Raises RunDirError if that fails."""
@@ -215,6 +232,20 @@ class RunDir:
             else:
                 entry.unlink()
         self.path.rmdir()
+
+
+@contextmanager
+def orders_locked(folder: Path) -> Iterator[None]:
+    """Let no order be given, and no process begin to work on the run, in the block. Raises OSError.
+
+    It is a lock on the run's log, which exists as long as the run.
+    """
+    opened = os.open(folder / "log.jsonl", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def require_free(path: Path) -> None:

@@ -135,7 +135,9 @@ def give_order(run_dir: Path, order: ControlOrder) -> tuple[RunState, Sequence[C
         )
     if order.lane and order.lane not in lanes:
         raise Refused(f"The run has no lane {order.lane}.", f"Its lanes: {', '.join(lanes)}.")
-    return state, add_order(home.path, state.execution.started_at, order)
+    return state, add_order(
+        home.path, state.execution.started_at, order, lambda: _require_orders_taken(home, state.execution.started_at)
+    )
 
 
 def is_sending(state: RunState) -> bool:
@@ -160,9 +162,17 @@ def _running(run_dir: Path) -> tuple[RunDir, RunState]:
             f"No process works on the run {run_dir}, so there is nothing to control.",
             "An order holds for one execution; resume takes --rate, --share and --limit.",
         )
-    if state.end:  # it writes its reports, or a resumed run has not begun its own execution yet
+    _require_orders_taken(home, state.execution.started_at)
+    return home, state
+
+
+def _require_orders_taken(home: RunDir, execution: str) -> None:
+    """Raise Refused if the process that works on the run does not take orders for this execution.
+
+    It may write its reports; or a resumed run has not begun its own execution yet.
+    """
+    if not home.takes_orders(execution):
         raise Refused(
             "The run's last execution has ended, and no new one has begun yet.",
             "Look at it with bulkreset status, and give the order when it works.",
         )
-    return home, state

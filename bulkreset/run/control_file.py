@@ -1,11 +1,9 @@
 """The file with which `bulkreset control` steers a run: a list of orders in the run directory, for one execution only."""
 
-import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bulkreset.errors import Refused, RunDirError
 from bulkreset.files import atomic_file
 from bulkreset.job.pace import FASTEST, SLOWEST
+from bulkreset.journal.run_dir import orders_locked
 from bulkreset.journal.run_state import Time
 from bulkreset.send.ceiling import CONTROL, PAUSED, Limit
 
@@ -135,14 +134,17 @@ def read_orders(folder: Path, execution: str) -> Sequence[ControlOrder]:
     return content.orders if content.execution == execution else ()
 
 
-def add_order(folder: Path, execution: str, order: ControlOrder) -> Sequence[ControlOrder]:
+def add_order(
+    folder: Path, execution: str, order: ControlOrder, require: Callable[[], None] = lambda: None
+) -> Sequence[ControlOrder]:
     """Add an order for an execution and return all of them.
 
-    Raises RunDirError if it cannot be written, Refused if there are MAX_ORDERS. Concurrent commands do not lose an
-    order.
+    Raises RunDirError if it cannot be written, Refused if there are MAX_ORDERS, and what `require` raises: it is called
+    when no process can begin to work on the run any more. Concurrent commands do not lose an order.
     """
     try:
-        with _locked(folder):
+        with orders_locked(folder):
+            require()
             try:
                 known = read_orders(folder, execution)
             except ControlRefused:  # it is replaced
@@ -157,14 +159,3 @@ def add_order(folder: Path, execution: str, order: ControlOrder) -> Sequence[Con
     except OSError as error:
         raise RunDirError(f"{folder / NAME} cannot be written: {error.strerror}.", "Check its rights.") from None
     return orders
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of the writers of orders: a lock on the run's log, which exists as long as the run."""
-    opened = os.open(folder / "log.jsonl", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)

@@ -59,6 +59,8 @@ def _word_interruption(context: RunContext, error: Interrupted) -> None:
 
 def _record_times(context: RunContext) -> None:
     state = context.journal.state
+    context.home.take_orders("")
+    context.control.look(at_once=True)
     if orders := context.control.take_new():  # orders from before or after the sending
         context.journal.write.change(control=(*state.control, *orders))
     context.journal.write.change(

@@ -31,6 +31,7 @@ def run(context: RunContext, *, resumed: bool = False) -> RunEnd:
     context.ui.on_run_started(context.journal.state.run_id)
     if resumed:
         _take_over(context)
+    context.home.take_orders(context.journal.state.execution.started_at)
     state, span = context.journal.state, context.telemetry.span
     with context.stop.add_check(context.control.look), span("run", mode=state.mode, resumed=resumed):
         with live_page(context):

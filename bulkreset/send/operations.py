@@ -10,7 +10,7 @@ from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
-from bulkreset.steps import MOST_ITEMS, ONLY, Listing, Step
+from bulkreset.steps import MOST_EMPTY_PAGES, MOST_ITEMS, ONLY, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"
 TOO_MANY = "MoreLeft"  # the code of a step that has removed its maximum number of items at once
@@ -150,7 +150,7 @@ def _with_doubt(message: str) -> str:
 
 
 def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
-    """Record the items of one page. Raises UnreadableResponseError if it does not have the API's format."""
+    """Record the items of one page. Raises UnreadableResponseError if it is malformed, or if the list has no end."""
     items, token = answer.get(listing.items) or [], answer.get(listing.token) or ""
     if not isinstance(items, list) or not isinstance(token, str):
         raise UnreadableResponseError
@@ -159,6 +159,9 @@ def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
     keys: list[Any] = [item.get(listing.key) if isinstance(item, Mapping) else None for item in items]
     if not all(isinstance(key, str) for key in keys):
         raise UnreadableResponseError
+    if token and not items and what.empty == MOST_EMPTY_PAGES:
+        raise UnreadableResponseError
+    what.empty += not items
     what.found += keys
     what.token = token
     what.is_listed = not token or len(what.found) >= MOST_ITEMS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from bulkreset.clock import Clock
 from bulkreset.send.rate_control import BACKOFF, CubicRate, RateState
 
-# How late a slot may be used, in slot intervals; a later thread asks for a new slot. Calls may be closer by as much.
+# How much longer than usual a call may take to open its connection, in slot intervals; then it asks for a new slot.
 LATEST_SLOTS = 0.5
 LATEST_SECONDS = 0.001  # the minimum of that: a clock does not wake more exactly
 IDLE_SECONDS = 0.05
@@ -22,8 +22,9 @@ LOOK_AT_CEILING_SECONDS = 0.25  # how long a thread waits for a slot before it c
 class PacerState:
     """The state of a pacer, to resume on another clock. All times are seconds relative to the time it was read.
 
-    `next_in` is the time until the next slot, never below 0. `cut_ago` is the time since the last rate cut. `accepted`
-    has the age of each recently accepted call. `rate` is the current rate in calls per second, None without pacing.
+    `next_in` is the time until the next slot, never below 0; if `rate` is 0, the part of an interval. `cut_ago` is the
+    time since the last rate cut. `accepted` has the age of each recently accepted call. `rate` is the current rate in
+    calls per second, None without pacing.
     """
 
     rate: float | None
@@ -38,7 +39,7 @@ class PacerState:
         """Return the same state `seconds` later."""
         return replace(
             self,
-            next_in=max(0.0, self.next_in - seconds),
+            next_in=self.next_in if self.rate == 0 else max(0.0, self.next_in - seconds),
             cut_ago=self.cut_ago + seconds,
             accepted=tuple(ago + seconds for ago in self.accepted),
         )
@@ -49,18 +50,17 @@ class Pacer:
 
     `on_change` gets the rate and the reason of a change: at each cut, and at the first slot of each later RateState.
 
-    Any window of w seconds has at most rate·w + 1 slots and at most rate·w + 1½ calls: a thread that wakes late uses a
-    slot that is at most half an interval old, and the next slot does not move. Only the first waiting thread holds a
-    slot, so a change of rate applies from the next slot on. Unused slots are not saved, so there is never a burst. The
-    state lock is never held while waiting.
+    Any window of w seconds has at most rate·w + 1 slots; if the rate changes in it, at most 1 more than the integral of
+    the rate. A slot is the moment at which it is taken, and the next one comes an interval later: what a thread wakes
+    late is lost, not made up for. Only the first waiting thread holds a slot. Unused slots are not saved, so there is
+    never a burst. The state lock is never held while waiting.
 
     A call leaves later than its slot if its connection takes longer to open than usual, or if the process is stopped in
     between. After a network failure or a stop, many such calls would leave at once: `is_late` says which ones must wait
     for a new slot.
 
-    `set_ceiling` applies at once. The remaining part of the interval before the next slot is kept at the new rate, so a
-    window over the change has at most 1½ calls more than the integral of the rate over it. With a ceiling of 0 nothing
-    leaves.
+    `set_ceiling` applies at once, and so does a cut: the remaining part of the interval before the next slot is kept at
+    the new rate. With a ceiling of 0 nothing leaves.
     """
 
     def __init__(
@@ -104,13 +104,16 @@ class Pacer:
         """Continue from a state. No slot comes earlier here than it would on the other pacer."""
         with self._lock:
             now = self._clock.now()
-            if self.ceiling == 0:
-                self._left = 1.0 if state.next_in else 0.0
-            else:
-                self._next = now + state.next_in
             self._rate_curve = replace(
                 self._rate_curve, w_max=state.w_max, cut_at=now - state.cut_ago, backoff=state.backoff
             )
+            rate = self.rate()
+            if rate == 0:
+                self._left = 1.0 if state.next_in else 0.0
+            elif rate is None or state.rate is None:
+                self._next = now + state.next_in
+            else:  # the rate may be another one now
+                self._next = now + state.next_in * max(1.0, (state.rate or 1.0) / rate)
             self._rate_state = state.rate_state
             self._accepted = deque(now - ago for ago in state.accepted)
 
@@ -139,28 +142,19 @@ class Pacer:
         """Wait for a slot. Return False if `stop` was set first; then nothing may be sent."""
         if self.ceiling is None:
             return not stop.is_set()
-        asked = self._clock.now()
         with self._turn:
             while True:
-                slot = max(self._next, asked)
-                left = slot - self._clock.now()
+                left = self._next - self._clock.now()
                 if self._clock.wait(stop, min(left, LOOK_AT_CEILING_SECONDS)):
                     return False
-                if left > LOOK_AT_CEILING_SECONDS:  # the ceiling may have changed
-                    continue
                 with self._lock:
                     if self.ceiling is None:
                         return True
-                    if self._next > slot:  # the ceiling has changed
-                        continue
                     now = self._clock.now()
-                    rate = self._rate_curve.rate(now)
-                    # A thread that wakes late (suspended machine, busy CPU) waits again: late slots would cause a
-                    # burst.
-                    if now - slot > max(LATEST_SLOTS / rate, LATEST_SECONDS):
-                        asked = now
+                    if self._next > now:  # the ceiling has changed, or may change
                         continue
-                    self._next = slot + 1 / rate
+                    rate = self._rate_curve.rate(now)
+                    self._next = now + 1 / rate
                     before, self._rate_state = self._rate_state, self._rate_curve.state(now)
                     after = self._rate_state
                     break
@@ -201,9 +195,11 @@ class Pacer:
             before = self._rate_curve
             self._rate_curve = before.after_throttle(now, started, self._accepted_rate(now))
             cut = self._rate_curve is not before
+            rate = self._rate_curve.rate(now)
             if cut:
                 self._rate_state = RateState.THROTTLED
-            rate = self._rate_curve.rate(now)
+                if rate:  # a paused lane has no next slot
+                    self._next = now + max(0.0, self._next - now) * before.rate(now) / rate
         if cut:
             self._on_change(rate, RateState.THROTTLED)
 

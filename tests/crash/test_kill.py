@@ -88,13 +88,13 @@ def kill_until_done(bulkreset: Command, sim: Simulator, number: int, seed: int, 
 KILLED_WHILE_IT_REPORTS = """
 import os
 from bulkreset.journal.reader import JournalReader
-report_rows = JournalReader.report_rows
+report_facts = JournalReader.report_facts
 def ending(*args, **named):
-    for number, row in enumerate(report_rows(*args, **named)):
+    for number, row in enumerate(report_facts(*args, **named)):
         if number == 3:
             os.kill(os.getpid(), 9)
         yield row
-JournalReader.report_rows = ending
+JournalReader.report_facts = ending
 """
 
 

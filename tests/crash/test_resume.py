@@ -537,30 +537,30 @@ def test_stop_while_a_long_report_is_written_ends_it_and_leaves_none(
 ) -> None:
     """By then every row is set and no older report exists. Resume only writes the report."""
     monkeypatch.setattr(database, "_STEPS_BETWEEN_CHECKS", 10)
-    write = report_writers.WRITERS["csv"]
+    write = report_writers.write_facts
     stop = list[CancelToken]()
 
-    def writing(rows: Iterable[Any], out: IO[bytes], carried: report_writers.Carried) -> None:
+    def writing(rows: Iterable[Any], out: IO[bytes]) -> None:
         def stopped() -> Iterator[Any]:
             for row in rows:
                 stop[0].request("SIGTERM")
                 yield row
 
-        write(stopped(), out, carried)
+        write(stopped(), out)
 
     made = CancelToken.__init__
 
     def make(token: CancelToken) -> None:
         made(token)
-        stop[:] = [token]
+        stop.append(token)  # the run's own is the first
 
     monkeypatch.setattr(CancelToken, "__init__", make)
-    monkeypatch.setattr(report_writers, "WRITERS", {"csv": writing})
+    monkeypatch.setattr(report_writers, "write_facts", writing)
     end, run_dir = stopping(bulkreset, monkeypatch, dry_run=False, at="")
     assert (end.summary.state, end.summary.exit_code, dict(end.summary.counts)) == ("interrupted", 143, {"set": 10})
     assert not list(run_dir.glob("report.*"))
     assert not list(run_dir.glob(".report*"))
-    monkeypatch.setattr(report_writers, "WRITERS", {"csv": write})
+    monkeypatch.setattr(report_writers, "write_facts", write)
     again = resumed(run_dir)
     assert (again.error, len(sim.calls(SET))) == (None, 10)
     assert (run_dir / "report.csv").exists()

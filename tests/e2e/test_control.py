@@ -181,7 +181,27 @@ def test_dry_run_follows_nothing_but_a_stop(bulkreset: Command, sim: Simulator) 
         assert finish(process, run_dir).code == 143
 
 
+# An order comes while the run is taken over, and one after the last look of the run that has sent everything.
+ORDERING = """
+from bulkreset.errors import Refused
+from bulkreset.run import control, finish, run
+
+def with_order(before):
+    def ordered(context):
+        try:
+            control.give_order(context.home.path, control.new_order(rate=5.0))
+        except Refused as refused:
+            print(refused.message)
+        before(context)
+    return ordered
+
+run._take_over = with_order(run._take_over)
+finish._record_times = with_order(finish._record_times)
+"""
+
+
 def test_run_killed_while_paused_is_resumed_without_the_pause(bulkreset: Command, sim: Simulator) -> None:
+    """An order to the run that is being resumed is refused; one that is given is recorded, however late it comes."""
     process, run_dir = start_run(bulkreset, sim)
     with process:
         assert command(bulkreset, "control", run_dir, "--pause").code == 0
@@ -190,11 +210,14 @@ def test_run_killed_while_paused_is_resumed_without_the_pause(bulkreset: Command
         finish(process, run_dir)
     told = json.loads(command(bulkreset, "status", run_dir, "--json").stdout)
     assert (told["state"], told["control"][0]["order"]) == ("crashed", "pause")
-    with bulkreset.start("resume", run_dir) as resumed:
+    with bulkreset.start("resume", run_dir, first=ORDERING) as resumed:
         again = finish(resumed, run_dir)
     assert (again.code, again.summary["counts"]) == (0, {"set": ROWS})
     assert {call.username for call in sim.calls(SET)} == {name for name, _ in people(ROWS)}
-    assert [lane.limited_by for lane in state_of(run_dir).lanes] == [""]
+    state = state_of(run_dir)
+    assert [lane.limited_by for lane in state.lanes] == [""]
+    assert again.stdout.count("The run's last execution has ended, and no new one has begun yet.") == 1
+    assert [order.order for order in state.control] == ["pause", "rate 5"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Steer runs for a minute, timed by the simulator's clock: no window has more calls than the current rates allow."""
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def assert_followed(times: Sequence[float], changes: Sequence[Change]) -> None:
             assert calls <= max_calls(changes, since - LATE, until) + 1, (calls, since, until)
 
 
+def test_slots_that_are_too_close_are_noticed() -> None:
+    even = [f"1-1 {second / 10} slot 10" for second in range(1, 11)]
+    assert assert_paced(["1-1 0 rate 10", *even, "1-1 1.0 rate 20", "1-1 1.05 slot 20"]) == 11
+    for close in ("1-1 1.05 slot 10", "1-1 0.55 slot 10"):
+        with pytest.raises(AssertionError):
+            assert_paced(["1-1 0 rate 10", *even, close])
+
+
 def test_most_calls_of_a_window() -> None:
     changes = [(0.0, 0.0, 30.0), (10.0, 11.0, 5.0), (20.0, 21.0, 20.0)]
     assert max_calls(changes, 2, 4) == 60
@@ -53,14 +62,65 @@ def test_most_calls_of_a_window() -> None:
         assert_followed([14 + number / 30 for number in range(60)], changes)
 
 
+# Each process, a worker, too, notes when its pacers took slots and got a rate, by the clock that they have looked at.
+NOTING = """
+import os, threading
+from bulkreset import clock
+from bulkreset.send.pacer import Pacer
+noted, looked, now = open({!r}, "a", buffering=1), threading.local(), clock.SystemClock.now
+
+def noting_now(self):
+    at = now(self)
+    if hasattr(looked, "at"):
+        looked.at.append(at)
+    return at
+
+def noting(what, look, method):
+    def noted_method(self, *args, **kwargs):
+        looked.at = []
+        taken = method(self, *args, **kwargs)
+        if self.ceiling is not None and taken is not False:
+            noted.write(f"{{os.getpid()}}-{{id(self)}} {{looked.at[look]}} {{what}} {{self.ceiling}}\\n")
+        return taken
+    return noted_method
+
+clock.SystemClock.now = noting_now
+Pacer.__init__ = noting("rate", 0, Pacer.__init__)
+Pacer.set_ceiling = noting("rate", 0, Pacer.set_ceiling)
+Pacer.wait = noting("slot", -1, Pacer.wait)
+"""
+
+
+def assert_paced(lines: Sequence[str]) -> int:
+    """No window of a pacer has more slots than the integral of its rate, and one. Returns how many slots there are."""
+    pacers: dict[str, list[tuple[float, str, float]]] = defaultdict(list)
+    for pacer, moment, kind, calls in map(str.split, lines):
+        pacers[pacer].append((float(moment), kind, float(calls)))
+    slots = 0
+    for notes in pacers.values():
+        passed, rate, before, most = 0.0, 0.0, 0.0, float("-inf")
+        for at, what, ceiling in sorted(notes):
+            passed, before = passed + rate * (at - before), at
+            if what == "rate":
+                rate = ceiling
+                continue
+            slots += 1
+            # Of two slots, the integral between them is at least the number of slots from one to the other.
+            assert passed - slots >= most - 0.01, (at, notes)
+            most = max(most, passed - slots)
+    return slots
+
+
 @pytest.mark.parametrize("where", ["none", "local:2"])
 def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simulator, where: str) -> None:
     pair = (lane_targets.A, lane_targets.B)
     env = lane_targets.create_pools(bulkreset, sim, pair)
-    lines = [line for both in zip(*(lane_targets.users(place, 400) for place in pair), strict=True) for line in both]
+    lines = [line for both in zip(*(lane_targets.users(place, 900) for place in pair), strict=True) for line in both]
     source = lane_targets.write_input(bulkreset.home, lines)
     job = lane_targets.write_job(bulkreset, sim, pair, source, "[pace]\nrate = 30\n")
-    run_dir = bulkreset.home / "run"
+    run_dir, notes = bulkreset.home / "run", bulkreset.home / "notes"
+    (bulkreset.home / "sitecustomize.py").write_text(NOTING.format(str(notes)), encoding="utf-8")
+    env["PYTHONPATH"] = str(bulkreset.home)
     changes: list[Change] = []
 
     def times(place: lane_targets.Place) -> list[float]:
@@ -89,6 +149,7 @@ def test_rate_follows_every_order_within_a_second(bulkreset: Command, sim: Simul
         ran = finish(process, run_dir)
     assert ran.code == 0
     assert_they_agree(ran, sim)
+    assert assert_paced(notes.read_text(encoding="utf-8").splitlines()) >= len(lines)
     for place in pair:
         assert_followed(times(place), changes)
         _, paused, going_on = changes[2:]

@@ -12,8 +12,9 @@ import pytest
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted
-from bulkreset.input import location, text_lines
+from bulkreset.input import location, parquet_pages, text_lines
 from bulkreset.input.location import fingerprint
+from bulkreset.input.parquet_pages import bounded_steps
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
 from tests.input.inputs import csv_file
@@ -152,11 +153,35 @@ def stopped() -> Iterator[CancelToken]:
 
 
 def test_blank_lines_end_at_a_signal(tmp_path: Path, stopped: CancelToken, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_lines, "LINES_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(text_lines, "BETWEEN_CHECKS", 10 * text_lines.PER_LINE)
     path = csv_file(tmp_path, "username,password\n" + "\n" * 100)
     with pytest.raises(Interrupted):
         list(open_rows(InputConfig(path=path)).batches())
     assert stopped.is_set()
+
+
+@pytest.mark.usefixtures("stopped")
+def test_long_lines_end_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page has thousands of lines, which take minutes if they are long."""
+    path = csv_file(tmp_path, "username,password\n" + f"{'x' * 2000},\n" * 20)
+    assert len(list(open_rows(InputConfig(path=path)).batches())) == 1
+    monkeypatch.setattr(text_lines, "BETWEEN_CHECKS", 20_000)
+    with pytest.raises(Interrupted):
+        list(open_rows(InputConfig(path=path)).batches())
+
+
+@pytest.mark.usefixtures("stopped")
+def test_footer_of_many_structures_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no row group, so no page is looked at."""
+    path = tmp_path / "in.parquet"
+    pq.ParquetWriter(path, pa.schema({"username": pa.string(), "password": pa.string()})).close()
+    written = path.read_bytes()
+    footer = written[-8 - int.from_bytes(written[-8:-4], "little") : -8]
+    with path.open("rb") as file:
+        assert list(bounded_steps(file, footer, ["username"]).rows) == []
+        monkeypatch.setattr(parquet_pages, "STRUCTS_BETWEEN_CHECKS", 2)
+        with pytest.raises(Interrupted):
+            bounded_steps(file, footer, ["username"])
 
 
 @pytest.mark.usefixtures("stopped")
@@ -168,7 +193,7 @@ def test_hashing_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_signal_between_lines_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes while the file is read, and no batch interrupts the read."""
-    monkeypatch.setattr(text_lines, "LINES_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr(text_lines, "BETWEEN_CHECKS", 10 * text_lines.PER_LINE)
     token, calls = CancelToken(), itertools.count()
     checked = token.check
 

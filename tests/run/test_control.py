@@ -1,5 +1,6 @@
 """Commands to a run: their combined effect, and who may give them."""
 
+import contextlib
 import io
 import json
 import os
@@ -169,6 +170,59 @@ def test_run_whose_execution_has_ended_takes_no_order(folder: Path) -> None:
     finally:
         home.release()
     assert not (folder / NAME).exists()
+
+
+def test_run_that_was_killed_takes_orders_when_its_next_execution_has_begun(folder: Path) -> None:
+    """While it is being resumed, its journal still has the execution that was killed."""
+    with contextlib.closing(journal_of(folder, ready(1), state=..., exit_code=...)) as journal:
+        began = journal.state.execution.started_at
+    home = RunDir.open(folder)
+    with pytest.raises(Refused, match="No process works on the run"):
+        give_order(folder, order(paused=True))
+    home.lock()
+    try:
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            give_order(folder, order(paused=True))
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            orders_of(folder)
+        home.take_orders(began)
+        give_order(folder, order(paused=True))
+        home.take_orders("")
+        with pytest.raises(Refused, match="no new one has begun yet"):
+            give_order(folder, order(rate=5.0))
+    finally:
+        home.release()
+    assert list(read_orders(folder, began)) == [order(paused=True)]
+
+
+def test_process_begins_to_work_on_a_run_only_when_an_order_that_is_just_given_is_written(folder: Path) -> None:
+    """Otherwise the order could be for an execution that is over."""
+    journal_of(folder, ready(1)).close()
+    given, go_on, begun = threading.Event(), threading.Event(), threading.Event()
+
+    def hesitate() -> None:
+        given.set()
+        assert go_on.wait(60)
+
+    def begin() -> None:
+        home = RunDir.open(folder)
+        home.lock()
+        begun.set()
+        home.release()
+
+    threads = [
+        threading.Thread(target=lambda: add_order(folder, NOW, order(rate=5.0), hesitate)),
+        threading.Thread(target=begin),
+    ]
+    threads[0].start()
+    assert given.wait(60)
+    threads[1].start()
+    assert not begun.wait(0.2)
+    go_on.set()
+    for thread in threads:
+        thread.join(60)
+    assert begun.is_set()
+    assert list(read_orders(folder, NOW)) == [order(rate=5.0)]
 
 
 class SteppedControl:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from itertools import cycle, pairwise
 
 import pytest
 from hypothesis import given
@@ -37,41 +38,57 @@ STEPS = st.lists(
         st.tuples(st.just("attempts"), st.integers(1, 5)),
         st.tuples(st.just("idle"), st.floats(0, 8)),
         st.tuples(st.just("ceiling"), CEILINGS),
+        st.tuples(st.just("throttled"), st.just(0.0)),
+        st.tuples(st.just("moved"), st.floats(0, 3)),
     ),
     min_size=2,
     max_size=30,
 )
+LATENESS = st.lists(st.sampled_from([0.0, 0.0, 0.001, 0.02, 0.3]), min_size=1, max_size=7)
 
 
-@given(first=CEILINGS, steps=STEPS)
-def test_no_window_over_changes_has_more_attempts_than_the_rates_allow(
-    first: float, steps: list[tuple[str, float]]
+def allowed(rates: Sequence[tuple[float, float]], since: float, until: float) -> float:
+    """The integral of the rate, which only rises between two of these moments: the later rate counts."""
+    return sum(
+        max(rate, later if later_at > at else 0.0) * max(0.0, min(later_at, until) - max(at, since))
+        for (at, rate), (later_at, later) in pairwise([*rates, (float("inf"), 0.0)])
+    )
+
+
+@given(first=CEILINGS, steps=STEPS, lateness=LATENESS)
+def test_no_window_over_changes_has_more_attempts_than_the_integral_of_the_rate_and_one(
+    first: float, steps: list[tuple[str, float]], lateness: list[float]
 ) -> None:
+    """Threads wake late, the ceiling changes, calls are throttled, and the lane moves to another worker."""
     clock, stop = FakeClock(), threading.Event()
+    late = cycle(lateness)
+    clock.late = lambda: next(late)
     pacer = Pacer(24, clock)
     pacer.set_ceiling(first)
-    changes, left = [(clock.now(), first)], []
+    rates, left = [(clock.now(), pacer.rate() or 0.0)], []
     for kind, amount in steps:
         if kind == "idle":
             clock.advance(amount)
         elif kind == "ceiling":
             pacer.set_ceiling(amount)
-            changes.append((clock.now(), amount))
+        elif kind == "throttled":
+            pacer.on_throttled(clock.now())
+        elif kind == "moved":
+            state = pacer.state()
+            clock.advance(amount)
+            there = Pacer(pacer.ceiling, clock)
+            there.resume(state.after_seconds(amount))
+            pacer = there
         elif pacer.ceiling:
             for _ in range(int(amount)):
                 assert pacer.wait(stop)
                 left.append(clock.now())
-
-    def allowed(since: float, until: float) -> float:
-        ends = [*(at for at, _ in changes[1:]), float("inf")]
-        return sum(
-            rate * max(0.0, min(end, until) - max(begin, since))
-            for (begin, rate), end in zip(changes, ends, strict=True)
-        )
+                rates.append((clock.now(), pacer.rate() or 0.0))
+        rates.append((clock.now(), pacer.rate() or 0.0))
 
     for number, since in enumerate(left):
         for count, until in enumerate(left[number:], start=1):
-            assert count <= allowed(since, until) + 1 + 1e-6
+            assert count <= allowed(rates, since, until) + 1 + 1e-6
 
 
 def test_a_changed_ceiling_holds_for_who_waits_already() -> None:

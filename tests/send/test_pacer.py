@@ -15,11 +15,11 @@ from bulkreset.send.rate_control import ACCEPTED_SHARE, BACKOFF, MIN_CUT, MIN_RA
 from tests.send.fakes import FakeClock
 
 
-def holds(times: Sequence[float], rate: float, slack: float = 0.0) -> bool:
-    """Return whether every window of w seconds has at most rate·(w + slack) + 1 of the times."""
+def holds(times: Sequence[float], rate: float) -> bool:
+    """Return whether in every window of w seconds there are at most rate·w + 1 of the times."""
     ordered = sorted(times)
     return all(
-        last - first + 1 <= rate * (ordered[last] - ordered[first] + slack) + 1 + 1e-6
+        last - first + 1 <= rate * (ordered[last] - ordered[first]) + 1 + 1e-6
         for first in range(len(ordered))
         for last in range(first, len(ordered))
     )
@@ -58,8 +58,7 @@ def test_no_window_holds_more_attempts_than_the_rate_allows(ceiling: float, step
         rate = pacer.rate()
         assert rate is not None
         assert min(MIN_RATE, ceiling) <= rate <= ceiling
-    # A slot may be used late, by half an interval or by a millisecond if that is more.
-    assert holds(left, ceiling, max(0.5 / ceiling, 0.001))
+    assert holds(left, ceiling)
 
 
 @given(refusals=st.lists(st.integers(0, 20), max_size=8))
@@ -72,7 +71,6 @@ def test_after_a_cut_attempts_leave_at_the_new_rate(refusals: list[int]) -> None
         for _ in range(attempts):
             assert pacer.wait(stop)
             left.append((clock.now(), pacer.rate() or 0))
-    # The slot after a cut was still given at the old rate; the next ones follow the new rate.
     for (first, rate), (second, _) in pairwise(left):
         assert second - first >= 1 / rate - 1e-9
 
@@ -100,7 +98,7 @@ def test_unused_slots_are_not_saved() -> None:
     assert left[-1] - left[0] == pytest.approx(1.9)
 
 
-def test_missed_slot_is_replaced_by_another() -> None:
+def test_slot_is_taken_late_and_the_next_one_comes_an_interval_later() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(10, clock)
     lateness = iter([0.0, 60.0])
@@ -122,9 +120,8 @@ def test_slots_that_all_were_missed_do_not_leave_together() -> None:
         line.start()
     for line in lines:
         line.join()
-    left = set(clock.woke)  # a thread that woke late has asked again at the same time
-    assert len(left) == 7
-    assert holds(sorted(left), 100, 0.005)
+    assert len(clock.woke) == 7
+    assert holds(clock.woke, 100)
 
 
 def test_threads_share_one_line_of_slots() -> None:
@@ -279,17 +276,6 @@ def test_measure_in_figures(calls: int, ago: float, rate: float) -> None:
     clock.advance(ago)
     pacer.on_throttled(clock.now())
     assert pacer.state().w_max == pytest.approx(rate)
-
-
-@pytest.mark.parametrize(("late", "after"), [(0.049, 1000.2), (0.051, 1000.251)])
-def test_slot_missed_by_little_is_taken_and_the_next_one_stays(late: float, after: float) -> None:
-    clock, stop = FakeClock(), threading.Event()
-    pacer = Pacer(10, clock)
-    lateness = iter([0.0, late])
-    clock.late = lambda: next(lateness, 0.0)
-    for _ in range(3):
-        assert pacer.wait(stop)
-    assert clock.now() == pytest.approx(after)
 
 
 def test_refusals_of_one_round_trip_are_one_cut() -> None:
@@ -497,4 +483,4 @@ def test_calls_delayed_by_a_stopped_process_are_not_sent_with_later_ones(
         assert pacer.wait(stop)
         left.append(clock.now())
         assert not pacer.is_late(clock.now(), connected=False)
-    assert holds(left, rate, max(0.5 / rate, 0.001))
+    assert holds(left, rate)

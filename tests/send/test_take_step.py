@@ -13,7 +13,7 @@ from bulkreset.models import StepOutcome, StepTask
 from bulkreset.send.operations import TOO_MANY, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import Worker
-from bulkreset.steps import DELETE_TOTP, FORGET_DEVICES, MOST_ITEMS, REVOKE_SESSIONS, Step
+from bulkreset.steps import DELETE_TOTP, FORGET_DEVICES, MOST_EMPTY_PAGES, MOST_ITEMS, REVOKE_SESSIONS, Step
 from tests.send.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET, THROTTLED, FakeClock
 
 GONE = Response(Disposition.FATAL, "ResourceNotFoundException", "Device does not exist.")
@@ -147,6 +147,31 @@ def test_too_many_items_fail_the_step_and_the_next_attempt_continues() -> None:
     assert outcome.attempts <= FORGET_DEVICES.most_calls
     assert Bench(service).take().done is True
     assert service.items == []
+
+
+@pytest.mark.parametrize("step", [FORGET_DEVICES, REVOKE_SESSIONS], ids=lambda step: step.name)
+def test_list_of_empty_pages_without_an_end_fails_the_step(step: Step) -> None:
+    class Endless(Service):
+        def call(
+            self,
+            operation: str,
+            parameters: Mapping[str, Any],
+            read: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        ) -> Response:
+            self.calls.append(operation)
+            assert step.listing
+            number = int(parameters.get(step.listing.token, 0)) + 1
+            try:
+                read({step.listing.items: [], step.listing.token: str(number)})
+            except UnreadableResponseError:
+                return DOUBTFUL
+            return SET
+
+    service = Endless(step, 0)
+    outcome = Bench(service).take()
+    assert (outcome.done, outcome.attempts) == (False, len(service.calls))
+    assert len(service.calls) == MOST_EMPTY_PAGES + 3  # attempts
+    assert outcome.attempts <= 3 * step.most_calls
 
 
 @pytest.mark.parametrize(
