@@ -35,7 +35,7 @@ class JournalWriter:
             for out in by_type.get(StepOutcome, ()):
                 if out.done is not None:
                     statement = schema.STEP_DONE if out.done else schema.STEP_FAILED
-                    values = (out.row,) if out.done else (out.code, out.message, out.row)
+                    values = {"row": out.row, "code": out.code, "message": out.message}
                     self._write(statement.format(column=STEPS[out.step].column), [values])
             rates: list[RateChange] = by_type.get(RateChange, [])
             self._write(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))

@@ -31,7 +31,7 @@ class PlanWriter:
                 one_kind = len({*map(_except_name, some)}) == 1 and some[-1][0] - some[0][0] == len(some) - 1
                 if one_kind and "\\u0000" not in names:  # at which SQLite would end a text
                     first, pool, _, permanent, *rest = some[0]
-                    self._db.execute(schema.PLAN_ALIKE, (first, numbers.get(pool, pool), names, permanent, *rest))
+                    self._db.execute(schema.PLAN_ALIKE, (first, numbers.get(pool, pool), permanent, *rest, names))
                 else:
                     # Pass exact int and str values: SQLite's binding calls an adapter for every other type.
                     self._db.executemany(

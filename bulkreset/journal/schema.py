@@ -78,7 +78,7 @@ _SEVERITY = "CASE status {} END".format(
 _PLAN = "INSERT INTO rows (row, pool, username, permanent, status, code, message)"
 PLAN_ROW = f"{_PLAN} VALUES (?, ?, ?, ?, ?, ?, ?)"
 # Rows that differ in their number and username only; the usernames are a JSON array. It takes a third of the time.
-PLAN_ALIKE = f"{_PLAN} SELECT ?1 + key, ?2, value, ?4, ?5, ?6, ?7 FROM json_each(?3)"  # noqa: S608  (our own text)
+PLAN_ALIKE = f"{_PLAN} SELECT ? + key, ?, value, ?, ?, ?, ? FROM json_each(?)"  # noqa: S608  (our own text)
 
 FILE = "INSERT INTO files (number, name, size, sha256, version, first_row) VALUES (?, ?, ?, ?, ?, ?)"
 FILES = "SELECT name, size, sha256, version, first_row FROM files ORDER BY number"
@@ -174,12 +174,12 @@ TO_STEP = """
 SELECT row, username FROM rows INDEXED BY to_step
 WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT ?
 """
-STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = ?"
+STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = :row"
 # A row has the code of its first failed step, and the messages of all failed steps.
 STEP_FAILED = f"""
-UPDATE rows SET {{column}} = 0, code = coalesce(nullif(code, ''), ?1),
-  message = iif(code = '', ?2, message || '; ' || replace(?2, '{ONLY}', ''))
-WHERE row = ?3
+UPDATE rows SET {{column}} = 0, code = coalesce(nullif(code, ''), :code),
+  message = iif(code = '', :message, message || '; ' || replace(:message, '{ONLY}', ''))
+WHERE row = :row
 """  # noqa: S608  (our own text)
 STEP_COUNTS = """
 SELECT user_pool_id, total({column}), total({column} = 0), total({column} IS NULL)

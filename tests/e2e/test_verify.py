@@ -66,7 +66,8 @@ def backdate(run_dir: Path, row: int, days: float) -> None:
     with closing(sqlite3.connect(run_dir / "journal.sqlite")) as db, db:
         back = round(days * DAY * 1000)
         db.execute(
-            "UPDATE rows SET started_at = started_at - ?1, finished_at = finished_at - ?1 WHERE row = ?2", (back, row)
+            "UPDATE rows SET started_at = started_at - ?, finished_at = finished_at - ? WHERE row = ?",
+            (back, back, row),
         )
 
 
