@@ -88,9 +88,9 @@ class JournalReader:
         An item is (page, user pool, rows); pages are counted from 0.
         """
         first, last = self._one(schema.SENDABLE_RANGE)
-        for piece in range((first - 1) // size, (last - 1) // size + 1):
-            for pool, count in self._all(schema.SENDABLE_PAGE, (piece * size + 1, (piece + 1) * size)):
-                yield piece, pool, count
+        for page in range((first - 1) // size, (last - 1) // size + 1):
+            for pool, count in self._all(schema.SENDABLE_PAGE, (page * size + 1, (page + 1) * size)):
+                yield page, pool, count
 
     def sendable(self, first: int, last: int, password: PasswordOf) -> list[Row]:
         """Return the rows from `first` to `last` that are still to be sent, in order, with their passwords."""

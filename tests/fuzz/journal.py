@@ -74,7 +74,7 @@ def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
         journal.write.mark_claimed_in_doubt()
         journal.write.retry_failed()
         left = sendable(journal, 1, ROWS)
-        pieces = list(journal.read.sendable_pages(10))
+        pages = list(journal.read.sendable_pages(10))
         reported = [found[0] for found in journal.read.report_rows("unprocessed")]
         write_page(journal, home / "report.html", home)
     if state.is_planned and state.rows == ROWS:
@@ -82,7 +82,7 @@ def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
         again = {row.number for row in left} & _settled()
         assert not again or (not log_is_whole and again == _settled())
         assert reported == list(range(1, ROWS + 1))
-        assert sum(count for *_, count in pieces) == len(left)
+        assert sum(count for *_, count in pages) == len(left)
 
 
 def _settled() -> set[int]:
