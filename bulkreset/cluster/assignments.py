@@ -157,7 +157,7 @@ class LaneAssignments:
     def _on_opened(self, unit: LaneGroup, kind: TransportKind) -> None:
         unit.apply(GroupEvent.OPENED)
         for lane in unit.lanes:
-            lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
+            lane.max_rate = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
         if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before the lanes were open
             unit.worker.order(HaltLanes(unit.key.number))
         for lane in unit.lanes:

@@ -72,13 +72,13 @@ class ClusterRunner:
     def lane(
         self,
         operation: Operation[T],
-        place: LaneKey,
+        key: LaneKey,
         ceiling: float | None,
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> RemoteLane[T]:
         """Return a new lane. It gets a worker when its lane group is passed to `send`."""
-        return RemoteLane(self, operation, place, ceiling, pace, changed)
+        return RemoteLane(self, operation, key, ceiling, pace, changed)
 
     def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell, permit: SendPermit | None = None) -> None:
         """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread.

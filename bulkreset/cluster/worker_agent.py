@@ -231,16 +231,16 @@ class WorkerAgent:
                     {pool: open_transport(kind, session) for pool, session in sessions.items()},
                     self._evidence(order, sessions, place),
                 )
-                carries = MAX_RATE[kind]
+                max_rate = MAX_RATE[kind]
             else:
                 operation = TakeStep(
                     BY_CALL[wanted.call], {pool: BotoTransport.of(session) for pool, session in sessions.items()}
                 )
-                carries = MAX_RATE["boto3"]
+                max_rate = MAX_RATE["boto3"]
             pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.place, number)))
             if wanted.state:
                 pacer.resume(wanted.state)
-            lanes.append(Lane(operation, pacer, order.pace, self._clock, self._results, place, carries, self._lease))
+            lanes.append(Lane(operation, pacer, order.pace, self._clock, self._results, place, max_rate, self._lease))
         return _OpenGroup(place, lanes), kind
 
     def _evidence(

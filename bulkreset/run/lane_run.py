@@ -64,7 +64,7 @@ class LaneRun:
         return self.inputs[0].lane.key
 
     @property
-    def place(self) -> str:
+    def name(self) -> str:
         """Return "ACCOUNT/REGION", as `bulkreset control --lane` names the lane."""
         return lane_name(self.plan.account, self.plan.region)
 

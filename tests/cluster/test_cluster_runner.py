@@ -336,7 +336,7 @@ def test_fatal_answer_stops_only_its_lane() -> None:
             wait_until(lambda: it.cluster.stopped(1))
 
         it.service.hold(lambda row: row > 1010)
-        with pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"):
+        with pytest.raises(ServiceError, match="Lane 1: Cognito answered AccessDeniedException"):
             it.run(places(2, 40), 80.0, see_it_stop)
     statuses = Counter((row // 1000, outcome.status.value) for row, outcome in it.journal.outcomes.items())
     assert statuses[0, "set"] == 40
@@ -379,7 +379,7 @@ def test_only_a_lane_that_no_worker_can_open_is_stopped(monkeypatch: pytest.Monk
                 raise TargetError("No AWS credentials were found.", "Sign in.")
 
         monkeypatch.setattr(worker_agent, "_session", session)
-        with pytest.raises(ServiceError, match=r"Place 1: The worker [ab] says: No AWS credentials were found\."):
+        with pytest.raises(ServiceError, match=r"Lane 1: The worker [ab] says: No AWS credentials were found\."):
             it.run(places(2, 30), 60.0)
     assert {row // 1000 for row in it.service.rows} == {0}
     assert len(it.service.rows) == 30

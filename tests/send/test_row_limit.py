@@ -70,9 +70,9 @@ def test_coordinator_sends_the_limit_of_rows_and_ends(ration: int) -> None:
     bench = Bench(lambda number: REFUSED if number % 7 == 0 else SET)
     budget = RowBudget(ration)
     parts = [rows(1, 300), rows(301, 600)]
-    bench.run_feeds(
+    bench.run_inputs(
         [
-            LaneInput(bench.lane(place=LaneKey(number, f"Place {number}")), LimitedSource(Given(part), budget))
+            LaneInput(bench.lane(key=LaneKey(number, f"Lane {number}")), LimitedSource(Given(part), budget))
             for number, part in enumerate(parts)
         ]
     )
