@@ -122,7 +122,7 @@ class SessionState(StrEnum):
 class WorkerSession:
     """A session with a worker agent. `lease_ends` is the end of its last possible lease, on the coordinator's clock.
 
-    `nonsense` counts its useless answers.
+    `invalid_answers` counts its useless answers.
     """
 
     worker: str
@@ -132,7 +132,7 @@ class WorkerSession:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lease_ends: float = 0.0
     turn: int = 0
-    nonsense: int = 0
+    invalid_answers: int = 0
     task: "asyncio.Task[None] | None" = None
 
     def order(self, order: WorkerOrder) -> None:
