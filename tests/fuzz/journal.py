@@ -75,7 +75,7 @@ def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
         journal.write.retry_failed()
         left = sendable(journal, 1, ROWS)
         pages = list(journal.read.sendable_pages(10))
-        reported = [found[0] for found in journal.read.report_rows("unprocessed")]
+        reported = [found[0] for found in journal.read.report_rows(dry_run=False)]
         write_page(journal, home / "report.html", home)
     if state.is_planned and state.rows == ROWS:
         # SQLite accepts a truncated log as a shorter one: whole commits may be missing, never a part of one.
