@@ -33,6 +33,10 @@ class PageTooLargeError(Exception):
     """A page would fill the memory. The message names it."""
 
 
+class FooterTooLargeError(Exception):
+    """The footer has more columns and row groups than may be read. The text says how many values."""
+
+
 class DamagedPagesError(Exception):
     """The footer or a page header cannot be read."""
 
@@ -189,8 +193,7 @@ class _Thrift:
     def _value(self, kind: int) -> Any:  # noqa: ANN401, PLR0911  (one return for each kind that the file may have)
         self._values += 1
         if self._values > MOST_VALUES:
-            msg = "too many values"
-            raise ValueError(msg)
+            raise FooterTooLargeError(f"has a footer of more than {MOST_VALUES:,} values")
         if kind in {1, 2}:
             return kind == 1
         if kind == _BYTE:

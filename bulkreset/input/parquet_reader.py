@@ -31,6 +31,7 @@ from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import (
     LONGEST_BYTES,
     DamagedPagesError,
+    FooterTooLargeError,
     PageTooLargeError,
     Steps,
     bounded_steps,
@@ -199,6 +200,10 @@ class ParquetReader:
             raise InputError(
                 f"The input {self._spec.file} {error}.",
                 "Check that it is the right column, or write the file with smaller pages.",
+            ) from None
+        except FooterTooLargeError as error:
+            raise InputError(
+                f"The input {self._spec.file} {error}.", "Write it with fewer columns, or in larger row groups."
             ) from None
         except DamagedPagesError as error:
             raise InputError(

@@ -100,7 +100,7 @@ def require_not_undone(state: RunState, path: Path) -> None:
         when = format_time(max(state.undone.values()))
         raise RunDirError(
             f"The run {path} was undone on {when}, so its journal no longer describes its users.",
-            "Start a new run.",
+            "To reset the same users, run the job again, with --again.",
         )
 
 

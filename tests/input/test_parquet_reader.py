@@ -422,3 +422,13 @@ def test_column_beside_ours_that_cannot_be_opened_spoils_nothing(tmp_path: Path,
     raw[where : where + len(broken)] = broken
     path.write_bytes(raw)
     assert pairs(read(path)) == [("ann", "Quiet-1")]
+
+
+def test_footer_with_too_many_values_is_refused_and_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_pages, "MOST_VALUES", 50)
+    path = parquet_file(tmp_path, OTHERS)
+    with pytest.raises(InputError, match="has a footer of more than 50 values") as caught:
+        read(path)
+    assert "larger row groups" in caught.value.advice
