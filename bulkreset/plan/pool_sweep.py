@@ -93,8 +93,8 @@ class PoolSweep:
         self._under_way.add(part)
         return partial(self._read, self._generation, part, self._parts[part].token)
 
-    def take(self, swept: SweptPage, write: Callable[[str, UserPage], object]) -> None:
-        """Handle an answer. `write` stores the users of a part's page, and the part's progress.
+    def take(self, swept: SweptPage, store_page: Callable[[str, UserPage], object]) -> None:
+        """Handle an answer. `store_page` stores the users of a part's page, and the part's progress.
 
         Raises ReadCallError if the pool, or the group, cannot be listed.
         """
@@ -108,7 +108,7 @@ class PoolSweep:
         if not self._covers(part, page):
             self._begin([WHOLE])
             return
-        write(part, page)
+        store_page(part, page)
         before = self._parts[part]
         self._parts[part] = LookupProgress(
             page.token, before.pages + 1, before.users + len(page.users), page.token is None
