@@ -60,7 +60,7 @@ def encrypted(path: Path) -> None:
 
 def reported(path: Path) -> None:
     with closing(planned(path.parent, "ann")) as journal:
-        write_report(journal, path, "ready")
+        write_report(journal, path, dry_run=True)
 
 
 def drawn(path: Path) -> None:

@@ -43,63 +43,63 @@ class LaneAssignments:
         self._clock = clock
         self.posts: dict[str, WorkerSession] = {}
         self.event: Tell = lambda _event, **_fields: None
-        self._units: dict[int, LaneGroup] = {}
+        self._groups: dict[int, LaneGroup] = {}
         self._results: Results | None = None
 
     def __bool__(self) -> bool:
         """Return whether there are any lane groups."""
-        return bool(self._units)
+        return bool(self._groups)
 
-    def add(self, units: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
+    def add(self, groups: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
         """Assign the lane groups to workers. Row results go to `results`, events to `tell`."""
         self._results, self.event = results, tell
-        self._units = {unit.key.number: unit for unit in units}
-        for unit in units:
-            for lane in unit.lanes:
-                lane.group = unit
+        self._groups = {group.key.number: group for group in groups}
+        for group in groups:
+            for lane in group.lanes:
+                lane.group = group
         for post in self.posts.values():
             self.event("worker_joined", worker=post.worker)
         self.rebalance()
 
     def crash(self, error: BaseException) -> bool:
         """Pass `error` to the coordinator, which raises it. Returns False if no lane has been added yet."""
-        lane = next((lane for unit in self._units.values() for lane in unit.lanes), None)
+        lane = next((lane for group in self._groups.values() for lane in group.lanes), None)
         if lane:
             self._settle(lane, WorkerCrashed(error))
         return lane is not None
 
     def has_rows(self, post: WorkerSession) -> bool:
         """Return whether the worker has unfinished rows of this run."""
-        return any(unit.has_rows() for unit in self._assigned(post))
+        return any(group.has_rows() for group in self._assigned(post))
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
         """Queue rows for a lane. If its lane group is halted, return them as not sent."""
         lane.waiting.extend(rows)
-        unit = self._units[lane.key.number]
-        if unit.state is GroupState.HALTED:
-            self._return_unsent(lane, unit.stopped)
+        group = self._groups[lane.key.number]
+        if group.state is GroupState.HALTED:
+            self._return_unsent(lane, group.stopped)
         else:
-            self._dispatch(unit)
+            self._dispatch(group)
 
     def halt(self, number: int) -> None:
         """Stop starting attempts in a lane group; return its waiting rows as not sent."""
-        unit = self._units.get(number)
-        if unit is None or unit.state is GroupState.HALTED:
+        group = self._groups.get(number)
+        if group is None or group.state is GroupState.HALTED:
             return
-        self._halt(unit)
-        if unit.worker:
-            unit.worker.order(HaltLanes(number))
+        self._halt(group)
+        if group.worker:
+            group.worker.order(HaltLanes(number))
 
     def set_ceiling(self, lane: RemoteLane[Any]) -> None:
         """Send the lane's worker its ceiling. A worker that is still opening the lane gets it when the lane is open."""
-        unit = self._units[lane.key.number]
-        if unit.worker and unit.state in {GroupState.OPEN, GroupState.MOVING}:
-            unit.worker.order(SetCeiling((unit.key.number, unit.lanes.index(lane)), lane.pacer.ceiling))
+        group = self._groups[lane.key.number]
+        if group.worker and group.state in {GroupState.OPEN, GroupState.MOVING}:
+            group.worker.order(SetCeiling((group.key.number, group.lanes.index(lane)), lane.pacer.ceiling))
 
-    def _halt(self, unit: LaneGroup) -> None:
-        unit.apply(GroupEvent.HALT)
-        for lane in unit.lanes:
-            self._return_unsent(lane, unit.stopped)
+    def _halt(self, group: LaneGroup) -> None:
+        group.apply(GroupEvent.HALT)
+        for lane in group.lanes:
+            self._return_unsent(lane, group.stopped)
 
     def _return_unsent(self, lane: RemoteLane[Any], fatal: Stopped | None = None) -> None:
         """Settle the waiting rows as not sent. `fatal` is the error if it stopped the lane group."""
@@ -113,29 +113,29 @@ class LaneAssignments:
             self._results.put((lane, result))
 
     def _assigned(self, post: WorkerSession) -> list[LaneGroup]:
-        return [unit for unit in self._units.values() if unit.worker is post]
+        return [group for group in self._groups.values() if group.worker is post]
 
     def apply_report(self, post: WorkerSession, report: WorkerReport) -> None:
-        """Apply a report of a worker agent. If the report cannot be true, raise Nonsense and apply nothing."""
-        check_report(report, post, self._units)
+        """Apply a report of a worker agent. If the report cannot be true, raise InvalidMessage and apply nothing."""
+        check_report(report, post, self._groups)
         for row in report.results:
             self._apply_result(row)
         self._apply_pace(report)
         for failed in report.failed:
             self._on_refused(post, failed)
-        for place, kind in report.opened:
-            self._on_opened(self._units[place], kind)
-        for place, states in report.retired:
-            self._on_closed(self._units[place], states)
-        for place in report.halted:
-            self._on_emptied(post, self._units[place])
-        for unit in self._assigned(post):
-            self._close_if_drained(unit)
+        for number, kind in report.opened:
+            self._on_opened(self._groups[number], kind)
+        for number, states in report.retired:
+            self._on_closed(self._groups[number], states)
+        for number in report.halted:
+            self._on_emptied(post, self._groups[number])
+        for group in self._assigned(post):
+            self._close_if_drained(group)
 
     def _apply_result(self, row: RowReport) -> None:
         """Settle a row that the worker has. A worker must not put its password into the journal by a message."""
-        place, number = row.lane
-        lane = self._units[place].lanes[number]
+        number, index = row.lane
+        lane = self._groups[number].lanes[index]
         what = lane.away.pop(row.outcome.row, None)
         lane.away_since.pop(row.outcome.row, None)
         if what is None:
@@ -148,36 +148,36 @@ class LaneAssignments:
 
     def _apply_pace(self, report: WorkerReport) -> None:
         now = self._clock.now()
-        for (place, number), state in report.states:
-            lane = self._units[place].lanes[number]
+        for (number, index), state in report.states:
+            lane = self._groups[number].lanes[index]
             lane.state, lane.state_at, lane.rate = state, now, state.rate
-        for (place, number), rate, why in report.changes:
-            self._units[place].lanes[number].changed(rate, why)
+        for (number, index), rate, why in report.changes:
+            self._groups[number].lanes[index].changed(rate, why)
 
-    def _on_opened(self, unit: LaneGroup, kind: TransportKind) -> None:
-        unit.apply(GroupEvent.OPENED)
-        for lane in unit.lanes:
-            lane.carries = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
-        if unit.state is GroupState.HALTED and unit.worker:  # the order to halt came before the lanes were open
-            unit.worker.order(HaltLanes(unit.key.number))
-        for lane in unit.lanes:
+    def _on_opened(self, group: LaneGroup, kind: TransportKind) -> None:
+        group.apply(GroupEvent.OPENED)
+        for lane in group.lanes:
+            lane.max_rate = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
+        if group.state is GroupState.HALTED and group.worker:  # the order to halt came before the lanes were open
+            group.worker.order(HaltLanes(group.key.number))
+        for lane in group.lanes:
             if lane.is_steered:
                 self.set_ceiling(lane)
-        self._dispatch(unit)
+        self._dispatch(group)
 
-    def _dispatch(self, unit: LaneGroup) -> None:
+    def _dispatch(self, group: LaneGroup) -> None:
         """Order the worker to send the waiting rows, if the lane group is open and not closing."""
-        if unit.worker is None or unit.state not in {GroupState.OPEN, GroupState.MOVING}:
+        if group.worker is None or group.state not in {GroupState.OPEN, GroupState.MOVING}:
             return
-        for number, lane in enumerate(unit.lanes):
+        for index, lane in enumerate(group.lanes):
             if lane.waiting:
                 rows = list(lane.waiting)
                 lane.waiting.clear()
                 lane.away |= {row.number: row for row in rows}
                 lane.away_since |= dict.fromkeys((row.number for row in rows), now_ms())
-                unit.worker.orders.append(SendRows((unit.key.number, number), rows))
-        if not any(other.has_rows() for other in self._assigned(unit.worker) if other is not unit):
-            unit.worker.wake.set()
+                group.worker.orders.append(SendRows((group.key.number, index), rows))
+        if not any(other.has_rows() for other in self._assigned(group.worker) if other is not group):
+            group.worker.wake.set()
 
     def on_worker_lost(self, post: WorkerSession, *, dead: bool) -> float:
         """Mark a lost worker's rows in doubt, and free its lane groups for other workers.
@@ -187,32 +187,32 @@ class LaneAssignments:
         self.posts.pop(post.worker, None)
         now = self._clock.now()
         free = now if dead else post.lease_ends + SKEW_SECONDS
-        units = self._assigned(post)
-        doubted = sum(len(lane.away) for unit in units for lane in unit.lanes if lane.operation.needs_claim)
+        groups = self._assigned(post)
+        doubted = sum(len(lane.away) for group in groups for lane in group.lanes if lane.operation.needs_claim)
         if post.state is not SessionState.ENDING:
-            self.event("worker_lost", worker=post.worker, lanes=len(units), in_doubt=doubted)
-        for unit in units:
-            unit.apply(GroupEvent.LOST)
+            self.event("worker_lost", worker=post.worker, lanes=len(groups), in_doubt=doubted)
+        for group in groups:
+            group.apply(GroupEvent.LOST)
             # Wait one more slot after the last possible attempt, so that both workers together keep to the rate.
-            unit.not_before = free + max((1 / lane.rate for lane in unit.lanes if lane.rate), default=0.0)
-            self._mark_in_doubt(unit)
+            group.not_before = free + max((1 / lane.rate for lane in group.lanes if lane.rate), default=0.0)
+            self._mark_in_doubt(group)
         return free
 
-    def _on_emptied(self, post: WorkerSession, unit: LaneGroup) -> None:
-        unit.apply(GroupEvent.EMPTIED)
-        if unit.worker is post:
-            self._mark_in_doubt(unit)
+    def _on_emptied(self, post: WorkerSession, group: LaneGroup) -> None:
+        group.apply(GroupEvent.EMPTIED)
+        if group.worker is post:
+            self._mark_in_doubt(group)
 
-    def _mark_in_doubt(self, unit: LaneGroup) -> None:
+    def _mark_in_doubt(self, group: LaneGroup) -> None:
         """Mark the rows that the worker had as in doubt: their outcome is unknown.
 
         They wait to be sent again. If the lane group is halted, they stay in doubt.
         """
         unknown = AttemptState(was_in_doubt=True, outcome_unknown=True)
-        for lane in unit.lanes:
+        for lane in group.lanes:
             away, since = list(lane.away.values()), lane.away_since
             lane.away, lane.away_since = {}, {}
-            if unit.state is GroupState.HALTED:
+            if group.state is GroupState.HALTED:
                 for what in away:
                     self._settle(lane, RowResult(lane.operation.settle(what, unknown, lane.pace.max_attempts)))
             else:
@@ -223,46 +223,46 @@ class LaneAssignments:
 
     def _on_refused(self, post: WorkerSession, failed: OpenFailed) -> None:
         """Try another worker for a lane group that could not be opened; if all have failed, halt it."""
-        unit = self._units[failed.place]
-        unit.apply(GroupEvent.REFUSED)
-        unit.failed_at.add(post.worker)
+        group = self._groups[failed.group]
+        group.apply(GroupEvent.REFUSED)
+        group.failed_at.add(post.worker)
         if post.state is SessionState.SERVING:
             post.state = SessionState.AVOIDED
         self.event("worker_refused", worker=post.worker, problem=failed.message)
-        if self.posts.keys() - unit.failed_at:
+        if self.posts.keys() - group.failed_at:
             self.rebalance()
-        elif unit.state is not GroupState.HALTED:
-            unit.stopped = ServiceError(
+        elif group.state is not GroupState.HALTED:
+            group.stopped = ServiceError(
                 "TargetError", f"The worker {post.worker} says: {failed.message}", failed.advice
             )
-            self._halt(unit)
+            self._halt(group)
 
     def rebalance(self) -> None:
         """Assign lane groups without a worker, and start moving those that another worker should have."""
-        units = {number: unit for number, unit in self._units.items() if unit.state is not GroupState.HALTED}
+        groups = {number: group for number, group in self._groups.items() if group.state is not GroupState.HALTED}
         fit = {worker for worker, post in self.posts.items() if post.state is SessionState.SERVING} or set(self.posts)
         carried = {
-            number: (unit.moving_to or unit.worker).worker  # type: ignore[union-attr]
-            for number, unit in units.items()
-            if unit.moving_to or unit.worker
+            number: (group.moving_to or group.worker).worker  # type: ignore[union-attr]
+            for number, group in groups.items()
+            if group.moving_to or group.worker
         }
         now = self._clock.now()
-        found = assign({number: unit.weight for number, unit in units.items()}, carried, fit)
+        found = assign({number: group.weight for number, group in groups.items()}, carried, fit)
         for number, worker in found.items():
-            unit, post = units[number], self.posts[worker]
-            if unit.state is GroupState.WAITING:
-                if worker in unit.failed_at:
-                    post = next((post for post in self.posts.values() if post.worker not in unit.failed_at), post)
-                if now >= unit.not_before:
-                    self._open(unit, post)
-            elif unit.state in {GroupState.OPEN, GroupState.MOVING} and unit.worker is not post:
-                unit.apply(GroupEvent.MOVE)
-                unit.moving_to = post
-                self._close_if_drained(unit)
+            group, post = groups[number], self.posts[worker]
+            if group.state is GroupState.WAITING:
+                if worker in group.failed_at:
+                    post = next((post for post in self.posts.values() if post.worker not in group.failed_at), post)
+                if now >= group.not_before:
+                    self._open(group, post)
+            elif group.state in {GroupState.OPEN, GroupState.MOVING} and group.worker is not post:
+                group.apply(GroupEvent.MOVE)
+                group.moving_to = post
+                self._close_if_drained(group)
 
-    def _open(self, unit: LaneGroup, post: WorkerSession) -> None:
-        unit.apply(GroupEvent.ASSIGN)
-        unit.worker = post
+    def _open(self, group: LaneGroup, post: WorkerSession) -> None:
+        group.apply(GroupEvent.ASSIGN)
+        group.worker = post
         now = self._clock.now()
         orders = [
             LaneOrder(
@@ -270,22 +270,23 @@ class LaneAssignments:
                 lane.pacer.ceiling,
                 lane.state.after_seconds(now - lane.state_at) if lane.state else None,
             )
-            for lane in unit.lanes
+            for lane in group.lanes
         ]
-        pace = unit.lanes[0].pace
-        place = unit.key.number
-        post.order(OpenLanes(place, unit.account, unit.targets, unit.emulated, orders, pace, unit.look_up))
+        pace = group.lanes[0].pace
+        post.order(
+            OpenLanes(group.key.number, group.account, group.targets, group.emulated, orders, pace, group.look_up)
+        )
 
-    def _close_if_drained(self, unit: LaneGroup) -> None:
+    def _close_if_drained(self, group: LaneGroup) -> None:
         """Order a lane group to be closed if it moves to another worker and no row of it is with the worker."""
-        if unit.state is GroupState.MOVING and unit.worker and not unit.has_rows():
-            unit.apply(GroupEvent.DRAINED)
-            unit.worker.order(CloseLanes(unit.key.number))
+        if group.state is GroupState.MOVING and group.worker and not group.has_rows():
+            group.apply(GroupEvent.DRAINED)
+            group.worker.order(CloseLanes(group.key.number))
 
-    def _on_closed(self, unit: LaneGroup, states: Sequence[PacerState]) -> None:
-        unit.apply(GroupEvent.CLOSED)
+    def _on_closed(self, group: LaneGroup, states: Sequence[PacerState]) -> None:
+        group.apply(GroupEvent.CLOSED)
         now = self._clock.now()
-        for lane, state in zip(unit.lanes, states, strict=True):
+        for lane, state in zip(group.lanes, states, strict=True):
             lane.state, lane.state_at = state, now
         self.rebalance()
 

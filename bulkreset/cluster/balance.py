@@ -15,18 +15,18 @@ def assign(weights: Mapping[int, float], carried: Mapping[int, str], workers: Co
     """
     if not workers:
         return {}
-    found = {place: worker for place, worker in carried.items() if worker in workers and place in weights}
+    found = {group: worker for group, worker in carried.items() if worker in workers and group in weights}
     loads = dict.fromkeys(sorted(workers), 0.0)
-    for place, worker in found.items():
-        loads[worker] += weights[place]
-    for place in sorted(weights.keys() - found.keys(), key=lambda place: (-weights[place], place)):
-        found[place] = min(loads, key=loads.__getitem__)
-        loads[found[place]] += weights[place]
+    for group, worker in found.items():
+        loads[worker] += weights[group]
+    for group in sorted(weights.keys() - found.keys(), key=lambda group: (-weights[group], group)):
+        found[group] = min(loads, key=loads.__getitem__)
+        loads[found[group]] += weights[group]
     while move := _best_move(weights, found, loads):
-        place, worker = move
-        loads[found[place]] -= weights[place]
-        loads[worker] += weights[place]
-        found[place] = worker
+        group, worker = move
+        loads[found[group]] -= weights[group]
+        loads[worker] += weights[group]
+        found[group] = worker
     return found
 
 
@@ -42,8 +42,8 @@ def _best_move(
         if loads[heavy] <= loads[lightest] * WORTHWHILE:
             return None
         after = {
-            place: max(loads[heavy] - weights[place], loads[lightest] + weights[place])
-            for place, worker in sorted(found.items())
+            group: max(loads[heavy] - weights[group], loads[lightest] + weights[group])
+            for group, worker in sorted(found.items())
             if worker == heavy
         }
         best = min(after, key=after.__getitem__, default=None)

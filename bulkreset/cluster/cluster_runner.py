@@ -11,7 +11,7 @@ from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.assignments import LaneAssignments, Tell
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS, DaskCluster, WorkerLost, WorkerRejected, clock_differs
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, Nonsense, WorkerReport
+from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, InvalidMessage, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
 from bulkreset.departure import AllPermits, Deadline, SendPermit
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
@@ -23,7 +23,7 @@ TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # between two exchanges with a worker that has none
 AGAIN_SECONDS: Final = 0.2  # before retrying an exchange that was not answered
 GOVERN_SECONDS: Final = 0.5
-MAX_NONSENSE: Final = 3  # useless answers of a worker, after which it gets no more lanes in this run
+MAX_INVALID_ANSWERS: Final = 3  # useless answers of a worker, after which it gets no more lanes in this run
 NOBODY_SECONDS: Final = 60.0  # how long to wait for a worker if there is none
 LINGER_SECONDS: Final = LEASE_SECONDS + SKEW_SECONDS  # after this time the agents of a dead coordinator send no more
 R = TypeVar("R")
@@ -42,7 +42,7 @@ class ClusterRunner:
         self._cluster = cluster
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="cluster", daemon=True)
-        self._places = LaneAssignments(self._clock)
+        self._assignments = LaneAssignments(self._clock)
         self._unfit: dict[str, str] = {}
         self._dropped: set[str] = set()
         self._failure: BulkresetError | None = None
@@ -72,33 +72,33 @@ class ClusterRunner:
     def lane(
         self,
         operation: Operation[T],
-        place: LaneKey,
+        key: LaneKey,
         ceiling: float | None,
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> RemoteLane[T]:
         """Return a new lane. It gets a worker when its lane group is passed to `send`."""
-        return RemoteLane(self, operation, place, ceiling, pace, changed)
+        return RemoteLane(self, operation, key, ceiling, pace, changed)
 
-    def send(self, units: Sequence[LaneGroup], results: Results, tell: Tell, permit: SendPermit | None = None) -> None:
+    def send(self, groups: Sequence[LaneGroup], results: Results, tell: Tell, permit: SendPermit | None = None) -> None:
         """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread.
 
         No worker's lease is longer than `permit` allows.
         """
         self._permit = permit or AllPermits()
-        self._call_soon(self._places.add, units, results, tell)
+        self._call_soon(self._assignments.add, groups, results, tell)
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
         """Queue rows for a lane."""
-        self._call_soon(self._places.put, lane, rows)
+        self._call_soon(self._assignments.put, lane, rows)
 
     def halt(self, number: int) -> None:
         """Stop starting attempts in a lane group."""
-        self._call_soon(self._places.halt, number)
+        self._call_soon(self._assignments.halt, number)
 
     def set_ceiling(self, lane: RemoteLane[Any]) -> None:
         """Tell the lane's worker its ceiling."""
-        self._call_soon(self._places.set_ceiling, lane)
+        self._call_soon(self._assignments.set_ceiling, lane)
 
     def check(self) -> None:
         """Raise the error that prevents continuing, if there is one: ClusterLost, or Bug."""
@@ -152,22 +152,22 @@ class ClusterRunner:
         except WorkerLost:
             return
         else:
-            post = self._places.posts[worker] = WorkerSession(worker, session)
+            post = self._assignments.posts[worker] = WorkerSession(worker, session)
             post.task = asyncio.create_task(self._serve(post))
-            self._places.event("worker_joined", worker=worker)
+            self._assignments.event("worker_joined", worker=worker)
 
     def _refuse(self, worker: str, why: str) -> None:
         self._unfit[worker] = why
-        self._places.event("worker_refused", worker=worker, problem=why)
+        self._assignments.event("worker_refused", worker=worker, problem=why)
 
     async def _disconnect(self) -> None:
         """End all sessions, and wait until the leases of lost workers have expired."""
         if self._governing:
             self._governing.cancel()
-        for post in self._places.posts.values():
+        for post in self._assignments.posts.values():
             post.state = SessionState.ENDING
             post.order(EndSession())
-        tasks = [post.task for post in self._places.posts.values() if post.task]
+        tasks = [post.task for post in self._assignments.posts.values() if post.task]
         if tasks:
             await asyncio.wait(tasks, timeout=LINGER_SECONDS)
         rest = max(self._parting, default=0.0) - self._clock.now()
@@ -182,7 +182,7 @@ class ClusterRunner:
             self._crash(error)
 
     def _crash(self, error: BaseException) -> None:
-        if not self._places.crash(error):
+        if not self._assignments.crash(error):
             bug = Bug(f"A bug: {place_of(error)}.", "Please report this line.")
             self._failure = error if isinstance(error, Bug) else bug
 
@@ -202,9 +202,9 @@ class ClusterRunner:
                     await self._drop_worker(post, wrong)
                 await self._pause(post)
         except WorkerLost as lost:
-            self._parting.append(self._places.on_worker_lost(post, dead=lost.dead))
+            self._parting.append(self._assignments.on_worker_lost(post, dead=lost.dead))
         except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
-            self._parting.append(self._places.on_worker_lost(post, dead=False))
+            self._parting.append(self._assignments.on_worker_lost(post, dead=False))
             self._crash(error)
 
     async def _exchange(self, post: WorkerSession, *, is_used: bool = True) -> WorkerReport:
@@ -212,19 +212,19 @@ class ClusterRunner:
 
         Raises WorkerLost if the lease ends, the worker's process is dead, or it has sent too many useless answers.
         """
-        parcel, post.orders = SecretEnvelope.pack(post.orders), []
+        envelope, post.orders = SecretEnvelope.pack(post.orders), []
         post.wake.clear()
         post.turn += 1
         lease = self._unix() + max(0.0, min(LEASE_SECONDS, self._permit.seconds_left()))
         post.lease_ends = self._clock.now() + LEASE_SECONDS
         while (left := post.lease_ends - self._clock.now()) > 0:
             try:
-                turn = self._cluster.exchange(post.worker, post.session, post.turn, lease, parcel)
+                turn = self._cluster.exchange(post.worker, post.session, post.turn, lease, envelope)
                 report = await asyncio.wait_for(turn, left)
                 if is_used:
-                    self._places.apply_report(post, report)
-            except Nonsense as nonsense:
-                self._count_nonsense(post, nonsense)
+                    self._assignments.apply_report(post, report)
+            except InvalidMessage as error:
+                self._count_invalid_answer(post, error)
                 await asyncio.sleep(AGAIN_SECONDS)
             except (OSError, TimeoutError):
                 if self._cluster.is_dead(post.worker):
@@ -234,15 +234,15 @@ class ClusterRunner:
                 return report
         raise WorkerLost
 
-    def _count_nonsense(self, post: WorkerSession, nonsense: Nonsense) -> None:
+    def _count_invalid_answer(self, post: WorkerSession, error: InvalidMessage) -> None:
         """Count a useless answer. The last one raises WorkerLost, and the worker gets no more lanes.
 
         Its lanes move when its lease ends, because nobody knows whether it still sends.
         """
-        post.nonsense += 1
-        if post.nonsense >= MAX_NONSENSE:
+        post.invalid_answers += 1
+        if post.invalid_answers >= MAX_INVALID_ANSWERS:
             self._dropped.add(post.worker)
-            self._refuse(post.worker, f"it answered {post.nonsense} times what cannot be used: {nonsense}")
+            self._refuse(post.worker, f"it answered {post.invalid_answers} times what cannot be used: {error}")
             raise WorkerLost
 
     async def _drop_worker(self, post: WorkerSession, why: str) -> None:
@@ -257,7 +257,7 @@ class ClusterRunner:
 
     async def _pause(self, post: WorkerSession) -> None:
         """Wait until the next exchange is due or an order is urgent."""
-        busy = self._places.has_rows(post)
+        busy = self._assignments.has_rows(post)
         try:
             await asyncio.wait_for(post.wake.wait(), TURN_SECONDS if busy or post.orders else IDLE_SECONDS)
         except TimeoutError:
@@ -276,10 +276,10 @@ class ClusterRunner:
                     *(
                         self._register(worker)
                         for worker in found
-                        if worker not in self._places.posts.keys() | self._unfit.keys() | self._dropped
+                        if worker not in self._assignments.posts.keys() | self._unfit.keys() | self._dropped
                     )
                 )
-                self._places.rebalance()
+                self._assignments.rebalance()
                 self._check_no_workers()
             except WorkerLost:
                 self._failure = self._failure or ClusterLost(
@@ -291,7 +291,7 @@ class ClusterRunner:
 
     def _check_no_workers(self) -> None:
         """Record ClusterLost if there has been no worker for NOBODY_SECONDS."""
-        if self._places.posts or not self._places:
+        if self._assignments.posts or not self._assignments:
             self._nobody_since = None
             return
         self._nobody_since = self._nobody_since or self._clock.now()

@@ -14,7 +14,7 @@ from typing import Any, Final
 from bulkreset.cluster import worker_agent
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.plain_comm import PlainComm
-from bulkreset.cluster.protocol import PROTOCOL, Nonsense, WorkerReport, unpack_info, unpack_report
+from bulkreset.cluster.protocol import PROTOCOL, InvalidMessage, WorkerReport, unpack_info, unpack_report
 from bulkreset.errors import ClusterError, missing_extra
 from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
@@ -92,7 +92,7 @@ class DaskCluster:
                 await asyncio.wait_for(self._find_scheduler(), CONNECT_SECONDS)
         except TimeoutError:
             raise self._unreachable(f"no answer within {CONNECT_SECONDS:g} s") from None
-        except (OSError, ValueError, TypeError, RuntimeError, Nonsense) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, InvalidMessage) as error:
             raise self._unreachable(f"{type(error).__name__}: {error}".removesuffix(": ")) from None
 
     def _unreachable(self, why: str) -> ClusterError:
@@ -121,7 +121,7 @@ class DaskCluster:
         """Return the sorted addresses of the workers. Raises WorkerLost if the scheduler does not answer."""
         try:
             known = await asyncio.wait_for(self._ask(self._scheduler, "ncores"), ANSWER_SECONDS)
-        except (OSError, TimeoutError, Nonsense):
+        except (OSError, TimeoutError, InvalidMessage):
             raise WorkerLost from None
         if not isinstance(known, dict) or not all(isinstance(worker, str) for worker in known):
             raise WorkerLost
@@ -140,8 +140,8 @@ class DaskCluster:
             await asyncio.wait_for(self._start_agent(worker, session), ANSWER_SECONDS)
         except (OSError, TimeoutError):
             raise WorkerLost from None
-        except (Nonsense, KeyError, TypeError) as nonsense:
-            raise WorkerRejected(f"its answer cannot be used ({type(nonsense).__name__})") from None
+        except (InvalidMessage, KeyError, TypeError) as error:
+            raise WorkerRejected(f"its answer cannot be used ({type(error).__name__})") from None
 
     async def _start_agent(self, worker: str, session: str) -> None:
         found = (await self._ask(worker, "versions", packages=["bulkreset"]))["packages"]["bulkreset"]
@@ -170,11 +170,11 @@ class DaskCluster:
             self._pids[worker] = info.pid
 
     async def exchange(
-        self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
+        self, worker: str, session: str, turn: int, lease: float, envelope: SecretEnvelope
     ) -> WorkerReport:
         """Run one exchange directly with the worker: the scheduler never sees a row.
 
-        Raises OSError without an answer, Nonsense for a useless one, WorkerLost if the agent is gone.
+        Raises OSError without an answer, InvalidMessage for a useless one, WorkerLost if the agent is gone.
 
         This is not a Dask actor or task: the future of an actor's method waits forever if its worker dies, and may
         repeat the call. A worker's handler is called once for each message, or the connection is lost.
@@ -182,16 +182,16 @@ class DaskCluster:
         from distributed.protocol import to_serialize  # noqa: PLC0415  (an extra)
 
         answer = await self._ask(
-            worker, worker_agent.HANDLER, session=session, turn=turn, lease=lease, parcel=to_serialize(parcel)
+            worker, worker_agent.HANDLER, session=session, turn=turn, lease=lease, envelope=to_serialize(envelope)
         )
         if not isinstance(answer, dict) or "report" not in answer:
-            raise Nonsense("no report")
+            raise InvalidMessage("no report")
         if answer["report"] is None:  # another process is at the address now
             raise WorkerLost(dead=True)
         return unpack_report(answer["report"])
 
     async def _ask(self, address: str, op: str, **fields: object) -> Any:  # noqa: ANN401  (any plain data)
-        """Ask the process at an address, on the connection that is open to it. Raises OSError, Nonsense."""
+        """Ask the process at an address, on the connection that is open to it. Raises OSError, InvalidMessage."""
         comm = self._comms.get(address)
         if comm is None:
             comm = self._comms[address] = await PlainComm.connect(address, self._arguments)

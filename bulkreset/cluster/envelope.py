@@ -25,7 +25,7 @@ class SecretEnvelope:
         return cls(pack_orders(orders))
 
     def unpack(self) -> list[WorkerOrder]:
-        """Return the orders. Raises Nonsense."""
+        """Return the orders. Raises InvalidMessage."""
         return unpack_orders(self._packed)
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ import struct
 from typing import Any, Final
 
 from bulkreset.cluster.envelope import FAMILY, register_envelope
-from bulkreset.cluster.protocol import Nonsense
+from bulkreset.cluster.protocol import InvalidMessage
 
 MAX_BYTES: Final = 64 * 1024 * 1024  # of one message: a report has at most some thousand rows
 _LENGTH: Final = struct.Struct("<Q")
@@ -22,7 +22,7 @@ class PlainComm:
 
     @classmethod
     async def connect(cls, address: str, arguments: dict[str, Any]) -> "PlainComm":
-        """Connect to an address such as "tls://10.0.0.7:8786". Raises OSError, Nonsense.
+        """Connect to an address such as "tls://10.0.0.7:8786". Raises OSError, InvalidMessage.
 
         `arguments` come from Dask's Security.
         """
@@ -39,7 +39,7 @@ class PlainComm:
         return comm
 
     async def ask(self, op: str, **fields: object) -> Any:  # noqa: ANN401  (any plain data)
-        """Call a handler of the other side and return its answer as plain data. Raises OSError, Nonsense."""
+        """Call a handler of the other side and return its answer as plain data. Raises OSError, InvalidMessage."""
         return await self._exchange({"op": op, "reply": True, **fields})
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class PlainComm:
         lengths = [_number(first[at : at + _LENGTH.size]) for at in range(_LENGTH.size, begin, _LENGTH.size)]
         rest = begin + sum(lengths) - length  # large frames come after the announced length
         if not lengths or rest < 0:
-            raise Nonsense("frames of wrong lengths")
+            raise InvalidMessage("frames of wrong lengths")
         if rest and _within(length + rest):
             first += await stream.read_bytes(rest)
         return _plain(first[begin : begin + lengths[0]])
@@ -74,13 +74,13 @@ class PlainComm:
 
 def _number(text: bytes) -> int:
     if len(text) != _LENGTH.size:
-        raise Nonsense("an incomplete message")
+        raise InvalidMessage("an incomplete message")
     return int(_LENGTH.unpack(text)[0])
 
 
 def _within(length: int) -> int:
     if not 0 < length <= MAX_BYTES:
-        raise Nonsense(f"a message of {length} bytes")
+        raise InvalidMessage(f"a message of {length} bytes")
     return length
 
 
@@ -91,4 +91,4 @@ def _plain(frame: bytes) -> Any:  # noqa: ANN401  (any plain data)
     try:
         return msgpack.unpackb(frame, raw=False, strict_map_key=False)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise Nonsense(type(error).__name__) from None
+        raise InvalidMessage(type(error).__name__) from None

@@ -25,7 +25,7 @@ Text = Annotated[str, Field(max_length=MAX_TEXT)]
 LaneAddress = tuple[Count, Count]
 
 
-class Nonsense(Exception):
+class InvalidMessage(Exception):
     """A message that is not one of these, or that cannot be true."""
 
 
@@ -92,11 +92,11 @@ class ListingPace:
 class OpenLanes:
     """Order to open the lanes of a lane group.
 
-    `place` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if unknown.
+    `group` is the lane group's number. `targets` have the confirmed Region and endpoint; `account` is "" if unknown.
     `look_up` is the pace of the lookups after lost answers; None: no lookups.
     """
 
-    place: int
+    group: int
     account: str
     targets: Sequence[Target]
     emulated: bool
@@ -119,7 +119,7 @@ class SendRows:
 class HaltLanes:
     """Order to start no more attempts in a lane group, and to return the unsent rows."""
 
-    place: int
+    group: int
     order: Literal["halt"] = "halt"
 
 
@@ -127,7 +127,7 @@ class HaltLanes:
 class CloseLanes:
     """Order to close a lane group without outstanding rows, and to report its pacer states."""
 
-    place: int
+    group: int
     order: Literal["close"] = "close"
 
 
@@ -164,7 +164,7 @@ class RowReport:
 class OpenFailed:
     """Report that a lane group could not be opened."""
 
-    place: int
+    group: int
     message: Text
     advice: Text
 
@@ -210,7 +210,7 @@ def pack_orders(orders: Sequence[WorkerOrder]) -> bytes:
 
 
 def unpack_orders(packed: bytes) -> list[WorkerOrder]:
-    """Return the orders in a message. Raises Nonsense."""
+    """Return the orders in a message. Raises InvalidMessage."""
     return _valid(_ORDERS, packed)
 
 
@@ -220,7 +220,7 @@ def pack_report(report: WorkerReport) -> bytes:
 
 
 def unpack_report(packed: object) -> WorkerReport:
-    """Return the report in a message. Raises Nonsense."""
+    """Return the report in a message. Raises InvalidMessage."""
     return _valid(_REPORT, packed)[0]
 
 
@@ -230,14 +230,14 @@ def pack_info(info: WorkerInfo) -> bytes:
 
 
 def unpack_info(packed: object) -> WorkerInfo:
-    """Return the answer to a handshake. Raises Nonsense."""
+    """Return the answer to a handshake. Raises InvalidMessage."""
     return _valid(_INFO, packed)[0]
 
 
 def _valid(adapter: TypeAdapter[T], packed: object) -> T:
     if not isinstance(packed, bytes):
-        raise Nonsense("no bytes")
+        raise InvalidMessage("no bytes")
     try:
         return adapter.validate_json(packed, strict=True)
     except ValidationError as error:  # its message would quote what arrived
-        raise Nonsense(f"{error.error_count()} wrong values") from None
+        raise InvalidMessage(f"{error.error_count()} wrong values") from None

@@ -41,12 +41,12 @@ class RemoteLane(LaneProtocol[T]):
         self,
         cluster: "ClusterRunner",
         operation: Operation[T],
-        place: LaneKey,
+        key: LaneKey,
         ceiling: float | None,
         pace: PaceConfig,
         changed: Callable[[float, str], None],
     ) -> None:
-        super().__init__(operation, place)
+        super().__init__(operation, key)
         self.pacer: RemoteRate = RemoteRate(ceiling, lambda: self.rate)
         self.highest = ceiling  # a report may be older than a lower ceiling
         self.is_steered = False  # its ceiling has been changed
@@ -54,7 +54,7 @@ class RemoteLane(LaneProtocol[T]):
         self.changed = changed
         # Below: written only by the cluster thread.
         self.rate = ceiling
-        self.carries = MAX_RATE["boto3"]
+        self.max_rate = MAX_RATE["boto3"]
         self.group: LaneGroup | None = None
         self.waiting: deque[T] = deque()  # claimed, but not with a worker
         self.away: dict[int, T] = {}  # with a worker
@@ -81,7 +81,7 @@ class RemoteLane(LaneProtocol[T]):
         batch = (
             max(1, math.ceil(min(known) * BATCH_SECONDS))
             if known
-            else max(UNPACED_BATCH, math.ceil(self.carries * UNPACED_SECONDS))
+            else max(UNPACED_BATCH, math.ceil(self.max_rate * UNPACED_SECONDS))
         )
         return 0 if self.is_moving or self.in_flight > batch else 2 * batch - self.in_flight
 
@@ -122,7 +122,7 @@ class SessionState(StrEnum):
 class WorkerSession:
     """A session with a worker agent. `lease_ends` is the end of its last possible lease, on the coordinator's clock.
 
-    `nonsense` counts its useless answers.
+    `invalid_answers` counts its useless answers.
     """
 
     worker: str
@@ -132,7 +132,7 @@ class WorkerSession:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     lease_ends: float = 0.0
     turn: int = 0
-    nonsense: int = 0
+    invalid_answers: int = 0
     task: "asyncio.Task[None] | None" = None
 
     def order(self, order: WorkerOrder) -> None:

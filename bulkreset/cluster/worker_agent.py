@@ -108,7 +108,7 @@ class LeasedPacer(Pacer):
 class _OpenGroup:
     """A lane group that is open on this worker."""
 
-    place: LaneKey
+    key: LaneKey
     lanes: list[Lane[Any]]
 
 
@@ -120,7 +120,7 @@ class WorkerAgent:
         self._unix = unix
         self._lease = WorkerLease(self._clock, unix, clock or SINCE_BOOT)
         self._results: Results = SimpleQueue()
-        self._sites: dict[int, _OpenGroup] = {}
+        self._groups: dict[int, _OpenGroup] = {}
         self._addresses: dict[Lane[Any], LaneAddress] = {}
         self._news: SimpleQueue[Callable[[WorkerReport], None]] = SimpleQueue()
         self._bugs: SimpleQueue[str] = SimpleQueue()
@@ -130,14 +130,14 @@ class WorkerAgent:
         self._packed = b""
         self.closed = threading.Event()
 
-    def exchange(self, turn: int, lease: float, parcel: SecretEnvelope) -> bytes:
+    def exchange(self, turn: int, lease: float, envelope: SecretEnvelope) -> bytes:
         """Carry out the orders and return a packed report. A repeated turn gets the same report again."""
         if turn == self._turn:
             return self._packed
         self._lease.renew(lease)
         self._turn, self._packed, report = turn, b"", WorkerReport(self._unix())
         try:
-            for order in parcel.unpack():
+            for order in envelope.unpack():
                 self._handle_order(order, report)
             self._fill_report(report)
             bug = next(_drain(self._bugs), "")
@@ -153,68 +153,68 @@ class WorkerAgent:
     def close(self) -> None:
         """Stop all lanes and drop the unsent rows."""
         self._cease()
-        for site in self._sites.values():
-            for lane in site.lanes:
+        for group in self._groups.values():
+            for lane in group.lanes:
                 lane.return_unsent()
         self._opener.shutdown(wait=False, cancel_futures=True)
-        for site in self._sites.values():
-            for lane in site.lanes:
+        for group in self._groups.values():
+            for lane in group.lanes:
                 lane.close()
 
     def _cease(self) -> None:
         self.closed.set()
-        for site in self._sites.values():
-            site.place.stop.set()
+        for group in self._groups.values():
+            group.key.stop.set()
 
     def _handle_order(self, order: WorkerOrder, report: WorkerReport) -> None:
         match order:
             case OpenLanes():
                 self._opener.submit(self._open, order)
-            case SendRows((place, number), rows):
-                self._sites[place].lanes[number].put(rows)
-            case SetCeiling((place, number), ceiling):
-                if site := self._sites.get(place):
-                    site.lanes[number].set_ceiling(ceiling)
-            case HaltLanes(place):
-                self._halt(place)
-            case CloseLanes(place):
-                self._retire(place, report)
+            case SendRows((number, index), rows):
+                self._groups[number].lanes[index].put(rows)
+            case SetCeiling((number, index), ceiling):
+                if group := self._groups.get(number):
+                    group.lanes[index].set_ceiling(ceiling)
+            case HaltLanes(number):
+                self._halt(number)
+            case CloseLanes(number):
+                self._retire(number, report)
             case EndSession():
                 self._cease()  # before the answer: after it the coordinator may give the lanes to another worker
                 threading.Thread(target=self.close, name="closing", daemon=True).start()
 
-    def _halt(self, place: int) -> None:
-        self._halting.add(place)
-        if site := self._sites.get(place):
-            site.place.stop.set()
-            for lane in site.lanes:
+    def _halt(self, number: int) -> None:
+        self._halting.add(number)
+        if group := self._groups.get(number):
+            group.key.stop.set()
+            for lane in group.lanes:
                 lane.return_unsent()
 
-    def _retire(self, place: int, report: WorkerReport) -> None:
+    def _retire(self, number: int, report: WorkerReport) -> None:
         """Close a lane group and report its pacer states. No row is outstanding, so no call can follow."""
-        site = self._sites.pop(place)
-        site.place.stop.set()
-        report.retired.append((place, [lane.pacer.state() for lane in site.lanes]))
-        for lane in site.lanes:
+        group = self._groups.pop(number)
+        group.key.stop.set()
+        report.retired.append((number, [lane.pacer.state() for lane in group.lanes]))
+        for lane in group.lanes:
             self._addresses.pop(lane, None)
             lane.close()
 
     def _open(self, order: OpenLanes) -> None:
         """Open a lane group. It runs on an opener thread because creating a session takes time."""
         try:
-            site, kind = self._opened(order)
+            group, kind = self._opened(order)
         except BulkresetError as error:
-            failed = OpenFailed(order.place, error.message, error.advice)
+            failed = OpenFailed(order.group, error.message, error.advice)
             self._news.put(lambda report: report.failed.append(failed))
         except BaseException as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
             bug = place_of(error)
             self._bugs.put(bug)
         else:
-            self._news.put(lambda report: self._take_opened(report, order.place, site, kind))
+            self._news.put(lambda report: self._take_opened(report, order.group, group, kind))
 
-    def _take_opened(self, report: WorkerReport, number: int, site: _OpenGroup, kind: TransportKind) -> None:
-        self._sites[number] = site
-        self._addresses |= {lane: (number, at) for at, lane in enumerate(site.lanes)}
+    def _take_opened(self, report: WorkerReport, number: int, group: _OpenGroup, kind: TransportKind) -> None:
+        self._groups[number] = group
+        self._addresses |= {lane: (number, index) for index, lane in enumerate(group.lanes)}
         report.opened.append((number, kind))
 
     def _opened(self, order: OpenLanes) -> tuple[_OpenGroup, TransportKind]:
@@ -222,34 +222,32 @@ class WorkerAgent:
         kind = choose_transport(order.pace.transport)
         if kind == "crt" and not find_spec("awscrt"):
             raise TargetError("It lacks the extra crt, which the job's pace.transport needs.", "Install it there.")
-        place = LaneKey(order.place)
+        key = LaneKey(order.group)
         lanes: list[Lane[Any]] = []
-        for number, wanted in enumerate(order.lanes):
+        for index, wanted in enumerate(order.lanes):
             operation: Operation[Any]
             if wanted.call == SetPassword.call:
                 operation = SetPassword(
                     {pool: open_transport(kind, session) for pool, session in sessions.items()},
-                    self._evidence(order, sessions, place),
+                    self._evidence(order, sessions, key),
                 )
-                carries = MAX_RATE[kind]
+                max_rate = MAX_RATE[kind]
             else:
                 operation = TakeStep(
                     BY_CALL[wanted.call], {pool: BotoTransport.of(session) for pool, session in sessions.items()}
                 )
-                carries = MAX_RATE["boto3"]
-            pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.place, number)))
+                max_rate = MAX_RATE["boto3"]
+            pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.group, index)))
             if wanted.state:
                 pacer.resume(wanted.state)
-            lanes.append(Lane(operation, pacer, order.pace, self._clock, self._results, place, carries, self._lease))
-        return _OpenGroup(place, lanes), kind
+            lanes.append(Lane(operation, pacer, order.pace, self._clock, self._results, key, max_rate, self._lease))
+        return _OpenGroup(key, lanes), kind
 
-    def _evidence(
-        self, order: OpenLanes, sessions: Mapping[str, TargetSession], place: LaneKey
-    ) -> ListedEvidence | None:
+    def _evidence(self, order: OpenLanes, sessions: Mapping[str, TargetSession], key: LaneKey) -> ListedEvidence | None:
         if order.look_up is None:
             return None
         pacer = LeasedPacer(order.look_up.ceiling, self._clock, self._lease)
-        return ListedEvidence(sessions, pacer, self._clock, place.stop)
+        return ListedEvidence(sessions, pacer, self._clock, key.stop)
 
     def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
         def changed(rate: float, why: str) -> None:
@@ -267,11 +265,11 @@ class WorkerAgent:
             if lane.in_flight:
                 lane.ensure_workers()
             report.states.append((address, lane.pacer.state(brief=True)))
-        for place in list(self._halting):
-            site = self._sites.get(place)
-            if site is None or not any(lane.in_flight for lane in site.lanes):
-                self._halting.remove(place)
-                report.halted.append(place)
+        for number in list(self._halting):
+            group = self._groups.get(number)
+            if group is None or not any(lane.in_flight for lane in group.lanes):
+                self._halting.remove(number)
+                report.halted.append(number)
 
     def _report_result(self, report: WorkerReport, lane: LaneProtocol[Any], result: Result) -> None:
         lane.on_result(result)
@@ -333,9 +331,9 @@ def _info() -> dict[str, bytes]:
     return {"info": pack_info(WorkerInfo(PROTOCOL, time.time(), os.getpid()))}
 
 
-def _exchange(session: str, turn: int, lease: float, parcel: SecretEnvelope) -> dict[str, bytes | None]:
+def _exchange(session: str, turn: int, lease: float, envelope: SecretEnvelope) -> dict[str, bytes | None]:
     agent = _SESSIONS.get(session)
-    return {"report": agent.exchange(turn, lease, parcel) if agent else None}
+    return {"report": agent.exchange(turn, lease, envelope) if agent else None}
 
 
 def _reap_abandoned(session: str, agent: WorkerAgent) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bulkreset.cluster.placement import TRANSITIONS, GroupEvent, GroupState
-from bulkreset.cluster.protocol import MAX_TEXT, LaneAddress, Nonsense, RowReport, WorkerReport
+from bulkreset.cluster.protocol import MAX_TEXT, InvalidMessage, LaneAddress, RowReport, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import FATAL_SET
 from bulkreset.job.pace import FASTEST, SLOWEST
@@ -18,7 +18,7 @@ _LONGEST = 2 / SLOWEST  # seconds between two slots, plus the same again for a s
 
 
 def check_report(report: WorkerReport, post: WorkerSession, groups: Mapping[int, LaneGroup]) -> None:
-    """Raise Nonsense if the worker cannot report this now."""
+    """Raise InvalidMessage if the worker cannot report this now."""
     _Check(post, groups).check(report)
 
 
@@ -35,33 +35,33 @@ class _Check:
             _check_state(self._lane(address), state)
         for address, rate, _ in report.changes:
             _check_rate(self._lane(address), rate)
-        self._check_events(GroupEvent.OPENED, [place for place, _ in report.opened])
-        self._check_events(GroupEvent.REFUSED, [failed.place for failed in report.failed])
+        self._check_events(GroupEvent.OPENED, [number for number, _ in report.opened])
+        self._check_events(GroupEvent.REFUSED, [failed.group for failed in report.failed])
         self._check_events(GroupEvent.EMPTIED, report.halted)
-        self._check_events(GroupEvent.CLOSED, [place for place, _ in report.retired])
-        for place, states in report.retired:
-            lanes = self._groups[place].lanes
+        self._check_events(GroupEvent.CLOSED, [number for number, _ in report.retired])
+        for number, states in report.retired:
+            lanes = self._groups[number].lanes
             _ensure(len(states) == len(lanes), "the states of other lanes")
             for lane, state in zip(lanes, states, strict=True):
                 _check_state(lane, state)
 
-    def _check_events(self, event: GroupEvent, places: Sequence[int]) -> None:
-        _ensure(len(set(places)) == len(places), f"{event} twice")
-        for place in places:
-            _ensure((self._group(place).state, event) in TRANSITIONS, f"{event} at the wrong time")
+    def _check_events(self, event: GroupEvent, numbers: Sequence[int]) -> None:
+        _ensure(len(set(numbers)) == len(numbers), f"{event} twice")
+        for number in numbers:
+            _ensure((self._group(number).state, event) in TRANSITIONS, f"{event} at the wrong time")
 
-    def _group(self, place: int) -> LaneGroup:
+    def _group(self, number: int) -> LaneGroup:
         """Return a group that this worker has. A halted one may be closed already, and goes to no other worker."""
-        group = self._groups.get(place)
+        group = self._groups.get(number)
         if group is None or (group.worker is not self._post and group.state is not GroupState.HALTED):
-            raise Nonsense("lanes that it does not have")
+            raise InvalidMessage("lanes that it does not have")
         return group
 
     def _lane(self, address: LaneAddress) -> RemoteLane[object]:
-        place, number = address
-        lanes = self._group(place).lanes
-        _ensure(number < len(lanes), "a lane that does not exist")
-        return lanes[number]
+        number, index = address
+        lanes = self._group(number).lanes
+        _ensure(index < len(lanes), "a lane that does not exist")
+        return lanes[index]
 
     def _check_row(self, row: RowReport) -> None:
         lane, outcome = self._lane(row.lane), row.outcome
@@ -79,7 +79,7 @@ class _Check:
 
 def _ensure(holds: object, what: str) -> None:
     if not holds:
-        raise Nonsense(what)
+        raise InvalidMessage(what)
 
 
 def _texts(outcome: OperationResult) -> tuple[str, ...]:

@@ -88,9 +88,9 @@ class JournalReader:
         An item is (page, user pool, rows); pages are counted from 0.
         """
         first, last = self._one(schema.SENDABLE_RANGE)
-        for piece in range((first - 1) // size, (last - 1) // size + 1):
-            for pool, count in self._all(schema.SENDABLE_PAGE, (piece * size + 1, (piece + 1) * size)):
-                yield piece, pool, count
+        for page in range((first - 1) // size, (last - 1) // size + 1):
+            for pool, count in self._all(schema.SENDABLE_PAGE, (page * size + 1, (page + 1) * size)):
+                yield page, pool, count
 
     def sendable(self, first: int, last: int, password: PasswordOf) -> list[Row]:
         """Return the rows from `first` to `last` that are still to be sent, in order, with their passwords."""
@@ -138,16 +138,16 @@ class JournalReader:
         found = self._one(schema.SET_ROW, (row,))
         return SetRow._make(found) if found else None
 
-    def report_rows(self, unsent: str, only: Collection[str] = ()) -> Iterator[ReportRow]:
+    def report_rows(self, only: Collection[str] = (), *, dry_run: bool) -> Iterator[ReportRow]:
         """Yield all rows in input order; with `only`, the rows that have one of these report statuses.
 
-        `unsent` is the report status of a row that was not sent.
+        The report status of a row that was not sent depends on `dry_run`.
         """
-        return starmap(report_row, self.report_facts(unsent, only))
+        return starmap(report_row, self.report_facts(only, dry_run=dry_run))
 
-    def report_facts(self, unsent: str, only: Collection[str] = ()) -> Iterator[tuple[int, str, str]]:
+    def report_facts(self, only: Collection[str] = (), *, dry_run: bool) -> Iterator[tuple[int, str, str]]:
         """Yield the rows of `report_rows` in three values: row, username, and JSON that many rows have in common."""
-        dry_run = unsent == Status.READY
+        unsent = Status.READY.at_end(dry_run=dry_run)
         wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
         files = [it.name for it in self.files() if it.first_row is not None]
         statement = schema.REPORT.format(file=":file" if len(files) <= 1 else schema.FILE_OF_ROW)

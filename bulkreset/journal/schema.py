@@ -295,6 +295,8 @@ WHERE status = 'set' AND {_HAS_FAILED_STEP}
 RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
+# The expressions of the report and of the page's tables have the order of ReportRow in models.py, which takes them by
+# position. Only the user pool stands elsewhere in REPORT: in the JSON.
 _SHOWN_FACTS = f"""{{status}}, code, message, attempts, throttled,
   in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
   started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}"""

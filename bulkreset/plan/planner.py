@@ -42,14 +42,14 @@ class Planner:
         job: Job,
         sessions: Mapping[str, TargetSession],
         journal: Journal,
-        enquiry: AccountDiscovery,
+        discovery: AccountDiscovery,
         ui: UserInterface,
         stop: CancelToken,
     ) -> None:
         self._job = job
         self._sessions = sessions
         self._journal = journal
-        self._enquiry = enquiry
+        self._discovery = discovery
         self._ui = ui
         self._stop = stop
 
@@ -60,11 +60,11 @@ class Planner:
         Raises Refused if an input, a group or an approval forbids the run, Stopped or Interrupted if the plan can be
         resumed.
         """
-        journal, pools = self._journal, self._enquiry.pools()
+        journal, pools = self._journal, self._discovery.pools()
         self._require_described(pools)
         protected = protected_names(self._job, self._sessions)
         gaps: Sequence[UnknownFact] = ()
-        lanes = list(group_by_quota(self._sessions, self._enquiry.callers()).values())
+        lanes = list(group_by_quota(self._sessions, self._discovery.callers()).values())
         check = UserCheck(self._job, self._sessions, pools, lanes, protected, SystemClock())
         with ExitStack() as stack:
             listed_users = None
@@ -81,7 +81,7 @@ class Planner:
             journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
             if journal.state.approved:
                 approval = Approval(Path(journal.state.approved.run_dir))
-                targets = describe_targets(self._sessions, self._enquiry.callers())
+                targets = describe_targets(self._sessions, self._discovery.callers())
                 approval.require_same_job(journal.state.changed({"targets": targets}))
                 approval.require_same_rows(journal.read)
         journal.write.change(phase=Phase.PLANNED)
@@ -108,11 +108,11 @@ class Planner:
     @contextmanager
     def _list_users(self, check: UserCheck, lanes: Sequence[Sequence[str]], scratch: Path) -> Iterator[PoolUserSource]:
         """Yield the source of the listed users of the pools."""
-        pools, clock = self._enquiry.pools(), SystemClock()
-        directories = {pool: UserLister(self._sessions[pool], facts) for pool, facts in pools.items()}
+        pools, clock = self._discovery.pools(), SystemClock()
+        listers = {pool: UserLister(self._sessions[pool], facts) for pool, facts in pools.items()}
         with UserStore(scratch) as store:
             pacers = listing_pacers(self._job, lanes, clock)
-            listed_users = PoolUserSource(self._job.input.select, directories, pacers, store, clock, check.skip_reason)
+            listed_users = PoolUserSource(self._job.input.select, listers, pacers, store, clock, check.skip_reason)
             listed_users.list_all(self._on_listed)
             yield listed_users
 
@@ -134,7 +134,7 @@ class Planner:
             self._stop.check()
 
         plan = self._journal.plan
-        read = write_plan(self._job, rows, self._enquiry.pools(), protected, plan, seen)
+        read = write_plan(self._job, rows, self._discovery.pools(), protected, plan, seen)
         # its content is known only now, and the plan must never be stored without its fingerprint
         if isinstance(rows, InputSet):
             facts = InputFacts(**rows.describe())

@@ -48,7 +48,7 @@ class PoolSweep:
 
     def __init__(
         self,
-        directory: UserLister,
+        lister: UserLister,
         pages: PagedReader,
         store: UserStore,
         *,
@@ -56,10 +56,10 @@ class PoolSweep:
         first_pages: int = 1,
         groups: Sequence[str] = (),
     ) -> None:
-        self._directory = directory
+        self._lister = lister
         self._pages = pages
         self._store = store
-        self._pool = directory.facts.user_pool_id
+        self._pool = lister.facts.user_pool_id
         self._expression = expression
         self._first_pages = first_pages
         self._generation = 0
@@ -78,7 +78,7 @@ class PoolSweep:
     @property
     def expected(self) -> int:
         """Return about how many pages the whole pool has."""
-        return max(1, -(-(self._directory.facts.users or 0) // PAGE))
+        return max(1, -(-(self._lister.facts.users or 0) // PAGE))
 
     @property
     def done(self) -> bool:
@@ -93,8 +93,8 @@ class PoolSweep:
         self._under_way.add(part)
         return partial(self._read, self._generation, part, self._parts[part].token)
 
-    def take(self, swept: SweptPage, store: Callable[[str, UserPage], object]) -> None:
-        """Handle an answer. `write` stores the users of a part's page, and the part's progress.
+    def take(self, swept: SweptPage, store_page: Callable[[str, UserPage], object]) -> None:
+        """Handle an answer. `store_page` stores the users of a part's page, and the part's progress.
 
         Raises ReadCallError if the pool, or the group, cannot be listed.
         """
@@ -108,7 +108,7 @@ class PoolSweep:
         if not self._covers(part, page):
             self._begin([WHOLE])
             return
-        store(part, page)
+        store_page(part, page)
         before = self._parts[part]
         self._parts[part] = LookupProgress(
             page.token, before.pages + 1, before.users + len(page.users), page.token is None
@@ -128,8 +128,8 @@ class PoolSweep:
 
     def _ask(self, part: str, token: str | None) -> UserPage:
         if part.startswith(_GROUP):
-            return self._directory.members(part.removeprefix(_GROUP), token)
-        return self._directory.page(token, self._expression if part in {FIRST, WHOLE} else f'sub ^= "{part}"')
+            return self._lister.members(part.removeprefix(_GROUP), token)
+        return self._lister.page(token, self._expression if part in {FIRST, WHOLE} else f'sub ^= "{part}"')
 
     def _failed(self, part: str, token: str | None, error: ReadCallError) -> None:
         """Start the part again if its token has expired, or the whole pool if a shard's filter was refused."""
@@ -154,7 +154,7 @@ class PoolSweep:
         elif self.done and self._is_shard(next(iter(self._parts))):
             listed, estimated = (
                 sum(progress.users for progress in self._parts.values()),
-                self._directory.facts.users or 0,
+                self._lister.facts.users or 0,
             )
             if abs(listed - estimated) > max(TOLERANCE * estimated, TOLERATED_USERS):
                 self._begin([WHOLE])

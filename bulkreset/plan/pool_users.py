@@ -39,21 +39,19 @@ class PoolUserSource:
     def __init__(
         self,
         select: SelectConfig,
-        directories: Mapping[str, UserLister],
+        listers: Mapping[str, UserLister],
         pacers: Mapping[str, Pacer],
         store: UserStore,
         clock: Clock,
         kind_of: Callable[[PoolUser, PoolFacts], str],
     ) -> None:
         self._select = select
-        self._directories = directories
+        self._listers = listers
         self.store = store
         self._kind_of = kind_of
         self._halt = threading.Event()
         self._before = select.created_before.timestamp() * 1000 if select.created_before else None
-        self._pages = {
-            name: PagedReader(directory, pacers[name], clock, self._halt) for name, directory in directories.items()
-        }
+        self._pages = {name: PagedReader(lister, pacers[name], clock, self._halt) for name, lister in listers.items()}
 
     def list_all(self, seen: Callable[[int], None]) -> None:
         """List the users of all pools in parallel. Continues a list that an interrupted execution has begun.
@@ -67,9 +65,9 @@ class PoolUserSource:
             self._load_excluded(seen)
             self.store.begin_list(now)
         rows = self.store.listed_rows()
-        sweeps = {name: self._sweep_of(name) for name in self._directories}
+        sweeps = {name: self._sweep_of(name) for name in self._listers}
         threads = min(THREADS, AT_ONCE * len(sweeps))
-        with ParallelCalls[SweptPage](threads, self._directories.values(), self._halt) as calls:
+        with ParallelCalls[SweptPage](threads, self._listers.values(), self._halt) as calls:
             for name, sweep in sweeps.items():
                 self._start_calls(calls, name, sweep)
             for completed in calls.completed():
@@ -80,7 +78,7 @@ class PoolUserSource:
 
     def batches(self) -> Iterator[RowBatch]:
         """Yield the rows. Call `list_all` first."""
-        rows = chain.from_iterable(zip(repeat(name), self.store.usernames(name)) for name in self._directories)
+        rows = chain.from_iterable(zip(repeat(name), self.store.usernames(name)) for name in self._listers)
         first = 1
         while some := list(islice(rows, BATCH_ROWS)):
             yield RowBatch(
@@ -93,7 +91,7 @@ class PoolUserSource:
         path = self._select.not_in
         if path is None:
             return
-        facts = {name: directory.facts for name, directory in self._directories.items()}
+        facts = {name: lister.facts for name, lister in self._listers.items()}
         for name, pool_facts in facts.items():
             if pool_facts.unknown:
                 raise TargetError(
@@ -127,7 +125,7 @@ class PoolUserSource:
         # a filter has one condition
         expression = f'cognito:user_status = "{statuses[0]}"' if len(statuses) == 1 else ""
         return PoolSweep(
-            self._directories[name],
+            self._listers[name],
             self._pages[name],
             self.store,
             expression=expression,
@@ -155,7 +153,7 @@ class PoolUserSource:
         try:
             sweep.take(swept, write)
         except ReadCallError as error:
-            raise self._list_error(self._directories[name], group_of(swept.part), error) from None
+            raise self._list_error(self._listers[name], group_of(swept.part), error) from None
         return added
 
     def _is_selected(self, user: PoolUser) -> bool:
@@ -164,17 +162,17 @@ class PoolUserSource:
         return self._before is None or (user.created is not None and user.created < self._before)
 
     def _match(self, user: PoolUser, name: str) -> UserMatch:
-        return UserMatch.of(user, self._kind_of(user, self._directories[name].facts))
+        return UserMatch.of(user, self._kind_of(user, self._listers[name].facts))
 
     @staticmethod
-    def _list_error(directory: UserLister, group: str, error: ReadCallError) -> Exception:
-        name = directory.facts.user_pool_id
+    def _list_error(lister: UserLister, group: str, error: ReadCallError) -> Exception:
+        name = lister.facts.user_pool_id
         what = f"The group {group!r} of {name}" if group else f"The users of {name}"
-        if problem := connection_problem(error.code, directory.session):
+        if problem := connection_problem(error.code, lister.session):
             return ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
             call = "cognito-idp:ListUsersInGroup" if group else "cognito-idp:ListUsers"
-            where = arn_of(directory.session)
+            where = arn_of(lister.session)
             return TargetError(
                 f"{what} could not be listed: {error.code}.",
                 f"Allow {call} on {where}."

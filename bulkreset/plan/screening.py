@@ -28,7 +28,7 @@ def write_plan(
 
     Raises InputError if the input has no rows, cannot be read, or if its columns seem to be swapped.
     """
-    screen = RowValidator(job, protected, {pool: pool_facts.policy for pool, pool_facts in facts.items()})
+    validator = RowValidator(job, protected, {pool: pool_facts.policy for pool, pool_facts in facts.items()})
     read, file = 0, None
     carrying = bool(job.report.columns)
     for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():
@@ -36,21 +36,21 @@ def write_plan(
             require_not_swapped(job.input, chunk)
             file = chunk.file
         if carrying:
-            carried, validated = _carried(job, chunk), list(screen.validate(chunk))
+            carried, validated = _carried(job, chunk), list(validator.validate(chunk))
             plan.add_rows(validated)
             plan.add_carried(chunk.first, map(_without_shifted, validated, carried))
         else:
-            plan.add_rows(screen.validate(chunk))
+            plan.add_rows(validator.validate(chunk))
         read = chunk.last
         seen(chunk)
     if not read:
         if job.input.from_pool:
             raise InputError("[input.select] selects no user of the pools.", "Check it: there is nothing to do.")
         raise InputError(f"The input {job.input.named} has no rows.", "Check that it is the right file.")
-    if screen.hashes and screen.hashes == screen.passwords:
+    if validator.hashes and validator.hashes == validator.passwords:
         raise InputError(
-            f"All {screen.hashes:,} passwords of the input {job.input.named} look like hashes. Cognito would take each hash"
-            " as the password, and no user could sign in.",
+            f"All {validator.hashes:,} passwords of the input {job.input.named} look like hashes. Cognito would take each"
+            " hash as the password, and no user could sign in.",
             'Set password.source = "generate" or use a user migration trigger. If they are no hashes:'
             ' input.on_suspect_password = "send".',
         )

@@ -62,29 +62,27 @@ class UserCheck:
         (denied or fatal). Raises ServiceError if a search was interrupted.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_not_checked(pool))}
-        directories = {
+        listers = {
             pool: UserLister(self._sessions[pool], facts)
             for pool, facts in self._pools.items()
             if pool not in unchecked
         }
         gaps: dict[str, UnknownFact] = {}
-        if directories:
-            with listed or UserStore(scratch) as lookup:
-                # If a pool could not be checked in an earlier execution but can be now, fill the lookup again.
-                ready = {pool for pool, _, _ in journal.read.sendable_counts() if pool in directories}
-                if not lookup.is_filled or not all(lookup.names(pool) for pool in ready):
-                    sought = (
-                        (row, pool, name) for row, pool, name in journal.read.rows_to_check() if pool in directories
-                    )
-                    lookup.fill(sought, lambda pool, name: self._pools[pool].fold(name))
+        if listers:
+            with listed or UserStore(scratch) as store:
+                # If a pool could not be checked in an earlier execution but can be now, fill the store again.
+                ready = {pool for pool, _, _ in journal.read.sendable_counts() if pool in listers}
+                if not store.is_filled or not all(store.names(pool) for pool in ready):
+                    sought = ((row, pool, name) for row, pool, name in journal.read.rows_to_check() if pool in listers)
+                    store.fill(sought, lambda pool, name: self._pools[pool].fold(name))
                     if listed:
-                        lookup.match_listed()
+                        store.match_listed()
                 pacers = listing_pacers(self._job, self._lanes, self._clock)
-                gaps = UserSearch(directories, pacers, lookup, self._clock, self.skip_reason).run(seen)
+                gaps = UserSearch(listers, pacers, store, self._clock, self.skip_reason).run(seen)
                 unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
-                findings = self._findings(lookup, scrambled=self._job.scrambles)
+                findings = self._findings(store, scrambled=self._job.scrambles)
                 journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
-                lookup.discard()
+                store.discard()
         else:
             journal.write.change(phase=Phase.COMPARING, unchecked=unchecked)
         return list(gaps.values())
@@ -112,12 +110,12 @@ class UserCheck:
         return next((kind for kind, holds in kinds.items() if holds and kind in self._job.skips), "")
 
     @staticmethod
-    def _findings(lookup: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str, str]]:
+    def _findings(store: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str, str]]:
         """Yield the plan's decision for each row that has a finding, in input order.
 
         Each is (row, status, code, message, user status, recovery, username), as the journal stores it.
         """
-        for found in lookup.findings():
+        for found in store.findings():
             yield found.row, *_decide(found, scrambled=scrambled), found.status, found.recovery, found.username
 
 

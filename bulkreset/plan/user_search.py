@@ -24,7 +24,7 @@ AT_ONCE = 8  # lookups in flight in one pool: enough for the pace if each takes 
 SURE_PAGES = 1000  # pages to sweep at most in a small search of a case-insensitive pool: about 40 seconds
 CONFIRMED = 1000  # the most names without a user in a listing that are then looked up: about 40 seconds
 THREADS = 64
-BATCH = 500  # names taken from the lookup at a time
+BATCH = 500  # names taken from the store at a time
 ACTION = "cognito-idp:ListUsers"
 _Found = SweptPage | tuple[str, UserMatch]  # a page of a sweep, or a name and the user that it means
 _WHAT = "the pool's users: they are not checked"
@@ -37,7 +37,7 @@ class _PoolSearch:
     `sweep` is None if every name is looked up. After a sweep, only names that it did not find are.
     """
 
-    directory: UserLister
+    lister: UserLister
     pages: PagedReader
     names: int
     sweep: PoolSweep | None
@@ -61,7 +61,7 @@ class _PoolSearch:
 
 
 class UserSearch:
-    """Looks up every name in `lookup`.
+    """Looks up every name in `store`.
 
     A pool is listed page by page if that takes fewer calls than looking up each name. A listing is eventually
     consistent, so up to CONFIRMED missing names are looked up afterwards. `pacers` has the ListUsers pacer of each
@@ -70,15 +70,15 @@ class UserSearch:
 
     def __init__(
         self,
-        directories: Mapping[str, UserLister],
+        listers: Mapping[str, UserLister],
         pacers: Mapping[str, Pacer],
-        lookup: UserStore,
+        store: UserStore,
         clock: Clock,
         kind_of: Callable[[PoolUser, PoolFacts], str],
     ) -> None:
-        self._directories = directories
+        self._listers = listers
         self._pacers = pacers
-        self._lookup = lookup
+        self._store = store
         self._clock = clock
         self._kind_of = kind_of
         self._halt = threading.Event()
@@ -90,11 +90,11 @@ class UserSearch:
         Returns the pools whose users cannot be listed, with the reason. Raises ServiceError if a search was
         interrupted; the next run continues from its page.
         """
-        self._pools = {name: self._start_pool(name, directory) for name, directory in self._directories.items()}
+        self._pools = {name: self._start_pool(name, lister) for name, lister in self._listers.items()}
         gaps: dict[str, UnknownFact] = {}
         try:
             threads = min(THREADS, PAGES_AT_ONCE * max(1, len(self._pools)))
-            with ParallelCalls[_Found](threads, self._directories.values(), self._halt) as calls:
+            with ParallelCalls[_Found](threads, self._listers.values(), self._halt) as calls:
                 for name in self._pools:
                     self._start_calls(calls, name)
                 for completed in calls.completed():
@@ -114,14 +114,14 @@ class UserSearch:
                 self._flush(name, pool)
         return gaps
 
-    def _start_pool(self, name: str, directory: UserLister) -> _PoolSearch:
-        names, users = self._lookup.names(name), directory.facts.users
+    def _start_pool(self, name: str, lister: UserLister) -> _PoolSearch:
+        names, users = self._store.names(name), lister.facts.users
         # A page has 60 users, and each lookup takes at least one call. Filters are case-sensitive even if the pool is
         # not, so a sweep of a case-insensitive pool is more reliable. It is used if it does not take long.
-        worth = max(names, SURE_PAGES) if directory.facts.case_insensitive else names
+        worth = max(names, SURE_PAGES) if lister.facts.case_insensitive else names
         sweeps = names > 0 and (users if users is not None else PAGE * PAGE) < PAGE * worth
-        pages = PagedReader(directory, self._pacers[name], self._clock, self._halt)
-        return _PoolSearch(directory, pages, names, PoolSweep(directory, pages, self._lookup) if sweeps else None)
+        pages = PagedReader(lister, self._pacers[name], self._clock, self._halt)
+        return _PoolSearch(lister, pages, names, PoolSweep(lister, pages, self._store) if sweeps else None)
 
     def _start_calls(self, calls: ParallelCalls[_Found], name: str) -> None:
         """Start as many pages of a sweep, or lookups, as may be in flight."""
@@ -137,13 +137,13 @@ class UserSearch:
             pool.begun += 1
         if pool.sweep and not pool.under_way:
             self._flush(name, pool)
-            self._lookup.mark_unlisted(name)
+            self._store.mark_unlisted(name)
 
     def _next_name(self, name: str, pool: _PoolSearch) -> tuple[str, str] | None:
         if pool.sweep and pool.begun >= CONFIRMED:
             return None
         if not pool.queued and not pool.exhausted and pool.names:
-            pool.queued = self._lookup.missing(name, pool.after, BATCH)[::-1]
+            pool.queued = self._store.missing(name, pool.after, BATCH)[::-1]
             pool.exhausted = not pool.queued
         if not pool.queued:
             return None
@@ -166,12 +166,12 @@ class UserSearch:
             self._flush(name, pool)
 
     def _store_page(self, name: str, part: str, page: UserPage) -> None:
-        facts = self._pools[name].directory.facts
-        self._lookup.store_page(name, part, [self._match(user, facts) for user in page.users], page.token)
+        facts = self._pools[name].lister.facts
+        self._store.store_page(name, part, [self._match(user, facts) for user in page.users], page.token)
 
     def _flush(self, name: str, pool: _PoolSearch) -> None:
         if pool.answers:
-            self._lookup.store_matches(name, pool.answers)
+            self._store.store_matches(name, pool.answers)
             pool.answers = []
 
     def _unchecked_pool(self, name: str, error: ReadCallError) -> dict[str, UnknownFact]:
@@ -181,10 +181,10 @@ class UserSearch:
         """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
-        if problem := connection_problem(error.code, pool.directory.session):
+        if problem := connection_problem(error.code, pool.lister.session):
             raise ServiceError(error.code, *problem)
         if error.denied or error.verdict is Disposition.FATAL:
-            return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.directory.session))}
+            return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.lister.session))}
         raise ServiceError(
             error.code,
             f"The users of {name} could not be listed: {error.code}.",
@@ -195,15 +195,15 @@ class UserSearch:
 
     @staticmethod
     def _page(pool: _PoolSearch, token: str | None, expression: str = "") -> UserPage:
-        return pool.pages.read(lambda: pool.directory.page(token, expression))
+        return pool.pages.read(lambda: pool.lister.page(token, expression))
 
     def _find_by_name(self, pool: _PoolSearch, name: str, spelled: str) -> tuple[str, UserMatch]:
         """Return the name and the user it means. Tries one filter for each attribute that the name may be.
 
         A filter is case-sensitive even if the pool is not, so without a listing it cannot prove that a user is absent.
         """
-        folds = pool.directory.facts.case_insensitive
-        for expression in filters_for(spelled, pool.directory.facts):
+        folds = pool.lister.facts.case_insensitive
+        for expression in filters_for(spelled, pool.lister.facts):
             token = None
             while True:
                 try:
@@ -214,7 +214,7 @@ class UserSearch:
                     return name, NOT_LISTED if pool.sweep else UNKNOWN  # the service rejects this filter
                 for user in page.users:
                     if name in user.names:
-                        return name, self._match(user, pool.directory.facts)
+                        return name, self._match(user, pool.lister.facts)
                 token = page.token
                 if token is None:
                     break

@@ -81,8 +81,7 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
     rows = reopen_input(job_of_all, journal)
     if rows is None:
         raise Refused("The run has no input.", "Name a run that read one.")
-    unsent = Status.READY.at_end(dry_run=state.is_dry_run)
-    chosen = (row.row for row in journal.read.report_rows(unsent, wanted.only))
+    chosen = (row.row for row in journal.read.report_rows(wanted.only, dry_run=state.is_dry_run))
     lines = _Lines(rows, chosen)
     digest = hashlib.sha256()
     with atomic_bytes_writer(wanted.output, ELSEWHERE, new=True) as file:

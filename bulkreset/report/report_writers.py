@@ -75,16 +75,18 @@ class ReportSpec:
     bom: bool = False
 
 
-def write_report(journal: Journal, path: Path, unsent: str, spec: ReportSpec | None = None, advice: str = "") -> None:
-    """Write a report. `unsent` is the status shown for rows that were not sent.
+def write_report(
+    journal: Journal, path: Path, spec: ReportSpec | None = None, advice: str = "", *, dry_run: bool
+) -> None:
+    """Write a report. The status shown for rows that were not sent depends on `dry_run`.
 
     Raises RecordError if it cannot be written, with `advice` or, if that is empty, the advice for a run directory.
     """
     with atomic_bytes_writer(path, advice or redraw_advice(path)) as out:
-        stream_report(journal, out, unsent, spec)
+        stream_report(journal, out, spec, dry_run=dry_run)
 
 
-def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpec | None = None) -> None:
+def stream_report(journal: Journal, out: IO[bytes], spec: ReportSpec | None = None, *, dry_run: bool) -> None:
     """Write a report to an open file.
 
     Raises Refused for an unknown form, RecordError if the journal is damaged, OSError if the file cannot be written.
@@ -99,9 +101,9 @@ def stream_report(journal: Journal, out: IO[bytes], unsent: str, spec: ReportSpe
     try:
         names = journal.state.job.get("report", {}).get("columns") or ()
         if spec.form == "csv" and not names and not spec.redaction:
-            write_facts(journal.read.report_facts(unsent, spec.only), out)
+            write_facts(journal.read.report_facts(spec.only, dry_run=dry_run), out)
             return
-        rows: Iterable[ReportRow] = journal.read.report_rows(unsent, spec.only)
+        rows: Iterable[ReportRow] = journal.read.report_rows(spec.only, dry_run=dry_run)
         carried = Carried(names, journal.read.carried(), spec.redaction) if names else NONE_CARRIED
         rows = carried.along(rows) if names else rows
         WRITERS[spec.form](map(spec.redaction.redact_row, rows) if spec.redaction else rows, out, carried)

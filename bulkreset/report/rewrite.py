@@ -16,7 +16,6 @@ from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
 from bulkreset.report.summary import build_summary, write_summary
-from bulkreset.statuses import Status
 from bulkreset.text import terminal_safe
 
 STANDARD_OUTPUT = Path("-")
@@ -58,12 +57,12 @@ def rewrite_report(path: Path, wanted: ReportRequest, out: int = 1) -> Path | No
             page = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
             write_page(journal, page, home.path, alive=home.is_held(), redaction=spec.redaction)
             return page
-        unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
         if wanted.output == STANDARD_OUTPUT:
-            _stream(journal, out, unsent, spec)
+            _stream(journal, out, spec)
             return None
         target = wanted.output or home.path / _default_name(spec, own_is_redacted=bool(own["redact"]))
-        write_report(journal, target, unsent, spec, ELSEWHERE if wanted.output else "")
+        advice = ELSEWHERE if wanted.output else ""
+        write_report(journal, target, spec, advice, dry_run=journal.state.is_dry_run)
     return target
 
 
@@ -138,13 +137,12 @@ def _default_name(spec: ReportSpec, *, own_is_redacted: bool) -> str:
     return f"{'-'.join(parts)}.{spec.form}"
 
 
-def _stream(journal: Journal, out: int, unsent: str, spec: ReportSpec) -> None:
+def _stream(journal: Journal, out: int, spec: ReportSpec) -> None:
     """Write to the file descriptor directly: a stream may ignore errors, and a partial report would look complete."""
     try:
         with open(out, "wb", closefd=False) as stream:
-            stream_report(
-                journal, cast("IO[bytes]", _TerminalWriter(stream)) if os.isatty(out) else stream, unsent, spec
-            )
+            wrapped = cast("IO[bytes]", _TerminalWriter(stream)) if os.isatty(out) else stream
+            stream_report(journal, wrapped, spec, dry_run=journal.state.is_dry_run)
     except BrokenPipeError:  # the reader closed the pipe, as `head` does
         return
     except OSError as error:

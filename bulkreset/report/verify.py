@@ -93,22 +93,22 @@ def _verify_run(
     pools = account.pools()
     require_described_pools(pools)
     pacers = listing_pacers(job, [*group_by_quota(sessions, account.callers()).values()], SYSTEM_CLOCK)
-    directories = {pool: UserLister(sessions[pool], pool_facts) for pool, pool_facts in pools.items()}
+    listers = {pool: UserLister(sessions[pool], pool_facts) for pool, pool_facts in pools.items()}
     seen = lookup_listener(ui, stop)
-    with temporary_lookup() as lookup:
+    with temporary_store() as store:
         counts: Counter[UserState] = Counter()
         # Open the files before the lookup, which takes minutes: an error on opening is reported at once.
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
-            look_up_set_users(journal, directories, pacers, lookup, SYSTEM_CLOCK, seen)
+            look_up_set_users(journal, listers, pacers, store, SYSTEM_CLOCK, seen)
             now = now_ms()
-            for fate in verified_users(journal, lookup, pools, now, wanted.within_days):
+            for fate in verified_users(journal, store, pools, now, wanted.within_days):
                 stop.check()
                 counts[fate.state] += 1
                 note(fate)
         in_order = {state: counts[state] for state in UserState if counts[state]}
         report = wanted.report or home.verify_report
         ended = VerifyResult(journal.state.run_id, format_iso(now), alive, in_order, report, wanted.reissue)
-        _tell(ended, verified_users(journal, lookup, pools, now, wanted.within_days), wanted.as_json)
+        _tell(ended, verified_users(journal, store, pools, now, wanted.within_days), wanted.as_json)
     return ended
 
 
@@ -137,16 +137,16 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
 
 
 @contextmanager
-def temporary_lookup() -> Iterator[UserStore]:
-    """Yield a lookup in a temporary directory. The run directory may be read-only. Raises RecordError."""
+def temporary_store() -> Iterator[UserStore]:
+    """Yield a user store in a temporary directory. The run directory may be read-only. Raises RecordError."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="bulkreset-", ignore_cleanup_errors=True)
     except OSError as error:
         raise RecordError(
             f"No temporary directory can be made: {error.strerror}.", f"Free disk space, then {AGAIN}."
         ) from None
-    with folder as name, UserStore(Path(name) / "users.sqlite") as lookup:
-        yield lookup
+    with folder as name, UserStore(Path(name) / "users.sqlite") as store:
+        yield store
 
 
 def _tell(verified: VerifyResult, rows: Iterable[VerifiedUser], out: IO[str] | None) -> None:

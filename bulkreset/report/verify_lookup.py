@@ -27,9 +27,9 @@ def require_described_pools(pools: Mapping[str, PoolFacts]) -> None:
 
 def look_up_set_users(
     journal: Journal,
-    directories: Mapping[str, UserLister],
+    listers: Mapping[str, UserLister],
     pacers: Mapping[str, Pacer],
-    lookup: UserStore,
+    store: UserStore,
     clock: Clock,
     seen: Callable[[int, int], None],
     since: int = 0,
@@ -43,13 +43,13 @@ def look_up_set_users(
     """
 
     def fold(pool: str, name: str) -> str:
-        return directories[pool].facts.fold(name)
+        return listers[pool].facts.fold(name)
 
     try:
         # Use the canonical username if the plan found it: an alias may have moved to another user or been removed.
-        sought = ((row.row, row.pool, row.canonical) for row in _set_rows(journal, since) if row.pool in directories)
-        lookup.fill(sought, fold)
-        gaps = UserSearch(directories, pacers, lookup, clock, lambda _user, _facts: "").run(seen)
+        sought = ((row.row, row.pool, row.canonical) for row in _set_rows(journal, since) if row.pool in listers)
+        store.fill(sought, fold)
+        gaps = UserSearch(listers, pacers, store, clock, lambda _user, _facts: "").run(seen)
     except ServiceError as error:
         raise ServiceError(error.code, error.message, advice_for(error.code, "ListUsers", AGAIN)) from None
     except RecordError as error:
@@ -59,13 +59,13 @@ def look_up_set_users(
 
 
 def verified_users(
-    journal: Journal, lookup: UserStore, pools: Mapping[str, PoolFacts], now: int, within_days: float, since: int = 0
+    journal: Journal, store: UserStore, pools: Mapping[str, PoolFacts], now: int, within_days: float, since: int = 0
 ) -> Iterator[VerifiedUser]:
     """Yield the current state of every row that was looked up, in input order and in constant memory.
 
     `now` and `since` are Unix milliseconds; `since` is that of the lookup.
     """
-    found = lookup.findings()
+    found = store.findings()
     match = next(found, None)
     for row in _set_rows(journal, since):
         # A live run may have set more rows since the lookup began: these have no finding.

@@ -216,7 +216,7 @@ def _user_watch(context: RunContext, lanes: Sequence[LaneRun]) -> UserWatch | No
     if not pace.yield_to_users or context.service:
         return None
     calls = [SetPassword.call, *(STEPS[name].call for name in context.journal.state.steps)]
-    sessions = {lane.place: context.sessions[lane.plan.pools[0]] for lane in lanes}
+    sessions = {lane.name: context.sessions[lane.plan.pools[0]] for lane in lanes}
     return UserWatch(sessions, calls, pace.reserve, context.log)
 
 

@@ -138,8 +138,7 @@ def _without_reports(context: RunContext, error: BulkresetError, rows: int) -> B
 def _write_reports(context: RunContext) -> None:
     home, journal, asked = context.home, context.journal, context.job.report
     spec = ReportSpec(asked.format, redaction=Redaction.load(home.redaction_key) if asked.redact else None)
-    unsent = Status.READY.at_end(dry_run=journal.state.is_dry_run)
-    write_report(journal, home.path / journal.state.report_name, unsent, spec)
+    write_report(journal, home.path / journal.state.report_name, spec, dry_run=journal.state.is_dry_run)
     if asked.html:
         write_page(journal, home.page, home.path, redaction=spec.redaction)
 

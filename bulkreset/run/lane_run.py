@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # most runs have no cluster
 
 UNPACED_WEIGHT = float(MAX_RATE["boto3"])  # weight of a lane without a rate when lanes are assigned to workers
 
-RowSupply = LaneRowSource | GeneratedLaneSource
+PasswordSource = LaneRowSource | GeneratedLaneSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class LaneRun:
     plan: PlannedLane
     inputs: Sequence[LaneInput]
     paces: Sequence[tuple[float, float | None]]
-    supply: RowSupply
+    source: PasswordSource
     steps: Mapping[str, StepSource]
     progress: LaneProgress
 
@@ -64,7 +64,7 @@ class LaneRun:
         return self.inputs[0].lane.key
 
     @property
-    def place(self) -> str:
+    def name(self) -> str:
         """Return "ACCOUNT/REGION", as `bulkreset control --lane` names the lane."""
         return lane_name(self.plan.account, self.plan.region)
 
@@ -77,7 +77,7 @@ class LaneRun:
         """Return the lane's facts, after this execution sent for `seconds`."""
         rate = round(self.inputs[0].lane.attempts / seconds, 2)
         stopped_by = stopped.describe() if stopped else None
-        return known.model_copy(update={"rate": rate, "rows": self.supply.rows, "stopped_by": stopped_by})
+        return known.model_copy(update={"rate": rate, "rows": self.source.rows, "stopped_by": stopped_by})
 
     def group(self, sessions: Mapping[str, TargetSession], job: Job) -> "LaneGroup":
         """Return the lane as a group for the cluster, with the confirmed Regions and endpoints."""
@@ -99,7 +99,7 @@ def build_lanes(
     context: RunContext,
     preflight: Preflight,
     kind: TransportKind,
-    supplies: Sequence[RowSupply],
+    sources: Sequence[PasswordSource],
     budget: RowBudget,
     results: Results,
     rates: RateChanges,
@@ -116,8 +116,8 @@ def build_lanes(
     several = len(preflight.lanes) > 1
     builder = _LaneBuilder(context, kind, budget, results, rates, permit, order, several=several)
     return [
-        builder.build(number, plan, supply)
-        for number, (plan, supply) in enumerate(zip(preflight.lanes, supplies, strict=True))
+        builder.build(number, plan, source)
+        for number, (plan, source) in enumerate(zip(preflight.lanes, sources, strict=True))
     ]
 
 
@@ -132,7 +132,7 @@ class _LaneBuilder:
     step_order: str
     several: bool
 
-    def build(self, number: int, plan: PlannedLane, supply: RowSupply) -> LaneRun:
+    def build(self, number: int, plan: PlannedLane, source: PasswordSource) -> LaneRun:
         """Return a lane with its steps."""
         context = self.context
         name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
@@ -142,9 +142,9 @@ class _LaneBuilder:
         sets = SetPassword(transports, self._evidence(pools, key))
         lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
         gate = [context.mirror.can_claim] if context.mirror else []
-        inputs = [LaneInput(lane, LimitedSource(supply, self.budget, *gate))]
+        inputs = [LaneInput(lane, LimitedSource(source, self.budget, *gate))]
         shown = f"{plan.account} {plan.region}".strip()
-        progress = LaneProgress(shown, supply.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
+        progress = LaneProgress(shown, source.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
         paces: list[tuple[float, float | None]] = [(plan.quota, plan.ceiling)]
         steps: dict[str, StepSource] = {}
         plain = (
@@ -158,7 +158,7 @@ class _LaneBuilder:
                 lane = self._lane(plan, key, TakeStep(step, plain), ceiling, MAX_RATE["boto3"])
                 inputs.append(LaneInput(lane, steps[name], after=inputs[-1]))
                 paces.append((step.quota, ceiling))
-        return LaneRun(plan, inputs, paces, supply, steps, progress)
+        return LaneRun(plan, inputs, paces, source, steps, progress)
 
     def _evidence(self, pools: Sequence[str], key: LaneKey) -> ListedEvidence | None:
         """Return the evidence for rows with lost answers. Lanes on a cluster have their own on the worker."""

@@ -46,20 +46,20 @@ def plan(context: RunContext) -> Preflight:
     quota = context.job.emulator.quota if context.service else None
     job = context.job
     asks_sessions = job.scrambles or REVOKE_SESSIONS in job.steps  # else it does not matter whether a pool tracks them
-    enquiry = AccountDiscovery(context.sessions, quota, with_sessions=asks_sessions)
-    require_recoverable(job, enquiry.pools())
-    gaps = () if context.journal.state.is_planned else _plan_rows(context, enquiry)
-    preflight = _preflight(context, enquiry, [*gaps, *_count_passkeys(context, enquiry)])
+    discovery = AccountDiscovery(context.sessions, quota, with_sessions=asks_sessions)
+    require_recoverable(job, discovery.pools())
+    gaps = () if context.journal.state.is_planned else _plan_rows(context, discovery)
+    preflight = _preflight(context, discovery, [*gaps, *_count_passkeys(context, discovery)])
     context.ui.show_preflight(preflight)
     return preflight
 
 
-def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
+def _count_passkeys(context: RunContext, discovery: AccountDiscovery) -> Sequence[UnknownFact]:
     """Count the users who have a passkey, once, if the job asks for it. Returns the gaps."""
     journal = context.journal
     if not context.job.plan.count_passkeys or context.service or journal.state.passkeys is not None:
         return ()
-    lanes = group_by_quota(context.sessions, enquiry.callers())
+    lanes = group_by_quota(context.sessions, discovery.callers())
     pacers = listing_pacers(context.job, [*lanes.values()], context.clock)
     seen = lookup_listener(context.ui, context.stop)
     counts, gaps = count_passkeys(journal.read, context.sessions, pacers, seen)
@@ -67,10 +67,10 @@ def _count_passkeys(context: RunContext, enquiry: AccountDiscovery) -> Sequence[
     return gaps
 
 
-def _plan_rows(context: RunContext, enquiry: AccountDiscovery) -> Sequence[UnknownFact]:
+def _plan_rows(context: RunContext, discovery: AccountDiscovery) -> Sequence[UnknownFact]:
     from bulkreset.plan.planner import Planner  # noqa: PLC0415  (imports pandas, which a resumed run does not need)
 
-    planner = Planner(context.job, context.sessions, context.journal, enquiry, context.ui, context.stop)
+    planner = Planner(context.job, context.sessions, context.journal, discovery, context.ui, context.stop)
     gaps = planner.run(context.rows, context.service, context.home)
     journal = context.journal
     journal.write.change(origin=_origin(context))
@@ -112,10 +112,10 @@ def _origin(context: RunContext) -> OriginFacts | None:
     )
 
 
-def _preflight(context: RunContext, enquiry: AccountDiscovery, gaps: Sequence[UnknownFact]) -> Preflight:
+def _preflight(context: RunContext, discovery: AccountDiscovery, gaps: Sequence[UnknownFact]) -> Preflight:
     """Return what the run is about to do, including the facts that could not be read. Log and record it."""
     journal, log = context.journal, context.log
-    asked = AwsFacts(enquiry.callers(), enquiry.pools(), enquiry.quotas())
+    asked = AwsFacts(discovery.callers(), discovery.pools(), discovery.quotas())
     for pool, caller in asked.callers.items():
         if caller.problem:
             log.warning("account_unknown", service="sts", user_pool_id=pool, problem=caller.problem)

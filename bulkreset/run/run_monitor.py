@@ -57,10 +57,10 @@ class RunMonitor:
         """Return the seconds until the run's time limit, after which workers start no call."""
         return self._guards.seconds_left()
 
-    def on_result(self, place: LaneKey, result: OperationResult) -> None:
+    def on_result(self, key: LaneKey, result: OperationResult) -> None:
         """Pass a result to the guards before it is committed."""
         if isinstance(result, Outcome):
-            self._guards.add([result], place.number)
+            self._guards.add([result], key.number)
 
     def on_committed(self, results: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Count, log and show committed results."""
@@ -82,10 +82,10 @@ class RunMonitor:
         self._shown_at = SINCE_BOOT.now()
         self._ui.on_send_progress(self._progress)
 
-    def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
+    def on_lane_stopped(self, key: LaneKey, error: Stopped) -> None:
         """Log a stopped lane group at once if the run has others."""
-        self._progress.lanes[place.number].stopped = True
-        if place.name:
+        self._progress.lanes[key.number].stopped = True
+        if key.name:
             self._log.warning("lane_stopped", reason=type(error).__name__, message=error.message, advice=error.advice)
 
     def on_stopping(self, calls: int, seconds: float) -> None:
@@ -93,9 +93,9 @@ class RunMonitor:
         if self._stop.is_set():
             self._log.warning("stopping", calls=calls, message=self._stop.describe_wait(calls, seconds))
 
-    def violation(self, place: LaneKey) -> Stopped | None:
+    def violation(self, key: LaneKey) -> Stopped | None:
         """Return the error that stops a lane group, or None if it may continue."""
-        return self._guards.violation(place.number)
+        return self._guards.violation(key.number)
 
     def _log_row(self, outcome: Outcome) -> None:
         write = self._log.debug if outcome.status is Status.SET else self._log.info

@@ -62,7 +62,7 @@ class Steering:
         self._commit = commit
         self._orders = orders
         self._count = count
-        self._places = {lane.number: lane.place for lane in lanes}
+        self._names = {lane.number: lane.name for lane in lanes}
         self._looked_at = float("-inf")
         self._limits: dict[tuple[int, int], Limit] = {
             (lane.number, index): Limit(ceiling, JOB) for lane in lanes for index, (_, ceiling) in enumerate(lane.paces)
@@ -81,7 +81,7 @@ class Steering:
     def on_committed(self, lane: LaneProtocol[Any], result: OperationResult) -> None:
         """Count the calls of a committed result."""
         if self._count:
-            self._count(self._places[lane.key.number], lane.operation.call, result)
+            self._count(self._names[lane.key.number], lane.operation.call, result)
 
     def is_paused(self) -> bool:
         """Return whether no lane may send anything."""
@@ -89,14 +89,14 @@ class Steering:
 
     def in_force(self) -> list[Steered]:
         """Return the current limit on the passwords of each lane."""
-        return [Steered(lane.place, self._limits[lane.number, 0], lane.paces[0][1]) for lane in self._lanes]
+        return [Steered(lane.name, self._limits[lane.number, 0], lane.paces[0][1]) for lane in self._lanes]
 
     def _steer(self, lane: LaneRun) -> bool:
         """Set the ceilings of one lane; return whether the limit on its passwords has changed."""
         password_changed = False
         for index, (quota, ceiling) in enumerate(lane.paces):
             call = lane.inputs[index].lane.operation.call
-            others = (limit for source in self._sources for limit in source.limits(lane.place, call, quota))
+            others = (limit for source in self._sources for limit in source.limits(lane.name, call, quota))
             limit = lowest([Limit(ceiling, JOB), *others])
             before = self._limits[lane.number, index]
             if limit == before:

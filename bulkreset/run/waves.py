@@ -17,7 +17,7 @@ from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.preflight import Preflight, group_by_quota
 from bulkreset.report.headline import wave_text
 from bulkreset.report.user_state import UserState
-from bulkreset.report.verify import temporary_lookup
+from bulkreset.report.verify import temporary_store
 from bulkreset.report.verify_lookup import look_up_set_users, verified_users
 from bulkreset.run.apply import apply, is_approved_limit
 from bulkreset.run.context import RunContext
@@ -133,8 +133,8 @@ def _look(context: RunContext, preflight: Preflight) -> Counter[UserState]:
     since = journal.state.waves[-1].begun_ms
     lanes = group_by_quota(context.sessions, preflight.callers)
     pacers = listing_pacers(context.job, [*lanes.values()], context.clock)
-    directories = {pool: UserLister(session, pools[pool]) for pool, session in context.sessions.items()}
+    listers = {pool: UserLister(session, pools[pool]) for pool, session in context.sessions.items()}
     seen = lookup_listener(context.ui, context.stop)
-    with temporary_lookup() as lookup:
-        look_up_set_users(journal, directories, pacers, lookup, context.clock, seen, since)
-        return Counter(user.state for user in verified_users(journal, lookup, pools, now_ms(), 0.0, since))
+    with temporary_store() as store:
+        look_up_set_users(journal, listers, pacers, store, context.clock, seen, since)
+        return Counter(user.state for user in verified_users(journal, store, pools, now_ms(), 0.0, since))

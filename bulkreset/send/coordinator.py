@@ -50,19 +50,19 @@ class RunObserver(Protocol):
     def check(self) -> None:
         """Raise if all sending must stop."""
 
-    def on_result(self, place: LaneKey, result: OperationResult) -> None:
+    def on_result(self, key: LaneKey, result: OperationResult) -> None:
         """Handle a result before it is committed."""
 
     def on_committed(self, results: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Handle results that were just committed."""
 
-    def on_lane_stopped(self, place: LaneKey, error: Stopped) -> None:
+    def on_lane_stopped(self, key: LaneKey, error: Stopped) -> None:
         """Handle the stop of all lanes with this key."""
 
     def on_stopping(self, calls: int, seconds: float) -> None:
         """Handle a stop that waits up to `seconds` for this many calls in flight."""
 
-    def violation(self, place: LaneKey) -> Stopped | None:
+    def violation(self, key: LaneKey) -> Stopped | None:
         """Return why nothing more may be sent for a lane key after its latest result; None if sending may continue."""
 
 
@@ -88,19 +88,19 @@ class Coordinator:
 
     def __init__(
         self,
-        journal: EventSink,
+        recorder: EventSink,
         clock: Clock,
         results: Results,
-        watch: RunObserver,
+        observer: RunObserver,
         patience: float = 60.0,
         *,
         together: bool = False,
     ) -> None:
         self.stopped: dict[int, Stopped] = {}  # by lane key number, in the order of the stops
-        self._journal = journal
+        self._recorder = recorder
         self._clock = clock
         self._results = results
-        self._observer = watch
+        self._observer = observer
         self._patience = patience
         self._stop_all = together
         self._inputs: Sequence[LaneInput] = ()
@@ -132,24 +132,24 @@ class Coordinator:
             raise error
 
     def _is_busy(self) -> bool:
-        return any(feed.lane.in_flight for feed in self._inputs)
+        return any(lane_input.lane.in_flight for lane_input in self._inputs)
 
     def _is_over(self) -> bool:
         """Return whether no row remains to send or wait for. Then guards need not check the last result."""
-        return all(feed.done for feed in self._inputs) and not self._is_busy()
+        return all(lane_input.done for lane_input in self._inputs) and not self._is_busy()
 
     def _claim_rows(self) -> None:
         """Take rows for every lane that has room, commit their claims, then pass the rows to the lanes."""
         taken: list[tuple[LaneProtocol[Any], Sequence[Any]]] = []
-        for feed in self._inputs:
-            lane = feed.lane
-            if feed.done or lane.stop.is_set():
+        for lane_input in self._inputs:
+            lane = lane_input.lane
+            if lane_input.done or lane.stop.is_set():
                 continue
             if room := lane.capacity():
-                if rows := feed.source.take(room):
+                if rows := lane_input.source.take(room):
                     taken.append((lane, rows))
-                ended = feed.source.ended
-                feed.done = ended and (feed.after is None or self._is_finished(feed.after, [lane for lane, _ in taken]))
+                ended, after = lane_input.source.ended, lane_input.after
+                lane_input.done = ended and (after is None or self._is_finished(after, [lane for lane, _ in taken]))
         now = time.time_ns() // 1_000_000
         claims = [Claimed(row.number, now) for lane, rows in taken if lane.operation.needs_claim for row in rows]
         if claims:
@@ -157,13 +157,14 @@ class Coordinator:
             self._mirror_claims(taken)
         for lane, rows in taken:
             lane.put(rows)
-        for feed in self._inputs:
-            if feed.lane.in_flight:
-                feed.lane.ensure_workers()
+        for lane_input in self._inputs:
+            if lane_input.lane.in_flight:
+                lane_input.lane.ensure_workers()
 
-    def _is_finished(self, feed: LaneInput, taking: Sequence[LaneProtocol[Any]]) -> bool:
+    def _is_finished(self, lane_input: LaneInput, taking: Sequence[LaneProtocol[Any]]) -> bool:
         """Return whether all rows of a lane input are committed. Lanes in `taking` have rows that are not sent yet."""
-        return feed.done and not feed.lane.in_flight and feed.lane not in taking and not self._results_to_commit
+        lane = lane_input.lane
+        return lane_input.done and not lane.in_flight and lane not in taking and not self._results_to_commit
 
     def _collect_results(self) -> None:
         """Collect results for TURN_SECONDS or until an unpaced lane has room; commit a group that is full or old."""
@@ -204,14 +205,14 @@ class Coordinator:
                 self._stop_lane(lane.key, error)
 
     def _commit(self, claims: Sequence[Claimed] = ()) -> None:
-        self._journal.commit([*(outcome for _, outcome in self._results_to_commit), *claims])
+        self._recorder.commit([*(outcome for _, outcome in self._results_to_commit), *claims])
         results, self._results_to_commit = self._results_to_commit, []
         self._observer.on_committed(results)
 
     def _mirror_claims(self, taken: Sequence[tuple[LaneProtocol[Any], Sequence[Any]]]) -> None:
         """Mirror the claims of these rows. If that fails, none of them was sent, so they are returned as unsent."""
         try:
-            self._journal.ensure_mirrored()
+            self._recorder.ensure_mirrored()
         except BaseException:
             for lane, rows in taken:
                 operation = lane.operation
@@ -219,34 +220,34 @@ class Coordinator:
                     self._results_to_commit += [(lane, operation.settle(row, operation.begin(row), 1)) for row in rows]
             raise
 
-    def _stop_lane(self, place: LaneKey, error: Stopped) -> None:
+    def _stop_lane(self, key: LaneKey, error: Stopped) -> None:
         """Stop all lanes of a lane key. Their calls in flight are finished and recorded."""
-        if place.number in self.stopped:
+        if key.number in self.stopped:
             return
-        if place.name:
-            error.message = f"{place.name}: {error.message}"
-        self.stopped[place.number] = error
-        self._observer.on_lane_stopped(place, error)
-        place.stop.set()
-        for feed in self._inputs:
-            if feed.lane.key is place:
-                feed.done = True
-                feed.source.discard_rest()
-                feed.lane.return_unsent()
+        if key.name:
+            error.message = f"{key.name}: {error.message}"
+        self.stopped[key.number] = error
+        self._observer.on_lane_stopped(key, error)
+        key.stop.set()
+        for lane_input in self._inputs:
+            if lane_input.lane.key is key:
+                lane_input.done = True
+                lane_input.source.discard_rest()
+                lane_input.lane.return_unsent()
 
     def _shutdown(self) -> None:
         """Stop the lanes, then collect and record the results still in flight."""
         self._shutting_down = True
-        for feed in self._inputs:
-            feed.lane.stop.set()
-            feed.lane.return_unsent()
+        for lane_input in self._inputs:
+            lane_input.lane.stop.set()
+            lane_input.lane.return_unsent()
         began = self._clock.now()
         self._await_calls(began + TURN_SECONDS)  # unsent rows are returned at once
-        if calls := sum(feed.lane.in_flight for feed in self._inputs):
+        if calls := sum(lane_input.lane.in_flight for lane_input in self._inputs):
             self._observer.on_stopping(calls, self._patience)
         self._await_calls(began + self._patience)
-        for feed in self._inputs:
-            feed.lane.close()
+        for lane_input in self._inputs:
+            lane_input.lane.close()
         if self._results_to_commit:
             self._commit()
 

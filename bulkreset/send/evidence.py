@@ -65,7 +65,7 @@ class ListedEvidence:
     def _compare(self, reader: PagedReader, username: str, since: int) -> str:
         token = None
         for _ in range(PAGES):
-            page = reader.read(partial(reader.directory.page, token, filter_by("username", username)))
+            page = reader.read(partial(reader.lister.page, token, filter_by("username", username)))
             if user := next((user for user in page.users if user.username == username), None):
                 if user.modified is None:
                     return "ListUsers gave no date of the user's last change"

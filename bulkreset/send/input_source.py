@@ -30,7 +30,7 @@ class LaneRowSource:
         self._source = source
         self.pools = frozenset(pools)
         self._most = most
-        self._pieces = array("L")
+        self._pages = array("L")
         self._at = 0
         self._next = 0  # the first row of that page that is not in the buffer yet
         self._buffer: deque[Row] = deque()
@@ -54,22 +54,22 @@ class LaneRowSource:
     def discard_rest(self) -> None:
         """Drop the remaining rows; `take` is not called again."""
         self._buffer.clear()
-        self._at = len(self._pieces)
+        self._at = len(self._pages)
         self.ended = True
 
     @property
     def next_page(self) -> int | None:
         """Return the number of the page with the next row that is not in the buffer; None if there is none."""
-        return self._pieces[self._at] if self._at < len(self._pieces) else None
+        return self._pages[self._at] if self._at < len(self._pages) else None
 
     def needs_rows(self) -> bool:
         """Return whether more should be read for this lane."""
-        return self._at < len(self._pieces) and len(self._buffer) <= self._most // 2
+        return self._at < len(self._pages) and len(self._buffer) <= self._most // 2
 
-    def add_expected(self, piece: int, rows: int) -> None:
-        """Register that page `piece` contains `rows` rows of this lane."""
-        if not self._pieces or self._pieces[-1] != piece:
-            self._pieces.append(piece)
+    def add_expected(self, page: int, rows: int) -> None:
+        """Register that `page` contains `rows` rows of this lane."""
+        if not self._pages or self._pages[-1] != page:
+            self._pages.append(page)
         self.rows += rows
 
     def fill_from(self, wanted: Sequence[Row]) -> None:
@@ -96,7 +96,7 @@ class InputSource:
 
     def __init__(
         self,
-        pages: PageReader,
+        page_reader: PageReader,
         journal: JournalReader,
         lanes: Sequence[Collection[str]],
         unchanged: Callable[[], None],
@@ -106,7 +106,7 @@ class InputSource:
         self.lane_sources = [LaneRowSource(self, pools, most) for pools in lanes]
         self.require_unchanged = unchanged
         self._journal = journal
-        self._pieces = pages
+        self._page_reader = page_reader
         self._wake = wake
         self._asked: int | None = None
         self._at = -1  # the page that was distributed last
@@ -114,10 +114,10 @@ class InputSource:
         self._requests: SimpleQueue[int | None] = SimpleQueue()
         self._answers: SimpleQueue[Answer] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._by_pool = {pool: supply for supply in self.lane_sources for pool in supply.pools}
-        for piece, pool, count in journal.sendable_pages(PAGE_ROWS):
+        self._by_pool = {pool: lane_source for lane_source in self.lane_sources for pool in lane_source.pools}
+        for page, pool, count in journal.sendable_pages(PAGE_ROWS):
             if pool in self._by_pool:
-                self._by_pool[pool].add_expected(piece, count)
+                self._by_pool[pool].add_expected(page, count)
 
     def poll(self) -> None:
         """Distribute the page that was read and request another if a lane needs rows. Never waits.
@@ -159,14 +159,14 @@ class InputSource:
                 raise input_changed_error(f"Row {row} of the input is not the user that was planned.")
             return Secret(passwords[row - first])
 
-        aboard: dict[LaneRowSource, list[Row]] = {
-            supply: [] for supply in self.lane_sources if supply.next_page == number
+        rows_of: dict[LaneRowSource, list[Row]] = {
+            lane_source: [] for lane_source in self.lane_sources if lane_source.next_page == number
         }
         for row in self._journal.sendable(first, answer.last, password):
-            if (supply := self._by_pool.get(row.pool)) in aboard:
-                aboard[supply].append(row)
-        for supply, rows in aboard.items():
-            supply.fill_from(rows)
+            if (lane_source := self._by_pool.get(row.pool)) in rows_of:
+                rows_of[lane_source].append(row)
+        for lane_source, rows in rows_of.items():
+            lane_source.fill_from(rows)
 
     def _choose_page(self) -> int | None:
         """Return the next page that a lane needs, in turn so that no lane waits for long; None if no lane needs one.
@@ -174,19 +174,21 @@ class InputSource:
         Alternate between pages available immediately and pages that need a search. If going back means reading
         everything again, finish the current search first and continue from there.
         """
-        hungry = {
-            piece for supply in self.lane_sources if supply.needs_rows() and (piece := supply.next_page) is not None
+        needed = {
+            page
+            for lane_source in self.lane_sources
+            if lane_source.needs_rows() and (page := lane_source.next_page) is not None
         }
-        if len(hungry) < 2:  # noqa: PLR2004
-            return hungry.pop() if hungry else None
-        numbers = sorted(hungry)
-        if self._pieces.remembers:
-            known = [number for number in numbers if self._pieces.knows(number)]
+        if len(needed) < 2:  # noqa: PLR2004
+            return needed.pop() if needed else None
+        numbers = sorted(needed)
+        if self._page_reader.remembers:
+            known = [number for number in numbers if self._page_reader.knows(number)]
             if known and (self._searched is not None or len(known) == len(numbers)):
                 numbers = known
             else:
-                numbers = sorted(hungry.difference(known))
-        elif self._searched in hungry:
+                numbers = sorted(needed.difference(known))
+        elif self._searched in needed:
             return self._searched
         return numbers[bisect_right(numbers, self._at) % len(numbers)]
 
@@ -194,7 +196,10 @@ class InputSource:
         if self._thread:
             return
         self._thread = threading.Thread(
-            target=_read_pages, args=(self._pieces, self._requests, self._answers, self._wake), name="feed", daemon=True
+            target=_read_pages,
+            args=(self._page_reader, self._requests, self._answers, self._wake),
+            name="input",
+            daemon=True,
         )
         try:
             self._thread.start()
@@ -204,14 +209,17 @@ class InputSource:
 
 
 def _read_pages(
-    pieces: PageReader, requests: "SimpleQueue[int | None]", answers: "SimpleQueue[Answer]", wake: Callable[[], None]
+    page_reader: PageReader,
+    requests: "SimpleQueue[int | None]",
+    answers: "SimpleQueue[Answer]",
+    wake: Callable[[], None],
 ) -> None:
     """Answer each page request until the request is None. Runs on the reader thread."""
-    with closing(pieces):
+    with closing(page_reader):
         while (number := requests.get()) is not None:
             answer: RowBatch | BaseException | None
             try:
-                answer = pieces.read(number)
+                answer = page_reader.read(number)
             except BaseException as error:  # noqa: BLE001  (raised again by `poll`)
                 answer = error
             answers.put((number, answer))

@@ -114,7 +114,7 @@ class LaneProtocol(ABC, Generic[T]):
 class Lane(LaneProtocol[T]):
     """A lane with threads in this process. For each row passed to `put`, one Result arrives in `results`.
 
-    Lanes may share `results`. `carries` is the calls per second that it has threads for without pacing. Attempts start
+    Lanes may share `results`. `max_rate` is the calls per second that it has threads for without pacing. Attempts start
     only while `permit` allows it.
     """
 
@@ -125,16 +125,16 @@ class Lane(LaneProtocol[T]):
         pace: PaceConfig,
         clock: Clock,
         results: "Results",
-        place: LaneKey | None = None,
-        carries: int = UNPACED_RATE,
+        key: LaneKey | None = None,
+        max_rate: int = UNPACED_RATE,
         permit: SendPermit | None = None,
     ) -> None:
-        super().__init__(operation, place or LaneKey())
+        super().__init__(operation, key or LaneKey())
         self.pacer: Pacer = pacer
         self._pace = pace
         self._clock = clock
         self._results = results
-        self._max_rate = carries
+        self._max_rate = max_rate
         self._permit = permit
         self._inbox: SimpleQueue[T | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []

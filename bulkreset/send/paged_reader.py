@@ -22,14 +22,14 @@ class PagedReader:
 
     def __init__(
         self,
-        directory: UserLister,
+        lister: UserLister,
         pacer: Pacer,
         clock: Clock,
         halt: threading.Event,
         attempts: int = ATTEMPTS,
         longest_wait: float = MOST_WAIT,
     ) -> None:
-        self.directory = directory
+        self.lister = lister
         self._pacer = pacer
         self._clock = clock
         self._halt = halt
@@ -55,7 +55,7 @@ class PagedReader:
         except ReadCallError as error:
             if error.verdict is Disposition.THROTTLED:
                 self._pacer.on_throttled(started)
-            elif error.verdict is Disposition.EXPIRED and self.directory.refresh_credentials():
+            elif error.verdict is Disposition.EXPIRED and self.lister.refresh_credentials():
                 raise ReadCallError(error.code, Disposition.NOT_SENT) from None
             raise
         self._pacer.on_accepted()

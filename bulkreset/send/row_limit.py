@@ -31,25 +31,25 @@ class RowBudget:
 class LimitedSource:
     """A row source that ends when the budget is used up, and gives rows only while `is_open` returns True."""
 
-    def __init__(self, supply: RowSource, budget: RowBudget, is_open: Callable[[], bool] = lambda: True) -> None:
-        self._supply = supply
+    def __init__(self, source: RowSource, budget: RowBudget, is_open: Callable[[], bool] = lambda: True) -> None:
+        self._source = source
         self._budget = budget
         self._is_open = is_open
 
     @property
     def ended(self) -> bool:
         """Return whether the last `take` found no more rows, or the budget is used up."""
-        return self._supply.ended or self._budget.remaining == 0
+        return self._source.ended or self._budget.remaining == 0
 
     def take(self, most: int) -> Sequence[Any]:
         """Return up to `most` rows, but no more than the remaining budget; none while the gate is closed."""
         left = self._budget.remaining
         if left == 0 or not self._is_open():
             return []
-        taken = self._supply.take(most if left is None else min(most, left))
+        taken = self._source.take(most if left is None else min(most, left))
         self._budget.taken += len(taken)
         return taken
 
     def discard_rest(self) -> None:
         """Drop the remaining rows; `take` is not called again."""
-        self._supply.discard_rest()
+        self._source.discard_rest()

@@ -51,9 +51,9 @@ def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
         time.sleep(0.02)
 
 
-def _fail(_parcel: SecretEnvelope, parcel: SecretEnvelope) -> None:
+def _fail(_envelope: SecretEnvelope, envelope: SecretEnvelope) -> None:
     """Fail: Dask logs the arguments of a failed task."""
-    raise ValueError(parcel)
+    raise ValueError(envelope)
 
 
 def _configuration() -> object:
@@ -129,8 +129,8 @@ class DaskProcesses:
         Then its pages, its logs, and all files that it wrote.
         """
         with Client(self.url, security=self._security(), set_as_default=False) as client:
-            parcel = SecretEnvelope.pack([SendRows((0, 0), [replace(row(7), password=Secret(self.hidden.password))])])
-            future = client.submit(_fail, parcel, parcel=parcel)
+            envelope = SecretEnvelope.pack([SendRows((0, 0), [replace(row(7), password=Secret(self.hidden.password))])])
+            future = client.submit(_fail, envelope, envelope=envelope)
             failed = future.exception()
             assert isinstance(failed, ValueError)
             client.dump_cluster_state(str(self.dump).removesuffix(".msgpack.gz"))

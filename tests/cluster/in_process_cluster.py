@@ -150,7 +150,7 @@ class FakeCluster:
         self.of.setdefault(worker, []).append(self.sessions[session])
 
     async def exchange(
-        self, worker: str, session: str, turn: int, lease: float, parcel: SecretEnvelope
+        self, worker: str, session: str, turn: int, lease: float, envelope: SecretEnvelope
     ) -> WorkerReport:
         await asyncio.sleep(0)
         with self._one:
@@ -158,7 +158,7 @@ class FakeCluster:
                 self.refused += 1
                 raise OSError
             self.leases.append(lease)
-            packed: object = self.sessions[session].exchange(turn, lease, parcel)
+            packed: object = self.sessions[session].exchange(turn, lease, envelope)
         if worker in self.lies:
             packed = self.lies[worker](packed)
         report = unpack_report(packed)
@@ -183,15 +183,15 @@ class FakeCluster:
         with self._one:
             self.cut.add(worker)
 
-    def stopped(self, place: int) -> bool:
+    def stopped(self, number: int) -> bool:
         """Return whether a lane is open somewhere, and no attempt starts there any more."""
-        sites = [agent._sites.get(place) for found in self.of.values() for agent in found]
-        stops = [site.place.stop.is_set() for site in sites if site]
+        groups = [agent._groups.get(number) for found in self.of.values() for agent in found]
+        stops = [group.key.stop.is_set() for group in groups if group]
         return bool(stops) and all(stops)
 
     def open_lanes(self, worker: str) -> int:
         """Return how many lanes are open on a worker."""
-        return sum(len(agent._sites) for agent in self.of.get(worker, []) if not agent.closed.is_set())
+        return sum(len(agent._groups) for agent in self.of.get(worker, []) if not agent.closed.is_set())
 
     async def close(self) -> None:
         pass
@@ -262,30 +262,30 @@ class InProcessCluster:
         """Send these rows, with one lane key for each list. `during` runs on another thread meanwhile."""
         results: Results = SimpleQueue()
         with ClusterRunner(cast("DaskCluster", self.cluster), self.clock, unix) as cluster:
-            feeds, units = [], []
+            lane_inputs, groups = [], []
             for number, given in enumerate(rows):
-                place = LaneKey(number, f"Place {number}" if len(rows) > 1 else "")
-                lane = cluster.lane(SetPassword({}), place, rate, PACE, lambda *_: None)
+                key = LaneKey(number, f"Lane {number}" if len(rows) > 1 else "")
+                lane = cluster.lane(SetPassword({}), key, rate, PACE, lambda *_: None)
                 self.lanes.append(lane)
-                feeds.append(LaneInput(lane, Given(given)))
+                lane_inputs.append(LaneInput(lane, Given(given)))
                 target = Target(user_pool_id=POOL, region="eu-west-1")
-                units.append(LaneGroup(place, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
-            cluster.send(units, results, lambda event, **fields: self.events.append((event, fields)), permit)
+                groups.append(LaneGroup(key, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
+            cluster.send(groups, results, lambda event, **fields: self.events.append((event, fields)), permit)
             with ThreadPoolExecutor(1) as pool:
                 beside = pool.submit(during or (lambda _cluster: None), cluster)
                 beside.add_done_callback(lambda _done: self.service.let_go())
                 try:
-                    Coordinator(self.journal, self.clock, results, self.journal).run(feeds)
+                    Coordinator(self.journal, self.clock, results, self.journal).run(lane_inputs)
                 finally:
                     beside.result()
 
     def events_named(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == event]
 
-    def slots(self, place: int = 0) -> list[float]:
+    def slots(self, number: int = 0) -> list[float]:
         """Return the slots of a lane, sorted; its rows are those of a thousand."""
         found = zip(self.service.slots, self.service.rows, strict=True)
-        return sorted(slot for slot, row in found if row // 1000 == place)
+        return sorted(slot for slot, row in found if row // 1000 == number)
 
     def listed_again(self, times: int = 3) -> Callable[[], bool]:
         """Return a function: whether the workers were listed so many times more, and could get lanes."""

@@ -12,7 +12,7 @@ WORKERS = st.lists(st.sampled_from("abcdef"), unique=True, max_size=6)
 
 
 def loads(weights: Mapping[int, float], found: Mapping[int, str], workers: list[str]) -> dict[str, float]:
-    return {worker: sum(weights[place] for place, at in found.items() if at == worker) for worker in workers}
+    return {worker: sum(weights[group] for group, at in found.items() if at == worker) for worker in workers}
 
 
 @settings(max_examples=40)
@@ -29,8 +29,8 @@ def test_every_lane_has_a_present_worker_and_no_move_improves_the_balance(
     assert assign(weights, found, workers) == found, "what is placed stays"
     load = loads(weights, found, workers)
     lightest = min(load.values())
-    for place, worker in found.items():
-        assert load[worker] <= lightest * WORTHWHILE or lightest + weights[place] >= load[worker]
+    for group, worker in found.items():
+        assert load[worker] <= lightest * WORTHWHILE or lightest + weights[group] >= load[worker]
 
 
 def test_equal_lanes_are_distributed_evenly_and_a_new_worker_gets_its_share() -> None:
@@ -38,13 +38,13 @@ def test_equal_lanes_are_distributed_evenly_and_a_new_worker_gets_its_share() ->
     before = assign(weights, {}, ["a", "b", "c"])
     assert sorted(loads(weights, before, ["a", "b", "c"]).values()) == [630, 630, 660]
     after = assign(weights, before, ["a", "b", "c", "d"])
-    moved = [place for place in weights if before[place] != after[place]]
+    moved = [group for group in weights if before[group] != after[group]]
     assert 10 <= len(moved) <= 16
-    assert {after[place] for place in moved} == {"d"}
+    assert {after[group] for group in moved} == {"d"}
 
 
 def test_only_lanes_of_a_lost_worker_move() -> None:
     weights = dict.fromkeys(range(30), 30.0)
     before = assign(weights, {}, ["a", "b", "c"])
     after = assign(weights, before, ["a", "b"])
-    assert all(after[place] == before[place] for place in weights if before[place] != "c")
+    assert all(after[group] == before[group] for group in weights if before[group] != "c")

@@ -31,9 +31,9 @@ from tests.send.lanes import rows
 from tests.waiting import wait_until
 
 
-def places(number: int, each: int) -> list[list[Row]]:
+def lane_rows(lanes: int, each: int) -> list[list[Row]]:
     """Return rows for several lanes."""
-    return [rows(1000 * place + 1, 1000 * place + each) for place in range(number)]
+    return [rows(1000 * number + 1, 1000 * number + each) for number in range(lanes)]
 
 
 def worker_of(it: InProcessCluster) -> str:
@@ -48,16 +48,16 @@ def hold_from(first: int) -> Callable[[int], bool]:
 
 def test_every_row_is_sent_once_at_the_lane_s_rate() -> None:
     with in_process_cluster("a", "b") as it:
-        it.run(places(3, 30), 60.0)
+        it.run(lane_rows(3, 30), 60.0)
     assert it.journal.statuses() == {"set": 90}
     assert Counter(it.service.rows).most_common(1)[0][1] == 1
     assert {fields["worker"] for fields in it.events_named("worker_joined")} == {"a", "b"}
-    assert all(keep_the_rate(it.slots(place), 60) for place in range(3))
+    assert all(keep_the_rate(it.slots(number), 60) for number in range(3))
 
 
 def test_unpaced_lane_flows() -> None:
     with in_process_cluster("a") as it:
-        it.run(places(1, 900), None)
+        it.run(lane_rows(1, 900), None)
     assert it.journal.statuses() == {"set": 900}
 
 
@@ -165,11 +165,11 @@ def test_lanes_move_to_a_worker_that_joins_and_lose_no_slot_s_distance() -> None
             wait_until(lambda: it.cluster.open_lanes("b") == 2 and it.cluster.open_lanes("a") == 2)
 
         it.service.hold(hold_from(20))
-        it.run(places(4, 120), 50.0, join)
+        it.run(lane_rows(4, 120), 50.0, join)
     assert it.journal.statuses() == {"set": 480}
     assert max(Counter(it.service.rows).values()) == 1
     assert not any(outcome.in_doubt for outcome in it.journal.outcomes.values())
-    assert all(keep_the_rate(it.slots(place), 50) for place in range(4))
+    assert all(keep_the_rate(it.slots(number), 50) for number in range(4))
 
 
 def test_unfit_worker_at_the_start_refuses_the_run() -> None:
@@ -190,7 +190,7 @@ def test_unfit_worker_that_joins_later_gets_no_lane() -> None:
             wait_until(lambda: it.events_named("worker_refused"))
 
         it.service.hold(hold_from(10))
-        it.run(places(2, 40), 80.0, join)
+        it.run(lane_rows(2, 40), 80.0, join)
     assert it.journal.statuses() == {"set": 80}
     assert it.events_named("worker_refused") == [{"worker": "b", "problem": "its clock is 3.0 s from this one"}]
     assert it.cluster.of.get("b", []) == []
@@ -262,7 +262,7 @@ def test_stop_starts_no_more_attempts_and_records_calls_in_flight() -> None:
         it.journal.check = check
         it.service.hold(hold_from(15))
         with pytest.raises(Enough):
-            it.run(places(2, 100), 80.0, see_it_stop)
+            it.run(lane_rows(2, 100), 80.0, see_it_stop)
         sent = len(it.service.rows)
         assert it.journal.statuses()["set"] == sent
         assert set(it.journal.statuses()) == {"set", "ready"}
@@ -302,7 +302,7 @@ def test_workers_of_a_run_that_lost_its_permit_send_nothing_more() -> None:
 
         it.journal.check = check
         with pytest.raises(Enough):
-            it.run(places(1, 2000), 200.0, sleep, permit)
+            it.run(lane_rows(1, 2000), 200.0, sleep, permit)
     assert max(it.slots()) <= lost[0]
     assert it.cluster.leases[0] == unix()  # a worker without lanes has no lease
     assert max(it.cluster.leases) == unix() + Permit.left
@@ -314,18 +314,18 @@ def test_closed_worker_agent_has_stopped_before_it_answers(monkeypatch: pytest.M
     monkeypatch.setattr(WorkerAgent, "close", lambda _self: None)  # close() does nothing at first
     with in_process_cluster("a") as it:
         agent = WorkerAgent(it.clock, it.clock.now)
-        place = OpenLanes(0, "", [], emulated=True, lanes=[], pace=PACE)
-        agent.exchange(1, it.clock.now(), SecretEnvelope.pack([place]))
+        order = OpenLanes(0, "", [], emulated=True, lanes=[], pace=PACE)
+        agent.exchange(1, it.clock.now(), SecretEnvelope.pack([order]))
         turns = count(2)
 
-        def opened() -> Any:  # noqa: ANN401  (a site)
+        def opened() -> Any:  # noqa: ANN401  (an open group)
             agent.exchange(next(turns), it.clock.now(), SecretEnvelope.pack([]))
-            return agent._sites.get(0)
+            return agent._groups.get(0)
 
-        site = wait_until(opened)
-        assert not site.place.stop.is_set()
+        group = wait_until(opened)
+        assert not group.key.stop.is_set()
         agent.exchange(next(turns), it.clock.now(), SecretEnvelope.pack([EndSession()]))
-        assert site.place.stop.is_set()
+        assert group.key.stop.is_set()
         assert agent.closed.is_set()
 
 
@@ -336,8 +336,8 @@ def test_fatal_answer_stops_only_its_lane() -> None:
             wait_until(lambda: it.cluster.stopped(1))
 
         it.service.hold(lambda row: row > 1010)
-        with pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"):
-            it.run(places(2, 40), 80.0, see_it_stop)
+        with pytest.raises(ServiceError, match="Lane 1: Cognito answered AccessDeniedException"):
+            it.run(lane_rows(2, 40), 80.0, see_it_stop)
     statuses = Counter((row // 1000, outcome.status.value) for row, outcome in it.journal.outcomes.items())
     assert statuses[0, "set"] == 40
     assert statuses[1, "set"] < 10 + (PACE.workers or 0), "what was in flight comes back"
@@ -375,12 +375,12 @@ def test_only_a_lane_that_no_worker_can_open_is_stopped(monkeypatch: pytest.Monk
     with in_process_cluster("a", "b") as it:
 
         def session(_target: object, order: object) -> None:
-            if order.place == 1:  # type: ignore[attr-defined]
+            if order.group == 1:  # type: ignore[attr-defined]
                 raise TargetError("No AWS credentials were found.", "Sign in.")
 
         monkeypatch.setattr(worker_agent, "_session", session)
-        with pytest.raises(ServiceError, match=r"Place 1: The worker [ab] says: No AWS credentials were found\."):
-            it.run(places(2, 30), 60.0)
+        with pytest.raises(ServiceError, match=r"Lane 1: The worker [ab] says: No AWS credentials were found\."):
+            it.run(lane_rows(2, 30), 60.0)
     assert {row // 1000 for row in it.service.rows} == {0}
     assert len(it.service.rows) == 30
     assert len(it.events_named("worker_refused")) == 2

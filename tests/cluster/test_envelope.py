@@ -8,7 +8,7 @@ from distributed.core import error_message
 from distributed.protocol import dumps, loads, to_serialize
 
 from bulkreset.cluster.envelope import FAMILY, SecretEnvelope, register_envelope
-from bulkreset.cluster.protocol import Nonsense, SendRows
+from bulkreset.cluster.protocol import InvalidMessage, SendRows
 from bulkreset.models import Row
 from tests.send.fakes import row
 
@@ -16,9 +16,9 @@ from tests.send.fakes import row
 def test_arrives_as_it_was_sent_through_dask_and_nothing_is_pickled() -> None:
     register_envelope()
     sent = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
-    frames = [bytes(frame) for frame in dumps({"parcel": to_serialize(sent)}, serializers=[FAMILY], on_error="raise")]
+    frames = [bytes(frame) for frame in dumps({"envelope": to_serialize(sent)}, serializers=[FAMILY], on_error="raise")]
     assert b"pickle" not in b"".join(frames)
-    (batch,) = loads(frames, deserializers=[FAMILY])["parcel"].unpack()
+    (batch,) = loads(frames, deserializers=[FAMILY])["envelope"].unpack()
     assert isinstance(batch, SendRows)
     (arrived,) = batch.rows
     assert isinstance(arrived, Row)
@@ -30,7 +30,7 @@ def test_arrives_as_it_was_sent_through_dask_and_nothing_is_pickled() -> None:
     "packed", [b"", b"nonsense", b'[{"order": "destroy"}]', b'[{"order": "send", "lane": [0, 0]}]']
 )
 def test_invalid_orders_are_refused_without_their_content(packed: bytes) -> None:
-    with pytest.raises(Nonsense) as caught:
+    with pytest.raises(InvalidMessage) as caught:
         SecretEnvelope(packed).unpack()
     assert "destroy" not in str(caught.value)
 
@@ -42,8 +42,8 @@ def test_no_other_type_can_be_serialised_with_a_password() -> None:
 
 
 def test_dask_shows_arguments_as_asterisks(caplog: pytest.LogCaptureFixture) -> None:
-    parcel = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
-    told = error_message(ValueError(parcel, [parcel], {"parcel": parcel}))
-    logging.getLogger().error("Compute Failed\nargs: %s\nkwargs: %r", (parcel,), {"parcel": parcel})
-    assert "Hidden" not in f"{parcel} {parcel!r} {told['exception_text']} {caplog.text} {[parcel]}"
-    assert "Hidden" in str(parcel._packed), "or this test would prove nothing"
+    envelope = SecretEnvelope.pack([SendRows((0, 0), [row(7)])])
+    told = error_message(ValueError(envelope, [envelope], {"envelope": envelope}))
+    logging.getLogger().error("Compute Failed\nargs: %s\nkwargs: %r", (envelope,), {"envelope": envelope})
+    assert "Hidden" not in f"{envelope} {envelope!r} {told['exception_text']} {caplog.text} {[envelope]}"
+    assert "Hidden" in str(envelope._packed), "or this test would prove nothing"

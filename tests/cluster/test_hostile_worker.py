@@ -17,7 +17,7 @@ from bulkreset.cluster import cluster_runner
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.plain_comm import MAX_BYTES, PlainComm
-from bulkreset.cluster.protocol import Nonsense, OpenFailed, RowReport, WorkerReport, pack_report, unpack_report
+from bulkreset.cluster.protocol import InvalidMessage, OpenFailed, RowReport, WorkerReport, pack_report, unpack_report
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.errors import ClusterLost
@@ -83,14 +83,14 @@ def test_pickle_is_not_executed(tmp_path: Path, where: str, mark: Callable[[obje
     said = _asked(*map(_message, answers))
     assert not path.exists()
     if where == "answer":
-        with pytest.raises(Nonsense):
+        with pytest.raises(InvalidMessage):
             unpack_report(said["report"])
     loads(evil)
     assert path.exists(), "Dask would have executed it, or this test would prove nothing"
 
 
 def test_report_that_is_a_pickle_is_not_executed(tmp_path: Path) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidMessage):
         unpack_report(pickle.dumps(_Writes(tmp_path / "written")))
     assert not (tmp_path / "written").exists()
 
@@ -112,7 +112,7 @@ def test_report_that_is_a_pickle_is_not_executed(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_message_bytes_are_nonsense(said: bytes) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidMessage):
         _asked(_message(dumps(HELLO)), said)
 
 
@@ -146,7 +146,7 @@ GOOD = Outcome(7, Status.SET, attempts=1)
     ],
 )
 def test_report_of_a_wrong_shape_is_nonsense(packed: object) -> None:
-    with pytest.raises(Nonsense):
+    with pytest.raises(InvalidMessage):
         unpack_report(packed)
 
 
@@ -199,34 +199,34 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_report_that_cannot_be_true_is_refused_as_a_whole(report: WorkerReport, why: str) -> None:
     clock, results = FakeClock(), SimpleQueue[Any]()
-    places = LaneAssignments(clock)
-    first, second = places.posts["a"], places.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
+    assignments = LaneAssignments(clock)
+    first, second = assignments.posts["a"], assignments.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
     groups = [_group(0), _group(1)]
-    places.add(groups, results, lambda *_, **__: None)
+    assignments.add(groups, results, lambda *_, **__: None)
     assert [group.worker for group in groups] == [first, second]
-    places.apply_report(first, _report(opened=[(0, "boto3")]))
+    assignments.apply_report(first, _report(opened=[(0, "boto3")]))
     lane = groups[0].lanes[0]
-    places.put(lane, [row(7)])
-    with pytest.raises(Nonsense, match=why):
-        places.apply_report(first, report)
+    assignments.put(lane, [row(7)])
+    with pytest.raises(InvalidMessage, match=why):
+        assignments.apply_report(first, report)
     assert results.empty()
     assert lane.away
-    places.apply_report(first, _row())
+    assignments.apply_report(first, _row())
     assert results.get_nowait()[1].outcome == GOOD
 
 
 def test_password_in_a_message_is_withheld_from_the_journal() -> None:
     results = SimpleQueue[Any]()
-    places = LaneAssignments(FakeClock())
-    first = places.posts["a"] = WorkerSession("a", "1")
+    assignments = LaneAssignments(FakeClock())
+    first = assignments.posts["a"] = WorkerSession("a", "1")
     group = _group(0)
-    places.add([group], results, lambda *_, **__: None)
-    places.apply_report(first, _report(opened=[(0, "boto3")]))
+    assignments.add([group], results, lambda *_, **__: None)
+    assignments.apply_report(first, _report(opened=[(0, "boto3")]))
     what = row(7)
-    places.put(group.lanes[0], [what])
+    assignments.put(group.lanes[0], [what])
     says = f"it is {what.password.reveal()}"
     fatal = Response(Disposition.FATAL, "AccessDenied", says)
-    places.apply_report(first, _row(Outcome(7, Status.FAILED, message=says, attempts=1), fatal=fatal))
+    assignments.apply_report(first, _row(Outcome(7, Status.FAILED, message=says, attempts=1), fatal=fatal))
     assert what.password.reveal() not in repr(results.get_nowait())
 
 

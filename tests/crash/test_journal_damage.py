@@ -41,7 +41,7 @@ def settled_rows_survive(path: Path) -> None:
             journal.check()
             journal.write.mark_claimed_in_doubt()
             left = {row.number for row in sendable(journal, 1, ROWS)}
-            reported = [found[0] for found in journal.read.report_rows("unprocessed")]
+            reported = [found[0] for found in journal.read.report_rows(dry_run=False)]
         except BulkresetError:
             return
     assert not left & set(range(1, SETTLED + 1))

@@ -37,7 +37,7 @@ def one(data: bytes) -> None:
                 for number, (_, _, code, message, request_id) in enumerate(rows, 1)
             ],
         )
-        write_report(journal, report, "unprocessed")
+        write_report(journal, report, dry_run=False)
     finally:
         journal.close()
     with report.open(encoding="utf-8", newline="") as file:

@@ -74,15 +74,15 @@ def _resumed(path: Path, home: Path, *, log_is_whole: bool) -> None:
         journal.write.mark_claimed_in_doubt()
         journal.write.retry_failed()
         left = sendable(journal, 1, ROWS)
-        pieces = list(journal.read.sendable_pages(10))
-        reported = [found[0] for found in journal.read.report_rows("unprocessed")]
+        pages = list(journal.read.sendable_pages(10))
+        reported = [found[0] for found in journal.read.report_rows(dry_run=False)]
         write_page(journal, home / "report.html", home)
     if state.is_planned and state.rows == ROWS:
         # SQLite accepts a truncated log as a shorter one: whole commits may be missing, never a part of one.
         again = {row.number for row in left} & _settled()
         assert not again or (not log_is_whole and again == _settled())
         assert reported == list(range(1, ROWS + 1))
-        assert sum(count for *_, count in pieces) == len(left)
+        assert sum(count for *_, count in pages) == len(left)
 
 
 def _settled() -> set[int]:

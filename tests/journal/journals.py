@@ -36,7 +36,7 @@ def sendable_after(journal: Journal, row: int, pools: Collection[str], most: int
 
 def statuses(journal: Journal) -> list[str]:
     """Return the statuses of all rows as the report shows them."""
-    return [row[3] for row in journal.read.report_rows("unprocessed")]
+    return [row[3] for row in journal.read.report_rows(dry_run=False)]
 
 
 def done(row: int, **facts: object) -> Outcome:

@@ -20,12 +20,12 @@ GONE = ("rejected", "user_not_found", "nobody")
 
 def codes(journal: Journal) -> list[str]:
     """Return the codes of all rows."""
-    return [row[4] for row in journal.read.report_rows("unprocessed")]
+    return [row[4] for row in journal.read.report_rows(dry_run=False)]
 
 
 def before(journal: Journal) -> list[str]:
     """Return each user's earlier status, as the report shows it."""
-    return [row.status_before for row in journal.read.report_rows("unprocessed")]
+    return [row.status_before for row in journal.read.report_rows(dry_run=False)]
 
 
 def named(journal: Journal, *canonical: str) -> None:
@@ -49,9 +49,9 @@ def test_findings_of_the_directory_are_used(tmp_path: Path) -> None:
     journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked={POOL: "why"})
     assert statuses(journal) == ["unprocessed", "rejected", "skipped"]
     assert codes(journal) == ["", "user_not_found", "federated"]
-    assert [row[5] for row in journal.read.report_rows("x")] == ["", "nobody", "why"]
+    assert [row[5] for row in journal.read.report_rows(dry_run=False)] == ["", "nobody", "why"]
     assert before(journal) == ["CONFIRMED", "", "X"]
-    assert [row.canonical for row in journal.read.report_rows("x")] == ["anna", "nobody", "fed"]
+    assert [row.canonical for row in journal.read.report_rows(dry_run=False)] == ["anna", "nobody", "fed"]
     assert journal.state.unchecked == {POOL: "why"}
 
 
@@ -102,7 +102,7 @@ def test_users_are_counted_by_how_they_can_recover(tmp_path: Path) -> None:
         ("none", "ready", 1),
         ("unknown", "ready", 1),
     ]
-    assert [row.recovery for row in journal.read.report_rows("x")] == ways
+    assert [row.recovery for row in journal.read.report_rows(dry_run=False)] == ways
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_duplicates_are_named_with_each_other_by_row(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann@x", "+45")
     named(journal, "ann", "ann", "ann")
     journal.plan.reject_duplicates("refuse")
-    said = [row[5] for row in journal.read.report_rows("x")]
+    said = [row[5] for row in journal.read.report_rows(dry_run=False)]
     assert said == ["row 3 names the same user", "row 1 names the same user", "row 1 names the same user"]
 
 

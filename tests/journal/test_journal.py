@@ -111,7 +111,7 @@ def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Pa
         [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
     )
     nothing = (*[None] * 5, "", None, None, "", "", "")
-    assert [tuple(row) for row in journal.read.report_rows("unprocessed")] == [
+    assert [tuple(row) for row in journal.read.report_rows(dry_run=False)] == [
         (1, POOL, "ann", "unprocessed", "", "", 0, 0, 0, 1, *nothing, "ann"),
         (2, "nowhere", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
         (3, "1", "bob", "rejected", "unknown_pool", "why", 0, 0, 0, None, *nothing, "bob"),
@@ -163,15 +163,15 @@ def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_pat
     assert len(journal.read.step_tasks(order, "sign_out", POOL, 1)) == 1
     assert journal.read.step_tasks(order, "sign_out", OTHER, 9) == [StepTask(6, "fay", OTHER)]
     assert journal.read.step_counts("signed_out") == {POOL: StepCounts(2, 1, 2), OTHER: StepCounts(pending=1)}
-    assert [row[4:6] for row in journal.read.report_rows("x") if row[10] == 0] == [("Code", "why")]
+    assert [row[4:6] for row in journal.read.report_rows(dry_run=False) if row[10] == 0] == [("Code", "why")]
     messages = [f"the password was set; only the {noun} failed: no" for noun in ("sign-out", "removal")]
     for step, message in zip(("sign_out", "forget_devices"), messages, strict=True):
         commit(journal, [], [], [StepOutcome(step, 3, done=False, code="Code", message=message)])
-    (twice,) = [row[5] for row in journal.read.report_rows("x") if row[0] == 3]
+    (twice,) = [row[5] for row in journal.read.report_rows(dry_run=False) if row[0] == 3]
     assert twice == "the password was set; only the sign-out failed: no; the removal failed: no"
     assert journal.write.retry_failed() == {"": 1}
     assert journal.read.step_counts("signed_out")[POOL] == StepCounts(2, 0, 3)
-    assert {row[4:6] for row in journal.read.report_rows("x")} == {("", "")}
+    assert {row[4:6] for row in journal.read.report_rows(dry_run=False)} == {("", "")}
 
 
 def test_set_rows_are_reported_with_the_names_of_their_users(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_claim_reads_as_in_doubt_until_it_is_settled(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     commit(journal, [1], [])
     assert statuses(journal) == ["in_doubt", "unprocessed"]
-    assert [row[8] for row in journal.read.report_rows("unprocessed")] == [1, 0]
+    assert [row[8] for row in journal.read.report_rows(dry_run=False)] == [1, 0]
     commit(journal, [2], [done(1)])
     assert statuses(journal) == ["set", "in_doubt"]
-    assert [row[8] for row in journal.read.report_rows("unprocessed")] == [0, 1]
+    assert [row[8] for row in journal.read.report_rows(dry_run=False)] == [0, 1]
 
 
 def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
     assert [(row.number, row.was_in_doubt) for row in sendable(journal, 1, 3)] == [(2, 1), (3, 0)]
     commit(journal, [2], [])
     commit(journal, [], [done(2)])
-    assert [(row[3], row[8]) for row in journal.read.report_rows("unprocessed")] == [
+    assert [(row[3], row[8]) for row in journal.read.report_rows(dry_run=False)] == [
         ("set", 0),
         ("set", 1),
         ("unprocessed", 0),
@@ -226,7 +226,7 @@ def test_retried_row_keeps_its_history(tmp_path: Path) -> None:
         [],
         [done(1, attempts=2, throttled=1, latency_ms=7, request_id="r2", started_at=3000, finished_at=4000)],
     )
-    (row,) = journal.read.report_rows("unprocessed")
+    (row,) = journal.read.report_rows(dry_run=False)
     assert row[3:11] == ("set", "", "", 5, 2, 1, 1, None)
     assert (row.latency_ms, row.request_id, row.started_at, row.finished_at) == (7, "r2", 1000, 4000)
     assert journal.read.totals() == (5, 2)
@@ -234,7 +234,7 @@ def test_retried_row_keeps_its_history(tmp_path: Path) -> None:
 
 def started(journal: Journal) -> list[int | None]:
     """Return the start times of all rows."""
-    return [row.started_at for row in journal.read.report_rows("unprocessed")]
+    return [row.started_at for row in journal.read.report_rows(dry_run=False)]
 
 
 def test_doubt_of_a_killed_run_begins_with_the_claim(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_row_returned_without_an_attempt_keeps_its_facts(tmp_path: Path, status:
     lost = Outcome(1, status, "ConnectionClosedError", "why", 3, in_doubt=True, request_id="r1")
     for claims, outcomes in (([1], []), ([], [lost]), ([1], []), ([], [Outcome(1, status, in_doubt=True)])):
         commit(journal, claims, outcomes)
-    (row,) = journal.read.report_rows("ready")
+    (row,) = journal.read.report_rows(dry_run=True)
     assert row[3:7] == (status, "ConnectionClosedError", "why", 3)
     assert row.request_id == "r1"
 
@@ -295,7 +295,7 @@ def test_row_returned_without_an_attempt_keeps_its_times(tmp_path: Path) -> None
     journal = planned(tmp_path, "ann")
     commit(journal, [1], [Outcome(1, Status.READY, attempts=1, latency_ms=5, started_at=1000, finished_at=2000)])
     commit(journal, [], [Outcome(1, Status.READY)])
-    (row,) = journal.read.report_rows("unprocessed")
+    (row,) = journal.read.report_rows(dry_run=False)
     assert (row.status, row.attempts, row.latency_ms, row.started_at, row.finished_at) == (
         "unprocessed",
         1,
@@ -329,7 +329,7 @@ def test_unsent_row_in_doubt_keeps_its_facts(tmp_path: Path, end: str) -> None:
     else:
         journal.write.mark_claimed_in_doubt()
     assert statuses(journal) == ["in_doubt"]
-    assert [(row.code, row.message) for row in journal.read.report_rows("unprocessed")] == [
+    assert [(row.code, row.message) for row in journal.read.report_rows(dry_run=False)] == [
         ("ReadTimeoutError", "lost")
     ]
 
@@ -341,7 +341,7 @@ def test_a_failed_row_that_died_on_its_way_says_nothing_of_its_failure(tmp_path:
     commit(journal, [1], [])
     journal.write.mark_claimed_in_doubt()
     assert statuses(journal) == ["in_doubt", "failed"]
-    assert [row.code for row in journal.read.report_rows("unprocessed")] == ["", "B"]
+    assert [row.code for row in journal.read.report_rows(dry_run=False)] == ["", "B"]
 
 
 def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
         ]
     )
     journal.plan.reject_duplicates(keep)
-    rows = list(journal.read.report_rows("ready"))
+    rows = list(journal.read.report_rows(dry_run=True))
     assert [row[0] for row in rows if row[3] == "ready"] == ready
     assert {row[4] for row in rows if row[3] == "rejected"} == {"duplicate_username", "too_long"}
     assert rows[9][4:6] == ("too_long", "kept")
@@ -397,7 +397,7 @@ def test_rejected_row_keeps_its_reason_among_duplicates(tmp_path: Path) -> None:
         [(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")]
     )
     journal.plan.reject_duplicates("refuse")
-    assert [(row.status, row.code) for row in journal.read.report_rows("x")] == [
+    assert [(row.status, row.code) for row in journal.read.report_rows(dry_run=False)] == [
         *[("rejected", "duplicate_username")] * 2,
         ("rejected", "missing_password"),
         ("set", ""),
@@ -407,7 +407,7 @@ def test_rejected_row_keeps_its_reason_among_duplicates(tmp_path: Path) -> None:
 def test_duplicates_are_named_with_each_other(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "ann")
     journal.plan.reject_duplicates("refuse")
-    assert [row[5] for row in journal.read.report_rows("x")] == [
+    assert [row[5] for row in journal.read.report_rows(dry_run=False)] == [
         "row 3 names the same user",
         "",
         "row 1 names the same user",
@@ -526,7 +526,9 @@ def test_planned_rows_are_kept_as_they_are(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_writer, "ROWS_AT_ONCE", 2)
         journal.plan.add_rows(rows)
-    found = [(it.row, it.user_pool_id, it.username, it.permanent, *it[3:6]) for it in journal.read.report_rows("ready")]
+    found = [
+        (it.row, it.user_pool_id, it.username, it.permanent, *it[3:6]) for it in journal.read.report_rows(dry_run=True)
+    ]
     journal.close()
     assert found == rows
 
@@ -539,7 +541,7 @@ def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, 
     with pytest.raises(RecordError, match="damaged"):
         check(journal, 4)
     with contextlib.suppress(RecordError):  # its report can be written, or is refused
-        write_report(journal, tmp_path / "report.csv", "unprocessed")
+        write_report(journal, tmp_path / "report.csv", dry_run=False)
 
 
 @pytest.mark.parametrize("cell", ["message", "attempts", "canonical"])
@@ -547,7 +549,7 @@ def test_bytes_in_a_cell_of_a_report_are_damage(tmp_path: Path, cell: str) -> No
     journal = full_journal(tmp_path)
     journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (BLOB,))  # noqa: S608  (our own text)
     with pytest.raises(RecordError, match="Restore it from a backup"):
-        write_report(journal, tmp_path / "report.csv", "unprocessed")
+        write_report(journal, tmp_path / "report.csv", dry_run=False)
 
 
 @pytest.mark.parametrize("value", [None, 1.5, BLOB])
@@ -631,7 +633,7 @@ def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is
     journal.plan.begin_file(2, 3)
     assert [file.first_row for file in journal.read.files()] == [1, None, 3]
     journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
-    assert [row.file for row in journal.read.report_rows("x")] == ["b.csv", "b.csv", "c.csv", "c.csv"]
+    assert [row.file for row in journal.read.report_rows(dry_run=False)] == ["b.csv", "b.csv", "c.csv", "c.csv"]
     journal.plan.forget_plan()
     assert journal.read.files() == files
     journal.close()
@@ -656,7 +658,7 @@ def test_report_of_some_statuses_uses_the_reports_words(tmp_path: Path, only: li
     journal.plan.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
     commit(journal, [1, 3], [Outcome(2, Status.IN_DOUBT)])
     commit(journal, [], [done(1)])
-    assert [row.row for row in journal.read.report_rows("unprocessed", only)] == rows
+    assert [row.row for row in journal.read.report_rows(only, dry_run=False)] == rows
 
 
 def test_existing_journal_is_never_overwritten(tmp_path: Path) -> None:
@@ -770,7 +772,7 @@ def test_reader_does_not_wait_for_a_writer_or_see_partial_commits(tmp_path: Path
 
 def test_writer_does_not_wait_for_a_reader(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).read.report_rows("unprocessed")
+    reading = Journal.open(tmp_path / "journal.sqlite", read_only=True).read.report_rows(dry_run=False)
     next(reading)
     commit(journal, [1, 2], [])
     commit(journal, [], [done(1)])

@@ -22,7 +22,7 @@ def settled_in(storage: Storage, at: str) -> tuple[set[str], set[str]]:
         with tempfile.TemporaryDirectory() as folder:
             restore(f"s3://{BUCKET}/{at}", Path(folder) / "it", bucket)
             with closing(Journal.open(Path(folder) / "it" / "journal.sqlite", read_only=True)) as journal:
-                rows = [(found[2], found[3]) for found in journal.read.report_rows("unprocessed")]
+                rows = [(found[2], found[3]) for found in journal.read.report_rows(dry_run=False)]
     finally:
         if held:
             storage.put(lease, held)

@@ -73,7 +73,7 @@ class MirroredRun:
 
 def rows_of(path: Path) -> list[tuple[Any, ...]]:
     with closing(Journal.open(path / "journal.sqlite", read_only=True)) as journal:
-        return [found[:16] for found in journal.read.report_rows("unprocessed")]
+        return [found[:16] for found in journal.read.report_rows(dry_run=False)]
 
 
 def deltas(storage: Storage) -> list[str]:

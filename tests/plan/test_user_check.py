@@ -68,7 +68,7 @@ class CheckRun:
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:
         """Return status, code, message and status before of every row."""
-        return [(row[3], row[4], row[5], row.status_before) for row in self.journal.read.report_rows("unprocessed")]
+        return [(row[3], row[4], row[5], row.status_before) for row in self.journal.read.report_rows(dry_run=False)]
 
     @property
     def codes(self) -> list[str]:
@@ -251,7 +251,11 @@ def test_scramble_skips_users_who_could_not_come_back(tmp_path: Path, monkeypatc
     checked.run()
     assert checked.codes == ["unprocessed", "unprocessed", *["unrecoverable"] * 3]
     assert checked.rows[3][:3] == ("skipped", "unrecoverable", STRANDED)
-    assert [row.recovery for row in checked.journal.read.report_rows("x")] == ["email", "phone", *["none"] * 3]
+    assert [row.recovery for row in checked.journal.read.report_rows(dry_run=False)] == [
+        "email",
+        "phone",
+        *["none"] * 3,
+    ]
 
 
 def test_scramble_that_accepts_it_locks_users_out_and_says_so_at_their_rows(

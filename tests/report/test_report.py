@@ -68,7 +68,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     commit(journal, [], [done(3, attempts=1, latency_ms=12, request_id="q", started_at=0, finished_at=12)])
     commit(journal, [], [Outcome(1, Status.FAILED, "UserNotFoundException", "none", 2, 1)])
     commit(journal, [], [Outcome(4, Status.READY)])
-    write_report(journal, tmp_path / "report.csv", "unprocessed")
+    write_report(journal, tmp_path / "report.csv", dry_run=False)
     rows = cells(tmp_path / "report.csv")
     assert [tuple(row.values()) for row in rows] == [
         ("1", POOL, "ann", "failed", "UserNotFoundException", "none", "2", "1", "false", "true", *[""] * 11),
@@ -103,7 +103,7 @@ def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
 
 def test_report_of_many_rows_is_complete(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(5000)))
-    write_report(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", dry_run=True)
     rows = cells(tmp_path / "report.csv")
     assert [int(row["row"]) for row in rows] == list(range(1, 5001))
     assert {row["status"] for row in rows} == {"ready"}
@@ -119,14 +119,14 @@ def test_cell_that_a_spreadsheet_would_run_is_made_safe(tmp_path: Path, start: s
     if column not in {"username", "user_pool_id"}:
         named = {column: formula}
         commit(journal, [], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
-    write_report(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", dry_run=True)
     (row,) = cells(tmp_path / "report.csv")
     assert row[column] == f"'{formula}"
     assert (row["row"], row["status_before"]) == ("1", "")
 
 
 def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
-    write_report(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", "ready")
+    write_report(planned(tmp_path, "\r=1+1"), tmp_path / "report.csv", dry_run=True)
     assert "'\u240d=1+1".encode() in (tmp_path / "report.csv").read_bytes()
 
 
@@ -147,7 +147,7 @@ def test_leading_carriage_return_is_made_safe(tmp_path: Path) -> None:
     ],
 )
 def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
-    write_report(planned(tmp_path, name, "next"), tmp_path / "report.csv", "ready")
+    write_report(planned(tmp_path, name, "next"), tmp_path / "report.csv", dry_run=True)
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [name, "next"]
 
 
@@ -163,16 +163,16 @@ def test_other_cells_are_as_they_were(tmp_path: Path, name: str) -> None:
 )
 def test_control_characters_are_visible_in_a_cell_and_exact_elsewhere(tmp_path: Path, name: str, shown: str) -> None:
     journal = planned(tmp_path, name, "next")
-    write_report(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", dry_run=True)
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == [shown, "next"]
-    write_report(journal, tmp_path / "report.jsonl", "ready", ReportSpec("jsonl"))
+    write_report(journal, tmp_path / "report.jsonl", ReportSpec("jsonl"), dry_run=True)
     lines = (tmp_path / "report.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[0])["username"] == name
     assert not set(lines[0]) & {"\x1b", "\x9b", "\x7f", "\x00", "\r"}
 
 
 def test_rows_with_any_content_end_with_a_line_feed(tmp_path: Path) -> None:
-    write_report(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", "ready")
+    write_report(planned(tmp_path, "ann\r", "bob"), tmp_path / "report.csv", dry_run=True)
     first, second, third, rest = (tmp_path / "report.csv").read_bytes().split(b"\n")
     assert first == ",".join(REPORT_COLUMNS).encode()
     assert ",ann\u240d,".encode() in second
@@ -183,7 +183,7 @@ def test_rows_with_any_content_end_with_a_line_feed(tmp_path: Path) -> None:
 def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     journal.plan.add_rows([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
-    write_report(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", dry_run=True)
     assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 
 
@@ -195,7 +195,7 @@ def test_full_disk_leaves_the_old_report(tmp_path: Path) -> None:
     for path in (report, summary):
         path.write_text("old")
     with pytest.raises(RecordError, match=rf"report\.csv cannot be written: {os.strerror(errno.ENOSPC)}"):
-        write_report(journal, report, "ready")
+        write_report(journal, report, dry_run=True)
     with pytest.raises(RecordError, match=r"summary\.json cannot be written"):
         write_summary(SUMMARY, summary)
     assert report.read_text() == summary.read_text() == "old"
@@ -206,13 +206,13 @@ def test_failing_journal_leaves_the_old_report(tmp_path: Path) -> None:
     (tmp_path / "report.csv").write_text("old")
     journal._db.execute("DROP TABLE rows")
     with pytest.raises(RecordError, match="no such table"):
-        write_report(journal, tmp_path / "report.csv", "ready")
+        write_report(journal, tmp_path / "report.csv", dry_run=True)
     assert (tmp_path / "report.csv").read_text() == "old"
 
 
 def test_missing_folder_is_a_record_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="No such file"):
-        write_report(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", "ready")
+        write_report(planned(tmp_path, "ann"), tmp_path / "gone" / "report.csv", dry_run=True)
 
 
 def test_report_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_report_replaces_the_old_one_and_leaves_no_other_file(tmp_path: Path) ->
     try:
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
-            write_report(planned(tmp_path / name, name), home / "report.csv", "ready")
+            write_report(planned(tmp_path / name, name), home / "report.csv", dry_run=True)
             write_summary(SUMMARY, home / "summary.json")
     finally:
         os.umask(before)
@@ -246,5 +246,5 @@ def test_summary_is_json_with_the_published_keys(tmp_path: Path) -> None:
 def test_report_of_a_read_only_journal(tmp_path: Path) -> None:
     planned(tmp_path, "ann").close()
     journal = Journal.open(tmp_path / "journal.sqlite", read_only=True)
-    write_report(journal, tmp_path / "report.csv", "ready")
+    write_report(journal, tmp_path / "report.csv", dry_run=True)
     assert [row["username"] for row in cells(tmp_path / "report.csv")] == ["ann"]

@@ -41,7 +41,7 @@ def journal(tmp_path: Path) -> Journal:
 def report_rows(journal: Journal, form: str, only: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return a report as a program reads it."""
     out = io.BytesIO()
-    stream_report(journal, out, "unprocessed", ReportSpec(form, only))
+    stream_report(journal, out, ReportSpec(form, only), dry_run=False)
     if form == "parquet":
         return pq.read_table(io.BytesIO(out.getvalue())).to_pylist()
     if form == "jsonl":
@@ -91,7 +91,7 @@ def test_typed_forms_agree_with_the_journal(journal: Journal) -> None:
 
 
 def test_parquet_says_its_types(journal: Journal, tmp_path: Path) -> None:
-    write_report(journal, tmp_path / "report.parquet", "ready", ReportSpec("parquet"))
+    write_report(journal, tmp_path / "report.parquet", ReportSpec("parquet"), dry_run=True)
     types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "report.parquet")}
     assert {types.pop(name) for name in ("row", "attempts", "throttled", "latency_ms")} == {"int64"}
     assert {types.pop(name) for name in ("in_doubt", "permanent", *STEP_COLUMNS)} == {"bool"}
@@ -109,7 +109,9 @@ def test_only_some_statuses(journal: Journal, form: str) -> None:
 
 def test_parquet_of_many_rows_is_written_in_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_writers, "GROUP_ROWS", 300)
-    write_report(planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", "ready", ReportSpec("parquet"))
+    write_report(
+        planned(tmp_path, *map(str, range(1000))), tmp_path / "report.parquet", ReportSpec("parquet"), dry_run=True
+    )
     file = pq.ParquetFile(tmp_path / "report.parquet")
     assert [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)] == [300, 300, 300, 100]
     assert file.read().column("username").to_pylist() == [*map(str, range(1000))]
@@ -134,7 +136,7 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
     report = tmp_path / f"report.{form}"
     report.write_text("old")
     with pytest.raises(RecordError, match="cannot be written: No space left"):
-        write_report(planned(tmp_path, "ann"), report, "ready", ReportSpec(form))
+        write_report(planned(tmp_path, "ann"), report, ReportSpec(form), dry_run=True)
     assert report.read_text() == "old"
     assert {path.name for path in tmp_path.iterdir()} <= {
         report.name,
@@ -144,4 +146,4 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
 
 def test_form_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"cannot write the report as xml.*csv, parquet, jsonl"):
-        stream_report(planned(tmp_path, "ann"), io.BytesIO(), "ready", ReportSpec("xml"))
+        stream_report(planned(tmp_path, "ann"), io.BytesIO(), ReportSpec("xml"), dry_run=True)

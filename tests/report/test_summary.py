@@ -96,7 +96,7 @@ def test_summary_counts_agree_with_the_report(tmp_path: Path) -> None:
     journal.write.change(**dict(run_state(seconds=12.34567, sending_seconds=4.0, lanes=[lane])))
     summary = build_summary(journal, ended)
     counted: dict[str, int] = {}
-    for row in journal.read.report_rows("unprocessed"):
+    for row in journal.read.report_rows(dry_run=False):
         counted[row[3]] = counted.get(row[3], 0) + 1
     assert summary.counts == counted == {"set": 2, "failed": 1, "in_doubt": 1, "unprocessed": 4, "rejected": 1}
     assert summary.rows == 9

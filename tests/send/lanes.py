@@ -122,64 +122,64 @@ class Bench:
         self.observed: list[OperationResult] = []
         self.clock = FakeClock()
         self.lanes: list[Lane[Any]] = []
-        self.supplies: list[Given] = []
+        self.sources: list[Given] = []
         self.errors: dict[int, Stopped] = {}
         self.heard: list[int] = []
         self.check: Callable[[], None] = lambda: None
-        self.trips: Callable[[int], Stopped | None] = lambda _place: None
+        self.trips: Callable[[int], Stopped | None] = lambda _number: None
         self._together = together
         self._results: Results = SimpleQueue()
         self._pace = PaceConfig(workers=workers, max_attempts=3, max_wait=1)
 
-    def lane(self, rate: float | None = None, place: LaneKey | None = None) -> Lane[Row]:
+    def lane(self, rate: float | None = None, key: LaneKey | None = None) -> Lane[Row]:
         """Add a lane."""
         operation, pacer = SetPassword({POOL: self.service}), Pacer(rate, self.clock)
-        lane = Lane(operation, pacer, self._pace, self.clock, self._results, place)
+        lane = Lane(operation, pacer, self._pace, self.clock, self._results, key)
         self.lanes.append(lane)
         return lane
 
-    def leaving(self, place: LaneKey) -> Lane[StepTask]:
+    def leaving(self, key: LaneKey) -> Lane[StepTask]:
         """Add a lane of sign-outs."""
         operation, pacer = TakeStep(SIGN_OUT, {POOL: self.service}), Pacer(None, self.clock)
-        lane = Lane(operation, pacer, self._pace, self.clock, self._results, place)
+        lane = Lane(operation, pacer, self._pace, self.clock, self._results, key)
         self.lanes.append(lane)
         return lane
 
     def run(self, *rows: Iterable[Row | None], check: Callable[[], None] = lambda: None) -> None:
         """Run one lane for each of `rows`; check that no thread remains."""
-        self.supplies = [Given(given) for given in rows]
-        names = [f"Place {number}" if len(rows) > 1 else "" for number in range(len(rows))]
-        places = [LaneKey(number, name) for number, name in enumerate(names)]
-        feeds = [LaneInput(self.lane(place=place), given) for place, given in zip(places, self.supplies, strict=True)]
-        self.run_feeds(feeds, check)
+        self.sources = [Given(given) for given in rows]
+        names = [f"Lane {number}" if len(rows) > 1 else "" for number in range(len(rows))]
+        keys = [LaneKey(number, name) for number, name in enumerate(names)]
+        lane_inputs = [LaneInput(self.lane(key=key), given) for key, given in zip(keys, self.sources, strict=True)]
+        self.run_inputs(lane_inputs, check)
 
-    def run_feeds(self, feeds: Sequence[LaneInput], check: Callable[[], None] = lambda: None) -> None:
+    def run_inputs(self, lane_inputs: Sequence[LaneInput], check: Callable[[], None] = lambda: None) -> None:
         """Run these lane inputs."""
         self.check = check
         coordinator = Coordinator(self.ledger, self.clock, self._results, self, together=self._together)
         self.errors = coordinator.stopped
         try:
-            coordinator.run(feeds)
+            coordinator.run(lane_inputs)
         finally:
             self.threads_ended = not any(thread.is_alive() for lane in self.lanes for thread in lane._threads)
 
-    def on_result(self, place: LaneKey, told: OperationResult) -> None:
+    def on_result(self, key: LaneKey, result: OperationResult) -> None:
         """Ignore a result."""
 
-    def on_committed(self, told: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
+    def on_committed(self, results: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Record committed results."""
-        self.observed += [outcome for _, outcome in told]
+        self.observed += [outcome for _, outcome in results]
 
-    def on_lane_stopped(self, place: LaneKey, _error: Stopped) -> None:
+    def on_lane_stopped(self, key: LaneKey, _error: Stopped) -> None:
         """Record a stopped lane."""
-        self.heard.append(place.number)
+        self.heard.append(key.number)
 
     def on_stopping(self, _calls: int, _seconds: float) -> None:
         """Ignore a stop."""
 
-    def violation(self, place: LaneKey) -> Stopped | None:
+    def violation(self, key: LaneKey) -> Stopped | None:
         """Ask the test."""
-        return self.trips(place.number)
+        return self.trips(key.number)
 
     def observed_statuses(self) -> dict[int, Status]:
         """Return the statuses that the observer got."""

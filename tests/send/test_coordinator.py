@@ -265,11 +265,11 @@ def test_fatal_answer_stops_its_lane_only() -> None:
     bench = Bench()
     second = held_from(bench, 1, 1200, lambda number: FATAL if number == 1200 else SET)
     bench.service._answer = lambda number: second(number) if 1000 < number <= 5000 else SET
-    with pytest.raises(ServiceError, match="Place 1: Cognito answered AccessDeniedException"):
+    with pytest.raises(ServiceError, match="Lane 1: Cognito answered AccessDeniedException"):
         bench.run(rows(1, 300), rows(1001, 5000), rows(5001, 5300))
     assert sum(number <= 1000 or number > 5000 for number in bench.service.received) == 600
     assert len([number for number in bench.service.received if 1000 < number <= 5000]) <= 200 + WORKERS
-    assert [supply.dropped for supply in bench.supplies] == [False, True, False]
+    assert [source.dropped for source in bench.sources] == [False, True, False]
     assert list(bench.errors) == bench.heard == [1]
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
     assert bench.ledger.statuses()[1200] == "ready"
@@ -294,7 +294,7 @@ def both_held(bench: Bench, answer: Callable[[int], Response]) -> Callable[[int]
 def test_lanes_that_stop_together() -> None:
     bench = Bench(together=True)
     bench.service._answer = both_held(bench, lambda number: FATAL if number == 5 else SET)
-    with pytest.raises(ServiceError, match="Place 0: "):
+    with pytest.raises(ServiceError, match="Lane 0: "):
         bench.run(rows(1, MANY), rows(MANY + 1, 2 * MANY))
     assert len(bench.service.received) <= 5 + 100 + 2 * WORKERS
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
@@ -306,11 +306,11 @@ def test_guard_of_a_lane_stops_that_lane() -> None:
     second = held_from(bench, 1, 1010, lambda _number: REFUSED)
     bench.service._answer = lambda number: second(number) if number > 1000 else SET
 
-    def trips(place: int) -> Stopped | None:
-        return GuardTripped("Enough.") if place == 1 else None
+    def trips(number: int) -> Stopped | None:
+        return GuardTripped("Enough.") if number == 1 else None
 
     bench.trips = trips
-    with pytest.raises(GuardTripped, match=r"Place 1: Enough\."):
+    with pytest.raises(GuardTripped, match=r"Lane 1: Enough\."):
         bench.run(rows(1, 1000), rows(1001, 1000 + MANY))
     assert sum(number <= 1000 for number in bench.service.received) == 1000
     assert sum(number > 1000 for number in bench.service.received) <= 10 + WORKERS
@@ -340,7 +340,7 @@ def test_pending_searches_do_not_delay_other_rows() -> None:
 
 def test_guard_that_trips_when_all_is_done_stops_nothing() -> None:
     bench = Bench(lambda _number: REFUSED)
-    bench.trips = lambda _place: GuardTripped("Enough.") if len(bench.ledger.outcomes) == 4 else None
+    bench.trips = lambda _number: GuardTripped("Enough.") if len(bench.ledger.outcomes) == 4 else None
     bench.run(rows(1, 4))
     assert bench.errors == {}
 
@@ -348,16 +348,16 @@ def test_guard_that_trips_when_all_is_done_stops_nothing() -> None:
 class SetUsersSource:
     """Sign-outs of the users who are set in the sink."""
 
-    def __init__(self, bench: Bench, place: int = 0) -> None:
+    def __init__(self, bench: Bench, lane: int = 0) -> None:
         self.ended = False
         self.dropped = False
         self._bench = bench
-        self._place = place
+        self._lane = lane
         self._seen: set[int] = set()
 
     def take(self, most: int) -> list[StepTask]:
         done = [number for number, status in self._bench.ledger.statuses().items() if status == "set"]
-        found = [number for number in done if number not in self._seen and number // 1000 == self._place][:most]
+        found = [number for number in done if number not in self._seen and number // 1000 == self._lane][:most]
         self._seen.update(found)
         self.ended = not found
         return [StepTask(number, f"user{number}", POOL) for number in found]
@@ -368,17 +368,17 @@ class SetUsersSource:
 
 def with_leaving(bench: Bench, *given: Iterable[Row]) -> list[LaneInput]:
     """Return inputs of passwords and of their sign-outs; the rows of lane n begin with 1000 n."""
-    feeds = []
+    lane_inputs = []
     for number, rows_ in enumerate(given):
-        place = LaneKey(number, f"Place {number}")
-        sets = LaneInput(bench.lane(place=place), Given(rows_))
-        feeds += [sets, LaneInput(bench.leaving(place), SetUsersSource(bench, number), after=sets)]
-    return feeds
+        key = LaneKey(number, f"Lane {number}")
+        sets = LaneInput(bench.lane(key=key), Given(rows_))
+        lane_inputs += [sets, LaneInput(bench.leaving(key), SetUsersSource(bench, number), after=sets)]
+    return lane_inputs
 
 
 def test_sign_outs_follow_all_recorded_rows() -> None:
     bench = Bench(lambda number: REFUSED if number in {7, -9} else SET)
-    bench.run_feeds(with_leaving(bench, rows(1, 400)))
+    bench.run_inputs(with_leaving(bench, rows(1, 400)))
     assert sorted(bench.service.left) == [number for number in range(1, 401) if number != 7]
     assert {number for number, out in bench.ledger.signed_out.items() if out.done is False} == {9}
     assert len(bench.ledger.signed_out) == 399
@@ -388,8 +388,8 @@ def test_sign_outs_follow_all_recorded_rows() -> None:
 
 def test_fatal_sign_out_stops_the_passwords_of_its_lane_only() -> None:
     bench = Bench(lambda number: FATAL if number == -1010 else SET)
-    with pytest.raises(ServiceError, match="Place 1: ") as caught:
-        bench.run_feeds(with_leaving(bench, rows(1, 300), rows(1000, 1999)))
+    with pytest.raises(ServiceError, match="Lane 1: ") as caught:
+        bench.run_inputs(with_leaving(bench, rows(1, 300), rows(1000, 1999)))
     assert "AdminUserGlobalSignOut" in caught.value.advice
     assert sum(number < 1000 for number in bench.service.left) == 300
     assert set(bench.ledger.outcomes) == bench.ledger.claimed
@@ -399,5 +399,5 @@ def test_fatal_sign_out_stops_the_passwords_of_its_lane_only() -> None:
 
 def test_sign_outs_follow_rows_that_were_all_taken_at_once() -> None:
     bench = Bench()
-    bench.run_feeds(with_leaving(bench, rows(1, 20)))
+    bench.run_inputs(with_leaving(bench, rows(1, 20)))
     assert sorted(bench.service.left) == list(range(1, 21))

@@ -72,20 +72,20 @@ def numbers(rows: Sequence[Row]) -> list[int]:
     return [row.number for row in rows]
 
 
-def drained(supply: GeneratedLaneSource, most: int) -> list[Row]:
+def drained(lane_source: GeneratedLaneSource, most: int) -> list[Row]:
     """Return all rows of a source."""
     found: list[Row] = []
-    while not supply.ended:
-        found += supply.take(most)
+    while not lane_source.ended:
+        found += lane_source.take(most)
     return found
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
 def test_a_batch_is_encrypted_before_its_first_row_is_claimed(most: int) -> None:
     archive = FakeArchive()
-    supply = made(FakeJournal(*sendable(1, 12)), archive)
-    while not supply.ended:
-        for row in supply.take(most):
+    lane_source = made(FakeJournal(*sendable(1, 12)), archive)
+    while not lane_source.ended:
+        for row in lane_source.take(most):
             assert archive.passwords[row.number] == row.password.reveal()
     assert [numbers(lot) for lot in archive.lots] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12]]
 
@@ -101,16 +101,16 @@ def test_each_row_is_claimed_once_and_in_order(archive: FakeArchive | None, most
 
 def test_without_an_archive_no_more_passwords_are_generated_than_are_requested() -> None:
     journal = FakeJournal(*sendable(1, 9))
-    supply = made(journal, None)
-    assert numbers(supply.take(2)) == [1, 2]
-    assert numbers(supply.take(3)) == [3, 4, 5]
+    lane_source = made(journal, None)
+    assert numbers(lane_source.take(2)) == [1, 2]
+    assert numbers(lane_source.take(3)) == [3, 4, 5]
     assert journal.asked == [(0, 2), (2, 3)]
 
 
 def test_journal_with_an_archive_is_asked_batch_by_batch() -> None:
     journal, archive = FakeJournal(*sendable(1, 9)), FakeArchive()
-    supply = made(journal, archive)
-    taken = [numbers(supply.take(2)) for _ in range(4)]
+    lane_source = made(journal, archive)
+    taken = [numbers(lane_source.take(2)) for _ in range(4)]
     assert taken == [[1, 2], [3, 4], [5], [6, 7]]
     assert journal.asked == [(0, LOT), (5, LOT)]
     assert len(archive.lots) == 2
@@ -118,38 +118,38 @@ def test_journal_with_an_archive_is_asked_batch_by_batch() -> None:
 
 def test_a_batch_that_cannot_be_written_gives_no_row() -> None:
     archive = FakeArchive()
-    supply = made(FakeJournal(*sendable(1, 12)), archive)
-    assert numbers(supply.take(5)) == [1, 2, 3, 4, 5]
+    lane_source = made(FakeJournal(*sendable(1, 12)), archive)
+    assert numbers(lane_source.take(5)) == [1, 2, 3, 4, 5]
     archive.failing = RecordError("The passwords cannot be written.")
     with pytest.raises(RecordError):
-        supply.take(5)
-    assert not supply._ready_rows
+        lane_source.take(5)
+    assert not lane_source._ready_rows
 
 
 def test_end_is_reached_when_nothing_more_is_found() -> None:
     for archive in (None, FakeArchive()):
-        supply = made(FakeJournal(*sendable(1, 3)), archive)
-        assert not supply.ended
-        assert len(supply.take(9)) == 3
-        assert not supply.ended
-        assert list(supply.take(9)) == []
-        assert supply.ended
+        lane_source = made(FakeJournal(*sendable(1, 3)), archive)
+        assert not lane_source.ended
+        assert len(lane_source.take(9)) == 3
+        assert not lane_source.ended
+        assert list(lane_source.take(9)) == []
+        assert lane_source.ended
 
 
 def test_no_rows_means_no_password_file() -> None:
     archive = FakeArchive()
-    supply = made(FakeJournal(), archive)
-    assert drained(supply, 9) == []
+    lane_source = made(FakeJournal(), archive)
+    assert drained(lane_source, 9) == []
     assert archive.lots == []
-    assert supply.rows == 0
+    assert lane_source.rows == 0
 
 
 def test_dropped_rows_are_not_claimed_and_their_passwords_are_released() -> None:
-    supply = made(FakeJournal(*sendable(1, 9)), FakeArchive())
-    supply.take(2)
-    supply.discard_rest()
-    assert supply.ended
-    assert not supply._ready_rows
+    lane_source = made(FakeJournal(*sendable(1, 9)), FakeArchive())
+    lane_source.take(2)
+    lane_source.discard_rest()
+    assert lane_source.ended
+    assert not lane_source._ready_rows
 
 
 def test_row_agrees_with_the_journal() -> None:
@@ -181,5 +181,5 @@ def test_every_lane_has_its_own_pools_rows_and_all_share_the_archive() -> None:
 
 def test_one_lane_may_have_several_pools() -> None:
     journal = FakeJournal(*sendable(1, 2), *sendable(3, 4, TWO), *sendable(5, 5))
-    supply = made(journal, None, ONE, TWO)
-    assert numbers(drained(supply, 2)) == [1, 2, 3, 4, 5]
+    lane_source = made(journal, None, ONE, TWO)
+    assert numbers(drained(lane_source, 2)) == [1, 2, 3, 4, 5]

@@ -22,12 +22,12 @@ SIZE = 5  # rows of a page in these tests
 PATIENCE = 90.0  # seconds after which a test gives up
 
 
-class FakePieces(PageReader):
+class FakePageReader(PageReader):
     """An input in memory. `known` are the pages that are available at once; others are searched, one per call."""
 
     def __init__(self, rows: Sequence[tuple[str, str]], *, remembers: bool, searched: bool) -> None:
         self.remembers = remembers
-        self.read_pieces: list[int] = []
+        self.read_pages: list[int] = []
         self.closed = False
         self.read_one = threading.Event()  # set by the source at each answer of its thread
         self.failing: Exception | None = None
@@ -45,7 +45,7 @@ class FakePieces(PageReader):
             return None
         if not self.remembers:
             self._seen = number
-        self.read_pieces.append(number)
+        self.read_pages.append(number)
         part = self._table[number * SIZE : (number + 1) * SIZE]
         return RowBatch(
             number * SIZE + 1, {"username": [name for name, _ in part], "password": [secret for _, secret in part]}
@@ -66,7 +66,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all examples of this module."""
-    return tmp_path_factory.mktemp("feed")
+    return tmp_path_factory.mktemp("input")
 
 
 POOLS = ("r_A", "r_B", "r_C", "r_D")
@@ -75,7 +75,7 @@ POOLS = ("r_A", "r_B", "r_C", "r_D")
 @contextmanager
 def source(
     folder: Path, pools: str, *, remembers: bool = True, searched: bool = False, settled: Sequence[int] = ()
-) -> Iterator[tuple[InputSource, FakePieces, list[str]]]:
+) -> Iterator[tuple[InputSource, FakePageReader, list[str]]]:
     """Make a source of rows whose pools are the letters; it records the requests to the file."""
     path = folder / "journal.sqlite"
     path.unlink(missing_ok=True)
@@ -85,36 +85,40 @@ def source(
         (row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1)
     )
     commit(journal, [], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])
-    pieces = FakePieces(names, remembers=remembers, searched=searched)
+    page_reader = FakePageReader(names, remembers=remembers, searched=searched)
     asked: list[str] = []
     made = InputSource(
-        pieces, journal.read, [[pool] for pool in POOLS], lambda: asked.append("unchanged"), pieces.read_one.set
+        page_reader,
+        journal.read,
+        [[pool] for pool in POOLS],
+        lambda: asked.append("unchanged"),
+        page_reader.read_one.set,
     )
     try:
-        yield made, pieces, asked
+        yield made, page_reader, asked
     finally:
         made.close()
         if made._thread:
             made._thread.join(PATIENCE)
         journal.close()
-    assert pieces.closed or made._thread is None
+    assert page_reader.closed or made._thread is None
 
 
-def take_rows(supply: LaneRowSource, most: int) -> list[Row]:
+def take_rows(lane_source: LaneRowSource, most: int) -> list[Row]:
     """Wait for rows of a lane and return them."""
-    read_one = pieces_of(supply).read_one
+    read_one = page_reader_of(lane_source).read_one
     read_one.clear()
-    while not (found := list(supply.take(most))) and not supply.ended:
+    while not (found := list(lane_source.take(most))) and not lane_source.ended:
         assert read_one.wait(PATIENCE)
         read_one.clear()
     return found
 
 
-def pieces_of(supply: LaneRowSource) -> FakePieces:
+def page_reader_of(lane_source: LaneRowSource) -> FakePageReader:
     """Return the pages that a lane reads."""
-    pieces = supply._source._pieces
-    assert isinstance(pieces, FakePieces)
-    return pieces
+    page_reader = lane_source._source._page_reader
+    assert isinstance(page_reader, FakePageReader)
+    return page_reader
 
 
 @given(
@@ -139,13 +143,13 @@ def test_every_lane_gets_its_rows_once_and_in_order(
         for number in range(4)
     }
     with source(folder, pools, remembers=remembers, searched=searched, settled=settled) as (made, _, _):
-        assert [supply.rows for supply in made.lane_sources] == [len(rows) for rows in expected.values()]
+        assert [lane_source.rows for lane_source in made.lane_sources] == [len(rows) for rows in expected.values()]
         found: dict[int, list[Row]] = {number: [] for number in range(4)}
         for number, most in [*order, *((number, 7) for number in range(4) for _ in range(20))]:
             more = take_rows(made.lane_sources[number], most)
             assert len(more) <= most
             found[number] += more
-        assert all(supply.ended for supply in made.lane_sources)
+        assert all(lane_source.ended for lane_source in made.lane_sources)
         assert {number: [row.number for row in rows] for number, rows in found.items()} == expected
         for row in (row for rows in found.values() for row in rows):
             assert (row.username, row.password.reveal()) == (f"user{row.number}", f"Hidden-{row.number}")
@@ -153,25 +157,25 @@ def test_every_lane_gets_its_rows_once_and_in_order(
 
 
 def test_lanes_in_step_share_every_reading(tmp_path: Path) -> None:
-    with source(tmp_path, "ABCD" * 20) as (made, pieces, _):
+    with source(tmp_path, "ABCD" * 20) as (made, page_reader, _):
         for _ in range(20):
-            for supply in made.lane_sources:
-                assert len(take_rows(supply, 1)) == 1
-        assert sorted(pieces.read_pieces) == list(range(16))
+            for lane_source in made.lane_sources:
+                assert len(take_rows(lane_source, 1)) == 1
+        assert sorted(page_reader.read_pages) == list(range(16))
 
 
 def test_no_lane_waits_for_rows_of_a_full_lane(tmp_path: Path) -> None:
-    with source(tmp_path, "A" * 500 + "B" * 10) as (made, pieces, _):
+    with source(tmp_path, "A" * 500 + "B" * 10) as (made, page_reader, _):
         assert [row.number for row in take_rows(made.lane_sources[1], 10)] == list(range(501, 506))
-        assert len(pieces.read_pieces) < 5
+        assert len(page_reader.read_pages) < 5
 
 
 def test_a_search_does_not_delay_lanes_that_need_none(tmp_path: Path) -> None:
-    with source(tmp_path, "A" * 500 + "B" * 10, searched=True) as (made, pieces, _):
+    with source(tmp_path, "A" * 500 + "B" * 10, searched=True) as (made, page_reader, _):
         first, last = made.lane_sources[:2]
         last.take(1)
         got = 0
-        while pieces._seen < 80:
+        while page_reader._seen < 80:
             got += len(take_rows(first, 3))
             last.take(0)
         assert got > 30
@@ -179,15 +183,15 @@ def test_a_search_does_not_delay_lanes_that_need_none(tmp_path: Path) -> None:
 
 
 def test_search_finishes_if_it_would_be_lost(tmp_path: Path) -> None:
-    with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, pieces, _):
+    with source(tmp_path, "A" * 500 + "B" * 10, searched=True, remembers=False) as (made, page_reader, _):
         first, last = made.lane_sources[:2]
         got = 0
         found: list[Row] = []
         while not found:
             got += len(first.take(3))
             found = list(last.take(1))
-            assert found or pieces.read_one.wait(PATIENCE)
-            pieces.read_one.clear()
+            assert found or page_reader.read_one.wait(PATIENCE)
+            page_reader.read_one.clear()
         assert found[0].number == 501
         assert got < 500
 
@@ -196,64 +200,64 @@ def test_buffers_are_bounded(tmp_path: Path) -> None:
     with source(tmp_path, "ABCD" * 100) as (made, _, _):
         for _ in range(90):
             take_rows(made.lane_sources[0], 1)
-            assert all(len(supply._buffer) <= 8 for supply in made.lane_sources)
+            assert all(len(lane_source._buffer) <= 8 for lane_source in made.lane_sources)
 
 
 def test_many_lanes_share_the_memory_of_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_source, "MOST_BUFFER", 4000)
     monkeypatch.setattr(input_source, "LEAST_BUFFER", 500)
     journal = Journal.create(tmp_path / "journal.sqlite", POOLS, run_state())
-    rows = FakePieces([], remembers=True, searched=False)
+    page_reader = FakePageReader([], remembers=True, searched=False)
     for lanes, most in ((1, 4000), (20, 4000), (40, 2000), (400, 500)):
-        made = InputSource(rows, journal.read, [[f"r_{number}"] for number in range(lanes)], lambda: None)
-        assert {supply._most for supply in made.lane_sources} == {most}
+        made = InputSource(page_reader, journal.read, [[f"r_{number}"] for number in range(lanes)], lambda: None)
+        assert {lane_source._most for lane_source in made.lane_sources} == {most}
     journal.close()
 
 
 def test_dropped_lane_is_read_for_no_more(tmp_path: Path) -> None:
-    with source(tmp_path, "A" * 50 + "B" * 50) as (made, pieces, _):
+    with source(tmp_path, "A" * 50 + "B" * 50) as (made, page_reader, _):
         take_rows(made.lane_sources[0], 1)
         made.lane_sources[0].discard_rest()
         assert made.lane_sources[0].ended
-        before = len(pieces.read_pieces)
+        before = len(page_reader.read_pages)
         while take_rows(made.lane_sources[1], 5):
             pass
-        assert all(piece >= 10 for piece in pieces.read_pieces[before + 1 :])
+        assert all(page >= 10 for page in page_reader.read_pages[before + 1 :])
 
 
 def test_file_is_checked_before_use_and_at_the_end(tmp_path: Path) -> None:
     with source(tmp_path, "AAA") as (made, _, asked):
-        supply = made.lane_sources[0]
-        supply.take(1)
+        lane_source = made.lane_sources[0]
+        lane_source.take(1)
         assert asked == []
-        take_rows(supply, 1)
+        take_rows(lane_source, 1)
         assert len(asked) >= 2
         before = len(asked)
-        supply.take(2)
-        supply.take(1)
+        lane_source.take(2)
+        lane_source.take(1)
         assert len(asked) > before
-        assert supply.ended
+        assert lane_source.ended
 
 
-def other_user(pieces: FakePieces) -> None:
-    pieces._table = [("somebody", "else")] * 3
+def other_user(page_reader: FakePageReader) -> None:
+    page_reader._table = [("somebody", "else")] * 3
 
 
-def unreadable(pieces: FakePieces) -> None:
-    pieces.failing = InputError("The input cannot be read.")
+def unreadable(page_reader: FakePageReader) -> None:
+    page_reader.failing = InputError("The input cannot be read.")
 
 
 @pytest.mark.parametrize("change", [other_user, unreadable])
-def test_input_that_differs_from_the_plan_stops_it(tmp_path: Path, change: Callable[[FakePieces], None]) -> None:
-    with source(tmp_path, "AAA") as (made, pieces, _):
-        change(pieces)
+def test_input_that_differs_from_the_plan_stops_it(tmp_path: Path, change: Callable[[FakePageReader], None]) -> None:
+    with source(tmp_path, "AAA") as (made, page_reader, _):
+        change(page_reader)
         with pytest.raises(GuardTripped, match="was changed while it was read"):
             take_rows(made.lane_sources[0], 1)
 
 
 def test_bug_in_the_reader_is_raised(tmp_path: Path) -> None:
-    with source(tmp_path, "AAA") as (made, pieces, _):
-        pieces.failing = ZeroDivisionError()
+    with source(tmp_path, "AAA") as (made, page_reader, _):
+        page_reader.failing = ZeroDivisionError()
         with pytest.raises(ZeroDivisionError):
             take_rows(made.lane_sources[0], 1)
 

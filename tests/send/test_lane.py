@@ -28,13 +28,13 @@ PATIENCE = 90.0  # seconds after which a test gives up
 class Bench:
     """A lane that never starts its threads by itself."""
 
-    def __init__(self, rate: float | None, carries: int = UNPACED_RATE, **pace: Any) -> None:  # noqa: ANN401  (the keys of a pace)
+    def __init__(self, rate: float | None, max_rate: int = UNPACED_RATE, **pace: Any) -> None:  # noqa: ANN401  (the keys of a pace)
         self.clock = FakeClock()
         self.results: Results = SimpleQueue()
         self.transport = Scripted(self.clock, [SET])
         self.pacer = Pacer(rate, self.clock)
         operation = SetPassword({POOL: self.transport})
-        self.lane = Lane(operation, self.pacer, PaceConfig(**pace), self.clock, self.results, carries=carries)
+        self.lane = Lane(operation, self.pacer, PaceConfig(**pace), self.clock, self.results, max_rate=max_rate)
 
     def back(self, latency: float) -> None:
         """Return one result."""
@@ -74,7 +74,7 @@ def test_threads_are_bounded(rate: float | None) -> None:
 
 
 def test_lane_has_more_threads_and_rows_for_a_faster_transport() -> None:
-    slow, fast = Bench(None, carries=2000), Bench(None, carries=5000)
+    slow, fast = Bench(None, max_rate=2000), Bench(None, max_rate=5000)
     assert (slow.lane._target_workers(), fast.lane._target_workers()) == (2, 5)
     assert (slow.lane.capacity(), fast.lane.capacity()) == (200, 500)
     for bench in (slow, fast):
@@ -83,7 +83,7 @@ def test_lane_has_more_threads_and_rows_for_a_faster_transport() -> None:
 
 
 def test_latency_of_a_busy_processor_asks_for_no_more_threads() -> None:
-    bench = Bench(None, carries=5000)
+    bench = Bench(None, max_rate=5000)
     for _ in range(10):
         bench.back(0.001)
         for _ in range(100):

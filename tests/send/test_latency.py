@@ -29,7 +29,7 @@ def test_service_that_has_become_slow_for_good_gets_its_threads() -> None:
 
 
 def test_faster_transport_forgets_as_slowly_in_time() -> None:
-    bench = Bench(1000, carries=7000)
+    bench = Bench(1000, max_rate=7000)
     back(bench, QUICK, 1)
     back(bench, SLOW, 1000)
     assert bench.lane._target_workers() == 34

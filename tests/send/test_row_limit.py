@@ -12,21 +12,21 @@ from tests.send.lanes import Bench, Given, rows
 
 
 def test_without_a_limit_every_row_is_claimed() -> None:
-    supply = LimitedSource(Given(range(7)), RowBudget(None))
-    assert supply.take(5) == [0, 1, 2, 3, 4]
-    assert not supply.ended
-    assert supply.take(5) == [5, 6]
-    assert supply.ended
+    source = LimitedSource(Given(range(7)), RowBudget(None))
+    assert source.take(5) == [0, 1, 2, 3, 4]
+    assert not source.ended
+    assert source.take(5) == [5, 6]
+    assert source.ended
 
 
 def test_no_more_rows_are_claimed_than_remain() -> None:
     budget = RowBudget(5)
-    supply = LimitedSource(Given(range(100)), budget)
-    assert supply.take(3) == [0, 1, 2]
-    assert not supply.ended
-    assert supply.take(3) == [3, 4]
-    assert supply.ended
-    assert supply.take(3) == []
+    source = LimitedSource(Given(range(100)), budget)
+    assert source.take(3) == [0, 1, 2]
+    assert not source.ended
+    assert source.take(3) == [3, 4]
+    assert source.ended
+    assert source.take(3) == []
     assert budget.remaining == 0
 
 
@@ -47,9 +47,9 @@ def test_rows_that_end_before_it_leave_the_rest_to_the_others() -> None:
 
 
 def test_dropped_rows_are_dropped_in_the_reader_too() -> None:
-    supply = Given("abc")
-    LimitedSource(supply, RowBudget(2)).discard_rest()
-    assert supply.dropped
+    source = Given("abc")
+    LimitedSource(source, RowBudget(2)).discard_rest()
+    assert source.dropped
 
 
 @given(
@@ -70,9 +70,9 @@ def test_coordinator_sends_the_limit_of_rows_and_ends(ration: int) -> None:
     bench = Bench(lambda number: REFUSED if number % 7 == 0 else SET)
     budget = RowBudget(ration)
     parts = [rows(1, 300), rows(301, 600)]
-    bench.run_feeds(
+    bench.run_inputs(
         [
-            LaneInput(bench.lane(place=LaneKey(number, f"Place {number}")), LimitedSource(Given(part), budget))
+            LaneInput(bench.lane(key=LaneKey(number, f"Lane {number}")), LimitedSource(Given(part), budget))
             for number, part in enumerate(parts)
         ]
     )
@@ -83,9 +83,9 @@ def test_coordinator_sends_the_limit_of_rows_and_ends(ration: int) -> None:
 
 def test_shut_gate_gives_nothing_and_ends_nothing() -> None:
     is_open = False
-    supply = LimitedSource(Given(range(3)), RowBudget(None), lambda: is_open)
-    assert supply.take(5) == []
-    assert not supply.ended
+    source = LimitedSource(Given(range(3)), RowBudget(None), lambda: is_open)
+    assert source.take(5) == []
+    assert not source.ended
     is_open = True
-    assert supply.take(5) == [0, 1, 2]
-    assert supply.ended
+    assert source.take(5) == [0, 1, 2]
+    assert source.ended

@@ -69,7 +69,7 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
         ],
     )
     assert journal.read.step_counts("signed_out") == {POOL: StepCounts(done=1, failed=1, pending=2)}
-    report = {row[0]: row for row in journal.read.report_rows("unprocessed")}
+    report = {row[0]: row for row in journal.read.report_rows(dry_run=False)}
     assert [report[row][10] for row in range(1, 6)] == [1, 0, None, None, None]
     assert report[2][3:6] == ("set", "Code", "why")
     assert report[1][5] == "early"

@@ -21,13 +21,13 @@ def test_thread_that_waits_for_its_slot_when_a_guard_trips_sends_nothing() -> No
 
     asked = []
 
-    def trips(place: int) -> GuardTripped | None:
-        asked.append(place)
+    def trips(number: int) -> GuardTripped | None:
+        asked.append(number)
         return GuardTripped("Enough.") if len(asked) == 2 else None
 
     bench.clock.on_wait, bench.trips = wait, trips
     with pytest.raises(GuardTripped):
-        bench.run_feeds([LaneInput(lane, Given(rows(1, 30)))])
+        bench.run_inputs([LaneInput(lane, Given(rows(1, 30)))])
     assert bench.service.received == [1, 2]
     statuses = bench.ledger.statuses()
     assert [statuses[row] for row in (1, 2)] == ["failed", "failed"]
