@@ -165,3 +165,9 @@ def test_mark_that_a_run_writes_during_the_look_is_no_loss(
     monkeypatch.setattr("bulkreset.journal.journal.read_mark", lambda _: looks.pop(0))
     assert Journal.open(journal.path, read_only=True).state.commits == found.commits
     assert looks == []
+
+
+def test_copy_of_a_journal_that_sends_needs_no_mark(tmp_path: Path) -> None:
+    journal = sending(tmp_path)
+    commit(journal, [1])
+    assert journal.copy(tmp_path / "copy.sqlite").commits == journal.state.commits > 0

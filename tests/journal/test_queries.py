@@ -253,3 +253,22 @@ def test_remarks_of_the_plan_are_counted_with_their_first_rows(tmp_path: Path) -
     counted = [PlanMessage("x: 3", 3, (2, 4)), PlanMessage("x: 1", 1, (6,)), PlanMessage("x: 2", 1, (1,))]
     assert journal.read.plan_messages("x: ", 2) == counted
     assert journal.read.plan_messages("y", 2) == []
+
+
+@pytest.mark.parametrize(
+    ("finished", "expected"),
+    [
+        ([], 0.0),
+        ([5000], 0.0),
+        ([5000, 5000], 0.0),
+        ([5000, 6000], 1.0),
+        ([5000, 5500, 6000], 2.0),
+        ([1000, 5000, 5250], 4.0),
+    ],
+)
+def test_recent_rate_counts_from_the_first_row_of_the_last_seconds(
+    tmp_path: Path, finished: list[int], expected: float
+) -> None:
+    journal = planned(tmp_path, *"abc")
+    commit(journal, range(1, len(finished) + 1), [done(row, finished_at=at) for row, at in enumerate(finished, 1)])
+    assert journal.read.recent_rate(2) == expected

@@ -373,3 +373,15 @@ def test_pauses_count_for_the_duration_as_the_job_says(counts: bool) -> None:  #
     clock.advance(0.2)
     with pytest.raises(TimeLimit, match="max_duration"):
         monitor.check()
+
+
+@pytest.mark.parametrize(
+    ("most", "letters"),
+    [(4, "sddff"), (3, "sddsffd")],
+    ids=["half of them are in doubt", "more were in doubt before a success"],
+)
+def test_rows_in_a_row_of_which_few_are_in_doubt_failed(most: int, letters: str) -> None:
+    bench = Bench(max_refused_in_a_row=most)
+    bench.watch.add(outcomes(letters))
+    with pytest.raises(GuardTripped, match=rf"{most} rows in a row failed \(Code{len(letters)}\)"):
+        tripping(bench.watch)

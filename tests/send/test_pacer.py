@@ -484,3 +484,44 @@ def test_calls_delayed_by_a_stopped_process_are_not_sent_with_later_ones(
         left.append(clock.now())
         assert not pacer.is_late(clock.now(), connected=False)
     assert holds(left, rate)
+
+
+@pytest.mark.parametrize(
+    ("rate", "next_in", "ceiling", "expected"),
+    [
+        (10.0, 0.05, 10.0, 0.05),
+        (10.0, 0.05, 5.0, 0.1),
+        (10.0, 0.05, 20.0, 0.05),
+        (None, 0.02, 0.5, 0.02),
+        (0.0, 0.5, 0.2, 2.5),
+    ],
+    ids=["same rate", "slower", "faster, and no earlier", "unpaced before", "paused before: a part of an interval"],
+)
+def test_next_slot_of_a_state_keeps_its_part_of_an_interval(
+    rate: float | None, next_in: float, ceiling: float, expected: float
+) -> None:
+    pacer = Pacer(ceiling, FakeClock())
+    pacer.resume(PacerState(rate, next_in))
+    assert pacer.state().next_in == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("next_in", "expected"), [(0.0, 0.0), (0.02, 0.1)])
+def test_paused_lane_waits_a_whole_interval_if_its_state_had_a_slot_to_come(next_in: float, expected: float) -> None:
+    pacer = Pacer(0.0, FakeClock())
+    pacer.resume(PacerState(10.0, next_in))
+    pacer.set_ceiling(10.0)
+    assert pacer.state().next_in == pytest.approx(expected)
+
+
+def test_change_of_the_ceiling_keeps_one_interval_at_most() -> None:
+    pacer = Pacer(10.0, FakeClock())
+    pacer.resume(PacerState(5.0, 0.2))
+    pacer.set_ceiling(20.0)
+    assert pacer.state().next_in == pytest.approx(0.05)
+
+
+def test_lane_without_a_pace_keeps_nothing_of_an_interval() -> None:
+    pacer = Pacer(None, FakeClock())
+    pacer.resume(PacerState(10.0, 0.5))
+    pacer.set_ceiling(10.0)
+    assert pacer.state().next_in == 0.0
