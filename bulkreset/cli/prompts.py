@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # loaded only by the commands that need them
 
 TYPED_BEYOND = 100  # more passwords than this need a typed name, not only y
 TRIES = 3  # how often a name may be typed
-_NOT_WHOLE = "The run stopped while reading the input. Nothing was sent."
+_NOT_WHOLE = "The run stopped while planning. Nothing was sent."
 _USER_STATES = {UserState.AGREES: "agree", UserState.DIFFERS: "differ"}
 
 

@@ -37,7 +37,7 @@ def run_outcome(run: RunState, counts: Mapping[str, int], *, alive: bool, steps:
     if not run.is_planned and alive:
         return f"Reading the input: {format_count(rows, 'row')} so far. Nothing was sent."
     if not run.is_planned:
-        return f"The run stopped while reading the input, after {format_count(rows, 'row')}. Nothing was sent."
+        return f"The run stopped while planning, after {format_count(rows, 'row')}. Nothing was sent."
     if not rows:
         return "The input has no rows, so nothing was sent."
     if run.is_dry_run:

@@ -443,17 +443,17 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
         assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
     found = read_status(run_dir)
     assert not found.plan_complete
-    assert "The run stopped while reading the input" in describe_status(found)
+    assert "The run stopped while planning" in describe_status(found)
     if number == signal.SIGTERM:
         half = CommandResult(process.returncode, text, "", run_dir)
         assert "rows read so far" in half.stdout
-        assert "The run stopped while reading the input" in half.stdout
+        assert "The run stopped while planning" in half.stdout
         assert half.summary["plan_complete"] is False
     again = resume(bulkreset, run_dir)
     assert again.code == 1
     assert again.summary["counts"] == {"rejected": 50, "set": 3}
     assert again.summary["plan_complete"] is True
-    assert "The run stopped while reading the input" not in again.stdout + describe_status(read_status(run_dir))
+    assert "The run stopped while planning" not in again.stdout + describe_status(read_status(run_dir))
     assert_they_agree(again, sim)
 
 

@@ -119,7 +119,7 @@ def test_rows_that_need_attention_are_sorted_and_limited(tmp_path: Path) -> None
         ({"mode": "dry_run", "lanes": [], "confirmed": False}, "3 of 3 rows would be sent. Nothing was sent."),
         (
             {"state": "interrupted", "rows": ..., "lanes": ...},
-            "The run stopped while reading the input, after 3 rows. Nothing was sent.",
+            "The run stopped while planning, after 3 rows. Nothing was sent.",
         ),
         ({"state": "applying"}, "crashed"),
         ({"emulated": True}, "Emulated: no real user was changed."),
