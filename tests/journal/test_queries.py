@@ -1,14 +1,17 @@
 """The counts of a journal, and their order."""
 
+import sqlite3
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bulkreset.errors import RunDirError
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.records import PlanMessage
-from bulkreset.models import Outcome, RateChange, ReportRow, Status, StepOutcome
-from tests.journal.journals import OTHER, POOL, commit, done, planned
+from bulkreset.journal.records import JournalFile, PlanMessage
+from bulkreset.models import Outcome, RateChange, ReportRow, Secret, Status, StepOutcome
+from tests.journal.journals import OTHER, POOL, commit, done, planned, run_state
 
 
 def shown(row: int, username: str, status: str, canonical: str, **facts: object) -> ReportRow:
@@ -272,3 +275,41 @@ def test_recent_rate_counts_from_the_first_row_of_the_last_seconds(
     journal = planned(tmp_path, *"abc")
     commit(journal, range(1, len(finished) + 1), [done(row, finished_at=at) for row, at in enumerate(finished, 1)])
     assert journal.read.recent_rate(2) == expected
+
+
+def test_rows_to_send_have_the_password_that_their_facts_give(tmp_path: Path) -> None:
+    asked: list[tuple[int, str, str, bool]] = []
+
+    def password_of(*facts: Any) -> Secret:  # noqa: ANN401  (of a row)
+        asked.append(facts)
+        return Secret(f"Quiet-{facts[0]}")
+
+    rows = planned(tmp_path, "ann", "bea").read.sendable(1, 2, password_of)
+    assert asked == [(1, "ann", POOL, True), (2, "bea", POOL, True)]
+    assert [row.password.reveal() for row in rows] == ["Quiet-1", "Quiet-2"]
+
+
+def test_journal_that_cannot_be_opened_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = planned(tmp_path, "a").path
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr("bulkreset.journal.journal.connect", refuse)
+    with pytest.raises(RunDirError) as caught:
+        Journal.open(path)
+    assert (caught.value.message, caught.value.advice) == (
+        f"The journal {path} cannot be read: unable to open database file.",
+        "Check its rights, or restore it from a backup.",
+    )
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_report_names_the_file_of_each_row(tmp_path: Path, files: int) -> None:
+    noted = [JournalFile(f"{number}.csv", 9, "a", first_row=1 + 2 * number) for number in range(files)]
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), noted)
+    journal.plan.add_rows([(row, POOL, f"u{row}", True, "ready", "", "") for row in (1, 2, 3)])
+    last = f"{files - 1}.csv"
+    assert [row.file for row in journal.read.report_rows(dry_run=True)] == ["0.csv", "0.csv", last]
+    assert [row.row for row in journal.read.report_rows(dry_run=True, only=["ready"])] == [1, 2, 3]
+    assert [*journal.read.report_rows(dry_run=False, only=["ready"])] == []

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from bulkreset.causes import advice_for
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.job import PaceConfig
-from bulkreset.models import StepOutcome, StepTask
-from bulkreset.send.operations import SetPassword, TakeStep
+from bulkreset.models import Status, StepOutcome, StepTask
+from bulkreset.send.operations import AttemptState, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import Worker
 from bulkreset.steps import SIGN_OUT
@@ -28,6 +29,7 @@ from tests.send.fakes import (
     UNSENT,
     FakeClock,
     Scripted,
+    row,
 )
 
 MAYBE = "; an answer was lost, so the user may be signed out"
@@ -129,3 +131,28 @@ def test_every_sequence_of_answers_is_reported_correctly(answers: list[Response]
 def test_advice_names_the_call_that_was_denied() -> None:
     assert "cognito-idp:AdminSetUserPassword on" in advice_for("AccessDeniedException", SetPassword.call)
     assert "cognito-idp:AdminUserGlobalSignOut on" in advice_for("AccessDenied", SIGN_OUT.call)
+
+
+def test_operation_of_a_step_names_its_call_and_the_step() -> None:
+    operation = TakeStep(SIGN_OUT, {})
+    assert (operation.call, operation.step) == (SIGN_OUT.call, SIGN_OUT)
+
+
+@pytest.mark.parametrize("doubted", [False, True])
+def test_row_that_is_given_up_says_whether_an_earlier_call_may_have_set_it(*, doubted: bool) -> None:
+    state = AttemptState(was_in_doubt=doubted, attempts=3, response=THROTTLED)
+    outcome = SetPassword({}).settle(row(doubted=doubted), state, 3)
+    assert outcome.status is Status.FAILED
+    given_up = "given up after 3 attempts: slow down"
+    assert outcome.message == (
+        f"{given_up}; an earlier call, whose answer was lost, may have set the password" if doubted else given_up
+    )
+
+
+@pytest.mark.parametrize(("doubted", "since"), [(False, 9), (True, 5)])
+def test_time_of_a_doubt_counts_only_for_a_row_in_doubt(*, doubted: bool, since: int) -> None:
+    what = replace(row(doubted=doubted), doubted_since=5)
+    operation = SetPassword({})
+    assert operation.begin(what).doubted_since == (5 if doubted else None)
+    state = AttemptState(was_in_doubt=doubted, attempts=1, started_at=9, response=SET)
+    assert operation.settle(what, state, 3).started_at == since

@@ -525,3 +525,8 @@ def test_lane_without_a_pace_keeps_nothing_of_an_interval() -> None:
     pacer.resume(PacerState(10.0, 0.5))
     pacer.set_ceiling(10.0)
     assert pacer.state().next_in == 0.0
+
+
+@pytest.mark.parametrize(("rate", "later"), [(0.0, 0.5), (1.0, 0.0)], ids=["paused", "paced"])
+def test_slot_of_a_paused_lane_does_not_come_closer(rate: float, later: float) -> None:
+    assert PacerState(rate, 0.5).after_seconds(3.0).next_in == later
