@@ -269,6 +269,8 @@ def _code_of(error: ClientError) -> str:
 class _Ranges(io.RawIOBase):
     """The content of an object. Requests name its ETag, and its version if the bucket has versions."""
 
+    _stream: Any = None  # Python closes a stream that could not be opened, too
+
     def __init__(self, bucket: Bucket, found: Object) -> None:
         if not find_spec("smart_open"):
             raise missing_extra("Reading inputs from S3", "s3")
@@ -277,7 +279,7 @@ class _Ranges(io.RawIOBase):
         name, key = split(found.uri)
         self._uri = found.uri
         self._action = "s3:GetObjectVersion" if found.version else "s3:GetObject"
-        self._stream: Any = s3.open(
+        self._stream = s3.open(
             name,
             key,
             "rb",
@@ -310,5 +312,6 @@ class _Ranges(io.RawIOBase):
         return int(self._stream.tell())
 
     def close(self) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
         super().close()

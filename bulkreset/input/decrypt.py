@@ -142,6 +142,8 @@ def is_encrypted(where: Location) -> bool:
 class RewoundFile(io.RawIOBase):
     """A stream that can only be read forward. Seeking reads up to the position; seeking back starts it again."""
 
+    _stream: Any = None  # Python closes a stream that could not be opened, too
+
     def __init__(self, start: Callable[[], Any]) -> None:
         self._start = start
         self._stream = start()
@@ -176,7 +178,7 @@ class RewoundFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the stream."""
-        if not self.closed:
+        if self._stream is not None and not self.closed:
             self._stream.close()
         super().close()
 
