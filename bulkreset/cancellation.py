@@ -148,7 +148,7 @@ class UserInterface(Protocol):
 
 
 def lookup_listener(ui: UserInterface, stop: "CancelToken") -> Callable[[int, int], None]:
-    """Return a function that shows how many of about so many calls were made, and raises if a stop was requested."""
+    """Return a function that shows how many of the expected calls were made. It raises Interrupted after a stop."""
 
     def seen(made: int, calls: int) -> None:
         ui.on_lookup_progress(made, calls)

@@ -142,10 +142,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class StepTask:
-    """A user for whom a step is to be taken, and whose password was set.
+    """A step to take for one user after the password was set.
 
-    `found` are the items still to be removed, if the step removes some. `is_listed`: no more pages of them are to be
-    listed; `token` leads to the next one. `empty` pages were listed.
+    `found` are the items that must still be removed, if the step removes some. `is_listed`: all their pages were listed; `token` leads to the next one. `empty` pages were listed.
     """
 
     number: int

@@ -155,7 +155,7 @@ def run(
     }
     if approved and dry_run:
         raise Refused("--approved runs what a dry run planned, and --dry-run plans only.", "Pass one of the two.")
-    if approved and kept:  # each copy is encrypted anew, so it is never the input that was approved
+    if approved and kept:  # each copy is encrypted with a new key, so it never equals the approved input
         raise Refused(
             "--approved needs the input of the dry run, and --spool would make a new file of standard input.",
             "Pass the file that the dry run kept, with --input.",
@@ -304,7 +304,7 @@ def _terminal(
 ) -> "tuple[CancelToken, TerminalUi, RunOptions]":
     """Return what the terminal's user is asked and shown with, and the options that follow from it.
 
-    Raises Refused if a run is to be both quiet and verbose.
+    Raises Refused if both --quiet and --verbose are given.
     """
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.run.context import RunOptions

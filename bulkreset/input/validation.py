@@ -22,7 +22,7 @@ _EDGE_OR_BREAK = re.compile("^[ \t\n\x0b\f\r]|[ \t\n\x0b\f\r]\\Z|[\n\r\x85\u2028
 _NOT_ASCII_IN_A_USERNAME = re.compile("[\x00-\x20\x7f]").search
 _PERHAPS_NO_USERNAME = "^$|[\x00-\x20\x7f]|[^\x00-\x7f]"
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-# Rows of a batch from which on pandas looks for those that may have a fault: loading it takes as long as so many rows.
+# A batch with at least this many rows is searched for faults with pandas. For fewer rows, loading pandas takes longer.
 ROWS_FOR_A_FRAME = 10_000
 
 _Value = TypeVar("_Value")

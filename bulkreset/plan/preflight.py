@@ -41,7 +41,7 @@ class PlannedLane:
 class PlannedStep:
     """A step after the password. It is taken in `pools`. For its pools in `unknown`, it may have nothing to remove.
 
-    `users` are all users for whom it is to be taken; `pending` counts those of them whose password is already set.
+    `users` counts all users of the step; `pending` counts those whose password is already set.
     """
 
     step: Step
@@ -66,7 +66,7 @@ class PlanFacts:
 
     `sendable` counts the rows to be sent, as (pool, permanent, rows). `status_before` counts them by their users'
     current status, if known. `unchecked` maps pools whose users were not looked up to the reason; `unknown` lists other
-    missing facts. `pending_steps` counts the users whose password is set and for whom a step must still be taken, by
+    missing facts. `pending_steps` counts the users whose password is set and who still need a step, by
     step and pool. `remarks` are about input files that may be incomplete. `earlier` are runs that have set passwords of
     this input. `suspects` are the passwords that look altered, by the kind of damage. `near_misses` are the rows
     without a user, by the cause. `origin` is the run that the input was extracted from. `passkeys` counts the users who
@@ -126,7 +126,7 @@ class Preflight(PlanFacts):
 
     @property
     def pending(self) -> int:
-        """Return how many steps are to be taken for users whose password is already set."""
+        """Return how many steps are pending for users whose password is already set."""
         return sum(planned.pending for planned in self.steps)
 
     @property

@@ -124,7 +124,7 @@ def _origin(origin: OriginFacts) -> Iterator[tuple[str, str]]:
         )
         yield (
             "WARNING",
-            f"{users} whom that run, or another run of this extract, has set or may have set (first: row {origin.first})",
+            f"{users} already set, or perhaps set, by that run or another run of this extract (first: row {origin.first})",
         )
 
 

@@ -247,7 +247,7 @@ def _source(
         return InputSource(
             PageReader(context.rows), journal, lanes, lambda: _require_unchanged(changed), lambda: results.put(None)
         )
-    if not job.generates:  # no row is to be sent, and none may get a generated password
+    if not job.generates:  # no row is sent, and no row may get a generated password
         lanes = [() for _ in lanes]
     policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
     return GeneratedSource(journal, lanes, PasswordGenerator(policies, job.password.length), context.passwords)

@@ -11,10 +11,10 @@ Pending = Callable[[str, int], Sequence[StepTask]]
 
 
 class StepSource:
-    """The users for whom one lane takes a step. Only committed rows are found.
+    """The users of a step in one lane. Only committed rows are found.
 
-    `pending` returns up to so many users of a pool for whom it is the next step. Users taken are remembered until their
-    outcome is committed, so that none is taken twice.
+    `pending` returns at most the given number of users of a pool whose next step this is. A user who was taken is
+    remembered until the outcome is committed, so that nobody is taken twice.
     """
 
     def __init__(self, pending: Pending, pools: Collection[str], clock: Clock) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from bulkreset.cognito.usage import PERIOD, UsagePoint
 
 USERS: Final = "users"
-RECENT_SECONDS: Final = 3600.0  # the users' peak in the last so many seconds counts
+RECENT_SECONDS: Final = 3600.0  # only the users' peak in this time before now counts
 DAY_SECONDS: Final = 86_400.0
 # and the peak of the day before, from so long before this time of day to so long after it
 AHEAD_SECONDS: Final = 3600.0

@@ -237,7 +237,7 @@ def test_new_run_knows_the_origin_of_an_extract(
     dry = bulkreset("run", again, "--dry-run")
     origin = f"Origin      2 rows (rejected, failed, unprocessed) of the run {ran.run_dir}"
     assert (f"{origin}, edited since" if fixed else f"{origin}\n") in text_of(dry)
-    warned = "whom that run, or another run of this extract, has set or may have set"
+    warned = "already set, or perhaps set, by that run or another run of this extract"
     assert (f"1 ready row is of a user {warned} (first: row 3)" in text_of(dry)) is fixed
     if fixed:
         assert bulkreset("run", again, "--yes").code == 0
