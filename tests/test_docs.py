@@ -137,7 +137,7 @@ def test_choices_of_job_keys() -> None:
     """A key that has some texts as its values lists each of them."""
     documented = {quoted(row["key"])[0]: row for row in table("key | type")}
     choices = {key: [*_choices(kind)] for key, kind in kinds_of(Job)}
-    assert choices["input.format"] == ["csv", "jsonl", "parquet"]
+    assert "csv" in choices["input.format"]
     for key, values in choices.items():
         row = documented[key]
         for value in values:
@@ -166,7 +166,8 @@ def _choices(kind: object) -> Iterator[str]:
 def test_suffixes_of_inputs() -> None:
     assert {*SUFFIXES} == {value for key, kind in kinds_of(Job) if key == "input.format" for value in _choices(kind)}
     (row,) = (line for line in DOCS.splitlines() if line.startswith("| formats |"))
-    assert {*quoted(row)} >= {*SUFFIXES["jsonl"], *SUFFIXES["parquet"], *COMPRESSED, ENCRYPTED}
+    named = {suffix for kind, suffixes in SUFFIXES.items() if kind != "csv" for suffix in suffixes}
+    assert {*quoted(row)} >= {*named, *COMPRESSED, ENCRYPTED}
 
 
 def test_example_job_loads(tmp_path: Path) -> None:
