@@ -1,15 +1,12 @@
 """Batches of input rows, and the checks that all input formats share."""
 
-import gzip
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.age_encryption import DecryptError
-from bulkreset.errors import BulkresetError, InputError, Stopped
+from bulkreset.errors import InputError
 from bulkreset.input.own_files import is_report, no_passwords_error
 from bulkreset.job import ColumnsConfig, InputConfig, Location
-from bulkreset.s3 import BucketError
 from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # only planning uses frames; pandas is slow to load, so nothing else imports it
@@ -265,37 +262,3 @@ def fold_name(name: str) -> str:
 def input_too_short_error(path: Location, row: int) -> InputError:
     """Return the error for an input that ends before an expected row."""
     return InputError(f"The input {path} ends before row {row}, so it has changed.", "Restore the original file.")
-
-
-def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
-    """Return the error for a file that cannot be read to its end because of the system, S3 or its format.
-
-    It is Stopped if a retry may succeed, otherwise InputError.
-    """
-    if isinstance(error, BucketError):
-        if error.is_changed or error.is_missing:
-            return InputError(
-                f"The input {path} has changed in S3 or is gone: {error.action} failed with {error.code}.",
-                "Restore it, or start a new run of the rows that are not set.",
-            )
-        return Stopped(
-            f"The input {path} could not be read to its end: {error.action} failed with {error.code}.", error.advice
-        )
-    if isinstance(error, DecryptError):
-        return InputError(
-            f"The encrypted input {path} cannot be decrypted: {error}.",
-            "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
-        )
-    advice = "Copy or write the file again."
-    if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords
-        why = "it is not gzip, or it is damaged"
-    elif isinstance(error, EOFError):
-        why = "it is cut off"
-    elif isinstance(error, UnicodeDecodeError):  # its own message quotes the file, too
-        why = "a name in it is not UTF-8"
-    else:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        # Arrow quotes the value that it could not read, so remove unprintable characters.
-        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
-        advice = "Check the file and its rights." if isinstance(error, OSError) and error.errno else advice
-    return InputError(f"The input {path} cannot be read: {why}.", advice)

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.age_encryption import DecryptError, load_identities, open_encrypted
+from bulkreset.age_encryption import load_identities, open_encrypted
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.first_bytes import AGE, BEGINNING
-from bulkreset.input.location import Digest, InputFile, denied_error
+from bulkreset.input.location import Digest, InputFile, reading
 from bulkreset.job import InputConfig, Location
-from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +41,8 @@ class InputContent:
 
         Raises InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file.
         """
-        head = self._head()
+        with reading(self._path), self._place.open() as file:
+            head = file.read(HEAD_BYTES)
         begins = head.startswith(AGE)
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
@@ -66,21 +65,13 @@ class InputContent:
                 f"The input {self._path} is encrypted, but the job has no input.identity.",
                 "Set input.identity to the private key file that decrypts it.",
             )
-        try:
-            with self.open() as file:
-                return file.read(HEAD_BYTES)
-        except (OSError, DecryptError, BucketError) as error:
-            raise unreadable_input_error(self._path, error) from None
+        with reading(self._path), self.open() as file:
+            return file.read(HEAD_BYTES)
 
     def beginning(self) -> bytes:
         """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""
-        try:
-            with self.open() as file:
-                return file.read(BEGINNING)
-        except BucketError as error:
-            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
-        except (OSError, DecryptError) as error:
-            raise unreadable_input_error(self._path, error) from None
+        with reading(self._path), self.open() as file:
+            return file.read(BEGINNING)
 
     def open(self, digest: Digest | None = None) -> io.BufferedReader:
         """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
@@ -118,15 +109,6 @@ class InputContent:
     @cached_property
     def _identities(self) -> list[Any]:
         return load_identities(self._identity) if self._identity else []
-
-    def _head(self) -> bytes:
-        try:
-            with self._place.open() as file:
-                return file.read(HEAD_BYTES)
-        except BucketError as error:
-            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
-        except OSError as error:
-            raise unreadable_input_error(self._path, error) from None
 
 
 def name_of(where: Location) -> str:

@@ -11,10 +11,9 @@ from typing import NamedTuple, TypeVar
 
 from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.file_kinds import KNOWN, NO_IDENTITY, has_known_name, is_helper, why_unread
-from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error
+from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error, reading, unreadable_input_error
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import Bucket, BucketError, Object, split
 from bulkreset.text import format_count
@@ -44,11 +43,6 @@ class InputMissing(InputError):
     """The named input does not exist, perhaps not yet. `unread` are the files in its place."""
 
     unread: Sequence[Unread] = ()
-
-
-def find_inputs(spec: InputConfig) -> list[InputFile]:
-    """Return the files of an input in reading order, each once. Raises the errors of `discover`."""
-    return discover(spec).files
 
 
 def discover(spec: InputConfig) -> Discovery:
@@ -112,7 +106,7 @@ def unescape_pattern(given: str) -> str:
 
 def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], list[Unread]]:
     """Return the files for a local path, folder or pattern, and those that are not read."""
-    try:
+    with reading(given):
         if given.is_dir():
             with os.scandir(given) as entries:
                 names = sorted(_cap((entry.path for entry in entries if not is_helper(entry.name)), given))
@@ -127,8 +121,6 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
         )
         files = sorted(_cap(matched, given), key=str)
         return _sort_out(spec, files, f"No input matches {given}.", named=True)
-    except OSError as error:
-        raise unreadable_input_error(given, error) from None
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
@@ -174,7 +166,7 @@ def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence
     if not key or key.endswith("/"):
         folders: list[str] = []
         listed = _cap(
-            (one for one in _list_objects(bucket, given, "/", folders) if not is_helper(_last(one.uri))), given
+            (one for one in list_objects(bucket, given, "/", folders) if not is_helper(_last(one.uri))), given
         )
         unread = [
             Unread(uri, 'a folder: a pattern such as "**/*.csv" reads what is in it')
@@ -190,7 +182,7 @@ def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence
     listed = _cap(
         (
             one
-            for one in _list_objects(bucket, begins)
+            for one in list_objects(bucket, begins)
             if fits.fullmatch(one.uri) and not _is_kept_out(one.uri.split("/")[fixed:], given)
         ),
         given,
@@ -261,7 +253,8 @@ def _pattern_regex(given: str) -> str:
     ).replace(r"\-", "-")
 
 
-def _list_objects(bucket: Bucket, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
+def list_objects(bucket: Bucket, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
+    """Yield the objects as `Bucket.objects` does. Raises InputError if they cannot be listed, Stopped in an outage."""
     try:
         yield from bucket.objects(uri, delimiter, folders)
     except BucketError as error:
@@ -286,15 +279,16 @@ def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
             if not os.path.lexists(where):
                 raise InputMissing(f"There is no input file {where}.", "Check the path.")
             return LocalFile(where)
-        try:
-            return S3Object(bucket, bucket.head(where))
-        except BucketError as error:
-            if error.is_missing:
+        with reading(where):
+            try:
+                return S3Object(bucket, bucket.head(where))
+            except BucketError as error:
+                if not error.is_missing:
+                    raise
                 raise InputMissing(
                     f"There is no input {where}: s3:GetObject failed with {error.code}.",
                     "Check the bucket and the key.",
                 ) from None
-            raise (unreadable_input_error(where, error) if error.is_passing else denied_error(where, error)) from None
 
     if not any(isinstance(where, str) for where in found):
         return [meet(where) for where in found]

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import FIELDS, RowBatch, unreadable_input_error
+from bulkreset.input.batch import FIELDS, RowBatch
 from bulkreset.input.decrypt import is_encrypted
 from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover
-from bulkreset.input.location import Digest, Fingerprint, InputFile, combined_fingerprint, is_fresh, require_text_name
+from bulkreset.input.location import (
+    Digest,
+    Fingerprint,
+    InputFile,
+    combined_fingerprint,
+    is_fresh,
+    reading,
+    require_text_name,
+    unreadable_input_error,
+)
 from bulkreset.input.reader import open_rows
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import BucketError
@@ -272,10 +281,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _unread_fingerprint(place: InputFile) -> Fingerprint:
-    try:
+    with reading(place.where):
         return Fingerprint(place.size(), "", place.version)
-    except OSError as error:
-        raise unreadable_input_error(place.where, error) from None
 
 
 def names_of(found: Sequence[Location]) -> list[str]:

@@ -22,11 +22,10 @@ from bulkreset.input.batch import (
     FIELDS,
     RowBatch,
     find_columns,
-    unreadable_input_error,
 )
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
-from bulkreset.input.location import Digest
+from bulkreset.input.location import Digest, unreadable_input_error
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import (
     LONGEST_BYTES,

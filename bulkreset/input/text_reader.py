@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 
 from bulkreset.age_encryption import DecryptError
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch, unreadable_input_error
+from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent
 from bulkreset.input.first_bytes import (
     IS_GZIP,
@@ -23,7 +23,7 @@ from bulkreset.input.first_bytes import (
     unmarked_encoding,
     wide_kind,
 )
-from bulkreset.input.location import Digest
+from bulkreset.input.location import Digest, unreadable_input_error
 from bulkreset.job import InputConfig, Location
 from bulkreset.s3 import BucketError
 
