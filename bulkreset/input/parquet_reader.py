@@ -13,19 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulkreset.age_encryption import DecryptError
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
-    BATCH_ROWS,
     CARRIED,
-    FIELDS,
+    InputReader,
     RowBatch,
     find_columns,
 )
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
-from bulkreset.input.location import Digest, unreadable_input_error
+from bulkreset.input.location import Digest
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import (
     LONGEST_BYTES,
@@ -36,10 +34,7 @@ from bulkreset.input.parquet_pages import (
     bounded_steps,
 )
 from bulkreset.job import InputConfig
-from bulkreset.s3 import BucketError
 
-# Exceptions for a file that is damaged or cannot be read. UnicodeDecodeError: a column name is not UTF-8.
-DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
 UUID_BYTES = 16
 GATHERED = 16 << 20  # bytes of a batch
 LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
@@ -47,59 +42,45 @@ FOOTER_ENDS = 8  # bytes at the end of a footer: its length, then MAGIC
 MAGIC = (PARQUET, ENCRYPTED_PARQUET)
 
 
-class ParquetReader:
+class ParquetReader(InputReader):
     """A Parquet file, read batch by batch; null and "" both mean an empty cell.
 
-    An encrypted file is decrypted as a whole, because reading begins with the footer at its end.
+    An encrypted file is decrypted as a whole, because reading begins with the footer at its end. Nothing is added to a
+    digest, because the bytes are not read in order.
     """
 
-    def __init__(self, spec: InputConfig, content: InputContent) -> None:
-        self.keeps_open = False
-        self.remembers = False
-        self.remark = ""
-        self._spec = spec
-        self._content = content
+    faults = (*InputReader.faults, pa.ArrowException, UnicodeDecodeError)  # the last: a column name is not UTF-8
+
+    def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
+        super().__init__(spec, content, directories)
         self._steps: Steps | None = None  # None until known
         self._file: pq.ParquetFile | None = None
         self._starts: Sequence[int] = [0]  # number of rows before each row group
 
-    def batches(
-        self,
-        first: int = 1,
-        fields: Collection[str] = FIELDS,
-        size: int | None = None,
-        digest: Digest | None = None,  # noqa: ARG002  (the bytes are not read in order)
+    def _read(
+        self, first: int, fields: Collection[str] | None, size: int, _digest: Digest | None
     ) -> Iterator[RowBatch]:
-        """Yield the rows in order, from row `nearest(first)`. Nothing is added to `digest`.
-
-        Raises InputError if the schema does not fit or the file is damaged.
-        """
-        try:
-            file = self._file = self._file or self.open()
-            names = {field: name for field, name in self.names(file).items() if field in fields}
-            reported = names.get("username") == "username" and is_report(file.schema_arrow.names)
+        file = self._file = self._file or self.open()
+        names = {field: name for field, name in self.names(file).items() if fields is None or field in fields}
+        reported = names.get("username") == "username" and is_report(file.schema_arrow.names)
+        if reported:
+            names.pop("permanent", None)  # of the earlier run
+        group = bisect_right(self._starts, first - 1) - 1
+        start = self._starts[group] + 1
+        for parts in self._gathered(self._steps_from(file, group, names, size), size):
+            batch = _make_batch(start, parts, names)
             if reported:
-                names.pop("permanent", None)  # of the earlier run
-            group = bisect_right(self._starts, first - 1) - 1
-            start = self._starts[group] + 1
-            for parts in self._gathered(self._steps_from(file, group, names), size or BATCH_ROWS):
-                batch = _make_batch(start, parts, names)
-                if reported:
-                    require_names(batch.cells("username"), self._spec.file)
-                yield batch
-                start += sum(part.num_rows for part in parts)
-            self.close()
-        except DAMAGED as error:
-            raise unreadable_input_error(self._spec.file, error) from None
-        finally:
-            if not self.keeps_open:
-                self.close()
+                require_names(batch.cells("username"), self._spec.file)
+            yield batch
+            start = batch.last + 1
 
-    def _steps_from(self, file: pq.ParquetFile, group: int, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    def _steps_from(
+        self, file: pq.ParquetFile, group: int, names: Mapping[str, str], most: int
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows from a row group on, in steps with bounded values; long values are cut."""
         steps = self._steps.rows if self._steps else [1] * file.num_row_groups
         for number in range(group, file.num_row_groups):
-            rows, wanted = min(BATCH_ROWS, steps[number]), list(dict.fromkeys(names.values()))
+            rows, wanted = min(most, steps[number]), list(dict.fromkeys(names.values()))
             for batch in file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 check_current()
                 if batch.num_rows:
