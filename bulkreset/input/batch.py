@@ -1,5 +1,6 @@
 """Batches of input rows, the base class of their readers, and the columns that all input formats share."""
 
+import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -27,48 +28,14 @@ NEEDED = ("username", "password")
 # Other names of these columns in other programs, without blanks, "_" and "-". A name for passwords is shown only if the
 # column of usernames was found: otherwise the first line may be a row.
 _USUAL = {
-    "username": {
-        "user",
-        "userid",
-        "login",
-        "loginname",
-        "email",
-        "emailaddress",
-        "mail",
-        "benutzer",
-        "benutzername",
-        "utilisateur",
-        "usuario",
-        "userprincipalname",
-        "upn",
-        "samaccountname",
-        "accountname",
-        "preferredusername",
-        "phone",
-        "phonenumber",
-        "sub",
-        "uid",
-        "cognito:username",
-    },
-    "password": {
-        "pass",
-        "passwd",
-        "pwd",
-        "secret",
-        "newpassword",
-        "temporarypassword",
-        "userpassword",
-        "passwort",
-        "kennwort",
-        "motdepasse",
-        "contraseña",
-        "senha",
-        "pw",
-        "initialpassword",
-    },
+    "username": re.compile(
+        r"user(id)?|login(name)?|mail|email(address)?|benutzer(name)?|utilisateur|usuario|userprincipalname|upn"
+        r"|samaccountname|accountname|preferredusername|phone(number)?|sub|uid|cognito:username"
+    ),
+    "password": re.compile(
+        r"pass(wd)?|pwd?|secret|(new|temporary|user|initial)password|passwort|kennwort|motdepasse|contraseña|senha"
+    ),
 }
-
-
 _EDGES = "\"'`*:#()[]<>"  # characters that may surround a name similar to a column's
 CARRIED = "+"  # prefix of the name of a column that is not one of ours
 _EMPTY = "__HIVE_DEFAULT_PARTITION__"  # how Hive writes NULL in the name of a directory
@@ -85,15 +52,13 @@ ALL_COLUMNS = ("*",)
 
 
 def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
-    """Return the settings of an input with these additional columns. Their field is CARRIED and the name."""
-    if not columns:
+    """Return the settings of an input with these additional columns, or as they are if they have some already.
+
+    The field of such a column is CARRIED and the name.
+    """
+    if not columns or isinstance(spec.columns, CarryingColumns):
         return spec
     return spec.model_copy(update={"columns": CarryingColumns(**dict(spec.columns), carried=columns)})
-
-
-def carries(spec: InputConfig) -> bool:
-    """Return whether additional columns of this input are read."""
-    return isinstance(spec.columns, CarryingColumns)
 
 
 def carries_all(spec: InputConfig) -> bool:
@@ -267,7 +232,7 @@ def _missing_column_error(
     name = wanted[field]
     bare = _EDGES if field == "username" or wanted["username"] in names else ""
     near = [found for found in names if fold_words(found).strip(bare) == fold_words(name)]
-    usual = [found for found in names if fold_words(found) in _USUAL[field] and found not in wanted.values()]
+    usual = [found for found in names if _USUAL[field].fullmatch(fold_words(found)) and found not in wanted.values()]
     missing = f"The input {path} has no column {name!r} ({format_count(len(names), 'column')} in its {part})."
     advice = f"set [input] columns.{field} to the name in the file."
     if near:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkreset.age_encryption import load_identities, open_encrypted
 from bulkreset.errors import InputError
+from bulkreset.files import ReadStream
 from bulkreset.input.first_bytes import AGE, BEGINNING
 from bulkreset.input.location import Digest, InputFile, reading
 from bulkreset.job import InputConfig, Location
@@ -121,23 +122,13 @@ def is_encrypted(where: Location) -> bool:
     return name_of(where).lower().endswith(SUFFIX)
 
 
-class RewoundFile(io.RawIOBase):
+class RewoundFile(ReadStream):
     """A stream that can only be read forward. Seeking reads up to the position; seeking back starts it again."""
-
-    _stream: Any = None  # Python closes a stream that could not be opened, too
 
     def __init__(self, start: Callable[[], Any]) -> None:
         self._start = start
         self._stream = start()
         self._at = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer or a part of it. Return the number of bytes read."""
@@ -157,12 +148,6 @@ class RewoundFile(io.RawIOBase):
         while self._at < place and self.read(min(place - self._at, _SKIPPED)):
             pass
         return self._at
-
-    def close(self) -> None:
-        """Close the stream."""
-        if self._stream is not None and not self.closed:
-            self._stream.close()
-        super().close()
 
 
 class _DecryptedFile(RewoundFile):

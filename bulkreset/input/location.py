@@ -14,6 +14,7 @@ from typing import Any
 from bulkreset.age_encryption import DecryptError
 from bulkreset.cancellation import check_current
 from bulkreset.errors import BulkresetError, InputError, Stopped
+from bulkreset.files import ReadStream
 from bulkreset.job import Location
 from bulkreset.s3 import Bucket, BucketError, Object
 
@@ -64,38 +65,20 @@ class Digest:
         return self._sha256.hexdigest()
 
 
-class _HashedFile(io.RawIOBase):
+class _HashedFile(ReadStream):
     """A stream that adds what is read from it to a digest."""
 
     def __init__(self, stream: io.BufferedReader, digest: Digest) -> None:
         self._stream = stream
         self._digest = digest
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer or a part of it. Return the number of bytes read."""
         check_current()
         at = self._stream.tell()
-        read = self._stream.readinto(buffer)
+        read: int = self._stream.readinto(buffer)
         self._digest.add(at, memoryview(buffer)[:read])
         return read
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to an offset. Return the new position."""
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the current position in bytes."""
-        return self._stream.tell()
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 class LocalFile:

@@ -3,7 +3,7 @@
 import os
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -25,14 +25,7 @@ from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
 from bulkreset.input.own_files import is_report, require_names
-from bulkreset.input.parquet_pages import (
-    LONGEST_BYTES,
-    DamagedPagesError,
-    FooterTooLargeError,
-    PageTooLargeError,
-    Steps,
-    bounded_steps,
-)
+from bulkreset.input.parquet_pages import LONGEST_BYTES, RefusedPagesError, Steps, bounded_steps
 from bulkreset.job import InputConfig
 
 UUID_BYTES = 16
@@ -176,55 +169,35 @@ class ParquetReader(InputReader):
         try:
             with self._bytes(source) as file:
                 return bounded_steps(file, footer, names)
-        except PageTooLargeError as error:
-            raise InputError(
-                f"The input {self._spec.file} {error}.",
-                "Check that it is the right column, or write the file with smaller pages.",
-            ) from None
-        except FooterTooLargeError as error:
-            raise InputError(
-                f"The input {self._spec.file} {error}.", "Write it with fewer columns, or in larger row groups."
-            ) from None
-        except DamagedPagesError as error:
-            raise InputError(
-                f"The input {self._spec.file} cannot be read: its pages are damaged ({error}).", "Write the file again."
-            ) from None
+        except RefusedPagesError as error:
+            raise InputError(f"The input {self._spec.file} {error}.", error.advice) from None
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
         schema = file.schema_arrow
         places = find_columns(schema.names, self._spec.columns, self._spec.file, "schema")
         for field, place in places.items():
-            if field.startswith(CARRIED):
-                self._check_carried(schema.field(place))
-                continue
             self._check_type(field, schema.field(place))
         return {field: schema.field(place).name for field, place in places.items()}
 
     def _check_type(self, field: str, column: "pa.Field[Any]") -> None:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        fits = (
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_string_view(kind)
-            or pa.types.is_null(kind)
-        )
-        binary = self._spec.binary
-        fits = fits or (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
-        if not (fits or (field == "permanent" and pa.types.is_boolean(kind))):
+        types, binary = pa.types, self._spec.binary
+        kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+        is_bytes = _is_binary(kind) or _is_uuid(kind)
+        if (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind)):
+            return
+        if field.startswith(CARRIED):
+            fits = not (types.is_nested(kind) or is_bytes)
+        elif field == "permanent" and types.is_boolean(kind):
+            fits = True
+        else:
+            fits = any(
+                fits(kind) for fits in (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+            )
+        if not fits:
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
                 _conversion_hint(field, kind),
-            )
-
-    def _check_carried(self, column: "pa.Field[Any]") -> None:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        binary = self._spec.binary
-        is_told = (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
-        if pa.types.is_nested(kind) or ((_is_binary(kind) or _is_uuid(kind)) and not is_told):
-            raise InputError(
-                f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
-                "Write it as a string column, or remove the column.",
             )
 
 
@@ -245,6 +218,8 @@ def _is_uuid(kind: Any) -> bool:  # noqa: ANN401  (any of Arrow's types)
 
 def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
     """Return advice on the type to use instead for a column of this type."""
+    if field.startswith(CARRIED):
+        return "Write it as a string column, or remove the column."
     if field == "permanent":
         return "Write it as a boolean or a string column."
     types = pa.types
@@ -283,15 +258,10 @@ def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stub
 
 def _cut_value(raw: bytes) -> bytes:
     short = raw[:LONGEST_BYTES]
-    return short.decode(errors="ignore").encode() if _is_utf8(raw) else short
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
+    with suppress(UnicodeDecodeError):
         raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return short.decode(errors="ignore").encode()
+    return short
 
 
 def _make_batch(first: int, parts: Sequence[pa.RecordBatch], names: Mapping[str, str]) -> RowBatch:
