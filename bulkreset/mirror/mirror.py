@@ -26,19 +26,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import MirrorProgress
-from bulkreset.mirror.delta import VERSION, Commit, Delta
 from bulkreset.mirror.lane_presence import S3Presence
-from bulkreset.mirror.lease import S3Lease, holder_id, retry_s3
+from bulkreset.mirror.lease import S3Lease, holder_id
 from bulkreset.mirror.objects import (
     BASE,
     DELTA,
     STARTED,
+    VERSION,
+    Commit,
+    Delta,
     MirrorObject,
     list_objects,
     put_once,
@@ -302,8 +305,14 @@ class JournalMirror:
             raise
 
     def _retry(self, ask: Callable[[], Any], patience: float) -> Any:  # noqa: ANN401
+        """Call `ask` while the lease is held, and retry transient errors for up to `patience` seconds."""
+
+        def attempt() -> Any:  # noqa: ANN401
+            self._lease.check()
+            return ask()
+
         try:
-            return retry_s3(ask, patience, self._lease.check)
+            return retrying(_is_passing, longest_wait=4, patience=patience)(attempt)
         except BucketError as error:
             if error.is_changed:
                 raise Busy(
@@ -314,6 +323,10 @@ class JournalMirror:
                 f"The mirror {self.at} cannot be written: {error.action} failed with {error.code}.",
                 f"{error.advice} Then resume. {self._advice_if_gone}",
             ) from None
+
+
+def _is_passing(outcome: object) -> bool:
+    return isinstance(outcome, BucketError) and outcome.is_passing
 
 
 def open_bucket(asked: Asked) -> Bucket:
