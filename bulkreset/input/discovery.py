@@ -58,14 +58,12 @@ def discover(spec: InputConfig) -> Discovery:
         files, others = _find_in_s3(bucket, spec, given) if isinstance(given, str) else _find_local(spec, given)
         found += files
         unread += others
-    files = _cap(dict.fromkeys(found), spec.named)
-    known = set(files)
-    return Discovery(_stat_inputs(bucket, files), [one for one in dict.fromkeys(unread) if one.where not in known])
+    return _each_once(_stat_inputs(bucket, _cap(dict.fromkeys(found), spec.named)), unread)
 
 
 def discover_existing(spec: InputConfig) -> Discovery:
     """Return the same, but ignore paths that do not exist or match nothing."""
-    found: dict[Location, InputFile] = {}
+    found: list[InputFile] = []
     unread: list[Unread] = []
     for given in spec.places:
         try:
@@ -73,9 +71,26 @@ def discover_existing(spec: InputConfig) -> Discovery:
         except InputMissing as error:
             unread += error.unread
         else:
-            found |= {place.where: place for place in files}
+            found += files
             unread += others
-    return Discovery(list(found.values()), [one for one in dict.fromkeys(unread) if one.where not in found])
+    return _each_once(found, unread)
+
+
+def _each_once(found: Iterable[InputFile], unread: Sequence[Unread]) -> Discovery:
+    """Return each file once, and what is not read: links to a file that is read, too. Its rows would be duplicates."""
+    files = {place.where: place for place in found}
+    real = {where: where.resolve() if isinstance(where, Path) else where for where in files}
+    read: dict[Location, Location] = {}
+    for where in sorted(files, key=lambda it: isinstance(it, Path) and it.is_symlink()):
+        read.setdefault(real[where], where)
+    links = [
+        Unread(where, f"another name of {_legible(name)}, which is read")
+        for where in files
+        if (name := read[real[where]]) != where
+    ]
+    for link in links:
+        del files[link.where]
+    return Discovery([*files.values()], [one for one in dict.fromkeys([*unread, *links]) if one.where not in files])
 
 
 def describe_unread(unread: Sequence[Unread]) -> str:
