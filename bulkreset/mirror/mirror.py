@@ -193,16 +193,24 @@ class JournalMirror:
         """Upload the current page of the run, without a retry. Raises RecordError. Any thread may call it."""
         self._upload(self._home.page, 0.0)
 
-    def finish(self) -> None:
-        """Upload the final journal and the reports, but not the log. Raises RecordError, Busy if the lease is lost."""
+    def finish(self, *, whole: bool = False) -> None:
+        """Upload the journal's end and the reports, but not the log. Raises RecordError, Busy if the lease is lost.
+
+        If the run was stopped, its end is one more delta: a copy of a large journal could take longer than the
+        process has left. `whole`: rows were changed without a commit of the mirror, so upload a base.
+        """
         patience = 0.0 if self._broken else PATIENCE
         if self._maker:
             self._maker.join()
         self._lease.check()
         if not self._generation or self._based_at == 0.0:
             self._start_generation(patience)
-        else:
+        elif whole or self._broken or self._journal.state.is_finished:
             self._upload_base(patience)
+        else:
+            facts = self._journal.state.model_dump(mode="json", exclude={"commits", "mirror"})
+            self.commit([StateChanged(facts)])
+            self._upload_delta()
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
             self._upload(path, patience)
         if self._journal.state.reports_stale:  # reports of an earlier execution would look like the run's end
