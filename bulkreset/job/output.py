@@ -39,6 +39,11 @@ class ReportConfig(ConfigTable):
         return value
 
 
+_TopicArn = Annotated[
+    str, matches(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+", "the ARN of an SNS topic that is not FIFO")
+]
+
+
 class NotifyConfig(ConfigTable):
     """Which outcomes of a run to report, and to which Apprise URLs or SNS topic.
 
@@ -49,13 +54,7 @@ class NotifyConfig(ConfigTable):
     on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
     urls: tuple[SecretStr, ...] = Field(default=(), strict=False)
     urls_from: Annotated[str, matches(r"env:[A-Za-z_]\w*|file:.+", '"env:NAME" or "file:PATH"')] | None = None
-    sns_topic_arn: (
-        Annotated[
-            str,
-            matches(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+", "the ARN of an SNS topic that is not FIFO"),
-        ]
-        | None
-    ) = None
+    sns_topic_arn: _TopicArn | None = None
 
     @model_validator(mode="after")
     def _installed(self) -> Self:
@@ -70,27 +69,22 @@ def _read_by_the_exporter(path: Path) -> Path:
     return path
 
 
+_Textfile = Annotated[
+    Path, Field(strict=False), AfterValidator(_read_by_the_exporter), needs_extra("prometheus_client", "metrics")
+]
+_CollectorUrl = Annotated[
+    str,
+    matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL without a user, as http://localhost:4318"),
+    needs_extra("opentelemetry", "otel"),
+]
+
+
 class MetricsConfig(ConfigTable):
     """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout".
 
     `otlp` is the base URL of an OpenTelemetry collector, which gets traces, too.
     """
 
-    textfile: (
-        Annotated[
-            Path,
-            Field(strict=False),
-            AfterValidator(_read_by_the_exporter),
-            needs_extra("prometheus_client", "metrics"),
-        ]
-        | None
-    ) = None
+    textfile: _Textfile | None = None
     emf: str | None = Field(default=None, min_length=1)
-    otlp: (
-        Annotated[
-            str,
-            matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL without a user, as http://localhost:4318"),
-            needs_extra("opentelemetry", "otel"),
-        ]
-        | None
-    ) = None
+    otlp: _CollectorUrl | None = None
