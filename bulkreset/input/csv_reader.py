@@ -9,10 +9,11 @@ from typing import TextIO
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
-from bulkreset.input.own_files import is_report, restore_names
+from bulkreset.input.own_files import is_report
 from bulkreset.input.text_lines import MARK, UNDECODED
 from bulkreset.input.text_reader import Records, TextReader
 from bulkreset.job import InputConfig
+from bulkreset.text import parse_cell
 
 _LOOKED_AT = 20  # lines that are searched for a header after the first line
 _SET_ESCAPE = 'set [input] escape = "\\\\"'
@@ -274,8 +275,8 @@ class CsvReader(TextReader):
 
     records = CsvRecords
 
-    def _restored(self, names: list[str]) -> list[str]:
-        return restore_names(names, self._spec.file)
+    def _reported_name(self, cell: str) -> str:
+        return parse_cell(cell)
 
     def _line_end(self, head: str) -> str:
         r"""Return "\r" for a file with only CR as line end, otherwise "\n", which ends LF and CRLF.

@@ -121,9 +121,9 @@ class TextReader(InputReader):
     def _line_end(self, head: str) -> str:
         """Return the line ending of a file that begins with this text."""
 
-    def _restored(self, names: list[str]) -> list[str]:
-        """Return the usernames in the cells of a report of this program. Raises InputError if they are hashes."""
-        return require_names(names, self._spec.file)
+    def _reported_name(self, cell: str) -> str:
+        """Return the username in a cell of a report of this program."""
+        return cell
 
     def _read(self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None) -> Iterator[RowBatch]:
         records = self._records_near(first, digest)
@@ -145,7 +145,8 @@ class TextReader(InputReader):
         }
         if is_report:
             columns.pop("permanent", None)  # of the earlier run
-            columns["username"] = self._restored(columns["username"])
+            require_names(columns["username"], self._spec.file)
+            columns["username"] = [*map(self._reported_name, columns["username"])]
         malformed: dict[int, str] = {}
         rows = 0
         for piece in pieces:
