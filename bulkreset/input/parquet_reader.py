@@ -120,7 +120,11 @@ class ParquetReader(InputReader):
         opened = partial(pq.ParquetFile, found, pre_buffer=False, buffer_size=1 << 20)
         file = opened()
         if self._steps is None:
-            self._steps = self._bounded_steps(source, footer, list(self.names(file).values()))
+            try:
+                with self._bytes(source) as stream:
+                    self._steps = bounded_steps(stream, footer, list(self.names(file).values()))
+            except RefusedPagesError as error:
+                raise InputError(f"The input {self._spec.file} {error}.", error.advice) from None
         if self._steps.dictionaries:
             file = opened(read_dictionary=list(self._steps.dictionaries))
         sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
@@ -163,14 +167,6 @@ class ParquetReader(InputReader):
                 )
             file.seek(size - FOOTER_ENDS - footer_length)
             return bytes(file.read(footer_length))
-
-    def _bounded_steps(self, source: pa.BufferReader | None, footer: bytes, names: Sequence[str]) -> Steps:
-        """Return how to read the file in bounded memory. Raises InputError if a page or a value is too large."""
-        try:
-            with self._bytes(source) as file:
-                return bounded_steps(file, footer, names)
-        except RefusedPagesError as error:
-            raise InputError(f"The input {self._spec.file} {error}.", error.advice) from None
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
