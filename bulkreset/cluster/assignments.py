@@ -25,9 +25,8 @@ from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
 from bulkreset.send.lane import Result, Results, WorkerCrashed
-from bulkreset.send.operations import AttemptState
+from bulkreset.send.operations import AttemptState, LaneFailed
 from bulkreset.send.pacer import PacerState
-from bulkreset.send.worker import RowResult
 
 Tell = Callable[..., None]
 
@@ -106,7 +105,7 @@ class LaneAssignments:
         while lane.waiting:
             what = lane.waiting.popleft()
             outcome = lane.operation.settle(what, lane.operation.begin(what), lane.pace.max_attempts)
-            self._settle(lane, RowResult(outcome, fatal=fatal))
+            self._settle(lane, LaneFailed(outcome, fatal) if fatal else outcome)
 
     def _settle(self, lane: RemoteLane[Any], result: Result) -> None:
         if self._results:
@@ -144,7 +143,7 @@ class LaneAssignments:
         if isinstance(what, Row):
             outcome = replace(outcome, message=what.password.withhold(outcome.message))
             fatal = fatal and replace(fatal, message=what.password.withhold(fatal.message))
-        self._settle(lane, RowResult(outcome, row.latency, fatal))
+        self._settle(lane, LaneFailed(outcome, fatal) if fatal else outcome)
 
     def _apply_pace(self, report: WorkerReport) -> None:
         now = self._clock.now()
@@ -214,7 +213,7 @@ class LaneAssignments:
             lane.away, lane.away_since = {}, {}
             if group.state is GroupState.HALTED:
                 for what in away:
-                    self._settle(lane, RowResult(lane.operation.settle(what, unknown, lane.pace.max_attempts)))
+                    self._settle(lane, lane.operation.settle(what, unknown, lane.pace.max_attempts))
             else:
                 lane.waiting.extendleft(
                     _in_doubt(what, since.get(what.number)) if isinstance(what, Row) else what

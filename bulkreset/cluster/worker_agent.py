@@ -42,7 +42,7 @@ from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
-from bulkreset.send.operations import Operation, SetPassword, TakeStep
+from bulkreset.send.operations import LaneFailed, Operation, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import GATE_SECONDS
 from bulkreset.steps import BY_CALL
@@ -276,8 +276,9 @@ class WorkerAgent:
         if isinstance(result, WorkerCrashed):
             self._bugs.put(place_of(result.error))
         elif isinstance(lane, Lane) and lane in self._addresses:
-            fatal = result.fatal if isinstance(result.fatal, Response) else None
-            report.results.append(RowReport(self._addresses[lane], result.outcome, result.latency, fatal))
+            outcome, error = (result.outcome, result.error) if isinstance(result, LaneFailed) else (result, None)
+            fatal = error if isinstance(error, Response) else None
+            report.results.append(RowReport(self._addresses[lane], outcome, fatal))
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:

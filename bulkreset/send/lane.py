@@ -13,9 +13,9 @@ from bulkreset.cognito.session import CONNECTIONS
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.operations import Operation, T
+from bulkreset.send.operations import LaneFailed, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
-from bulkreset.send.worker import RowResult, Worker
+from bulkreset.send.worker import Worker
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is measured
@@ -33,7 +33,7 @@ class WorkerCrashed:
     error: BaseException
 
 
-Result = RowResult | WorkerCrashed
+Result = OperationResult | LaneFailed | WorkerCrashed
 # The results of the lanes; None wakes the waiting coordinator.
 Results: TypeAlias = "SimpleQueue[tuple[LaneProtocol[Any], Result] | None]"
 
@@ -92,8 +92,8 @@ class LaneProtocol(ABC, Generic[T]):
     def on_result(self, result: Result) -> None:
         """Handle one of its results, taken by the coordinator."""
         self.in_flight -= 1
-        if isinstance(result, RowResult):
-            self.attempts += result.outcome.attempts
+        if not isinstance(result, WorkerCrashed):
+            self.attempts += (result.outcome if isinstance(result, LaneFailed) else result).attempts
 
     @abstractmethod
     def ensure_workers(self) -> None:
@@ -165,14 +165,6 @@ class Lane(LaneProtocol[T]):
         for row in rows:
             self._inbox.put(row)
 
-    def on_result(self, result: Result) -> None:
-        """Handle one result of this lane, taken by the coordinator."""
-        super().on_result(result)
-        if isinstance(result, RowResult) and result.latency is not None:
-            # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
-            forgotten = (self._quickest or result.latency) * (1 + 7 / self._max_rate)
-            self._quickest = min(result.latency, forgotten)
-
     def close(self) -> None:
         """End the threads. A thread that still waits for an answer ends with the process."""
         for _ in self._threads:
@@ -210,7 +202,7 @@ class Lane(LaneProtocol[T]):
                 return
             if what is not None:
                 given_back = self.operation.settle(what, self.operation.begin(what), self._pace.max_attempts)
-                self._results.put((self, RowResult(given_back)))
+                self._results.put((self, given_back))
 
     def _target_workers(self) -> int:
         """Return the number of threads: rate times latency (Little's law) plus a margin, more if slots stay unused."""
@@ -229,7 +221,14 @@ class Lane(LaneProtocol[T]):
         while (what := self._inbox.get()) is not None:
             try:
                 result: Result = worker.send(what)
+                self._note_latency(worker.latency)
             except BaseException as error:  # noqa: BLE001  (a bug; the coordinator raises it again)
                 self.stop.set()
                 result = WorkerCrashed(error)
             self._results.put((self, result))
+
+    def _note_latency(self, latency: float | None) -> None:
+        """Note the latency of a row. Threads call it without a lock: the loss of one note changes nothing."""
+        if latency is not None:
+            # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
+            self._quickest = min(latency, (self._quickest or latency) * (1 + 7 / self._max_rate))

@@ -10,10 +10,15 @@ from bulkreset.job import PaceConfig
 from bulkreset.models import Claimed, Event, Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
-from bulkreset.send.operations import OperationResult, SetPassword, TakeStep
+from bulkreset.send.operations import LaneFailed, OperationResult, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.steps import SIGN_OUT
 from tests.send.fakes import POOL, SET, FakeClock, row
+
+
+def outcome_of(result: OperationResult | LaneFailed) -> OperationResult:
+    """Return the outcome of a row, whether or not its lane must stop."""
+    return result.outcome if isinstance(result, LaneFailed) else result
 
 
 class FakeLedger:
