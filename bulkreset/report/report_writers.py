@@ -187,57 +187,50 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
 WRITERS: Mapping[str, Writer] = {"csv": write_csv, "parquet": write_parquet, "jsonl": write_jsonl}
 
 
-def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
+def _values(
+    row: ReportRow,
+    text: Callable[[str], Any],
+    label: Callable[[str], Any],
+    flag: Callable[[int | None], Any],
+    time: Callable[[int | None], Any],
+) -> tuple[Any, ...]:
+    """Return a row's values in the order of REPORT_COLUMNS, made by these functions. Labels are texts of many rows."""
     return (
         row.row,
-        _shared(row.user_pool_id),
-        spreadsheet_safe(row.username),
-        row.status,
-        _shared(row.code),
-        _shared(row.message),
+        label(row.user_pool_id),
+        text(row.username),
+        label(row.status),
+        label(row.code),
+        label(row.message),
         row.attempts,
         row.throttled,
-        _TEXT[row.in_doubt],
-        _TEXT[row.permanent],
-        _TEXT[row.signed_out],
-        _TEXT[row.sessions_revoked],
-        _TEXT[row.devices_forgotten],
-        _TEXT[row.totp_deleted],
+        flag(row.in_doubt),
+        flag(row.permanent),
+        flag(row.signed_out),
+        flag(row.sessions_revoked),
+        flag(row.devices_forgotten),
+        flag(row.totp_deleted),
         row.latency_ms,
-        spreadsheet_safe(row.request_id),
-        _iso(row.started_at),
-        _iso(row.finished_at),
-        _shared(row.status_before),
-        _shared(row.recovery),
-        _shared(row.file),
+        text(row.request_id),
+        time(row.started_at),
+        time(row.finished_at),
+        label(row.status_before),
+        label(row.recovery),
+        label(row.file),
     )
+
+
+def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
+    return _values(row, spreadsheet_safe, _shared, _TEXT.__getitem__, _iso)
 
 
 def _typed_values(row: ReportRow) -> tuple[Any, ...]:
-    """Return a row's values in the order of REPORT_COLUMNS. A missing value is None; times are Unix milliseconds."""
-    return (
-        row.row,
-        row.user_pool_id or None,
-        row.username or None,
-        row.status,
-        row.code or None,
-        row.message or None,
-        row.attempts,
-        row.throttled,
-        _TRUTH[row.in_doubt],
-        _TRUTH[row.permanent],
-        _TRUTH[row.signed_out],
-        _TRUTH[row.sessions_revoked],
-        _TRUTH[row.devices_forgotten],
-        _TRUTH[row.totp_deleted],
-        row.latency_ms,
-        row.request_id or None,
-        row.started_at,
-        row.finished_at,
-        row.status_before or None,
-        row.recovery or None,
-        row.file or None,
-    )
+    """Return a row's values. A missing value is None; times are Unix milliseconds."""
+    return _values(row, _or_none, _or_none, _TRUTH.__getitem__, lambda unix_ms: unix_ms)
+
+
+def _or_none(text: str) -> str | None:
+    return text or None
 
 
 def _iso(unix_ms: int | None) -> str:
