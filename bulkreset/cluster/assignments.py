@@ -21,10 +21,10 @@ from bulkreset.cluster.protocol import (
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
 from bulkreset.cluster.worker_report_check import check_report
-from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
+from bulkreset.cognito.transport_factory import TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
-from bulkreset.send.lane import Result, Results, WorkerCrashed
+from bulkreset.send.lane import Result, Results, WorkerCrashed, max_rate_of
 from bulkreset.send.operations import AttemptState, LaneFailed
 from bulkreset.send.pacer import PacerState
 
@@ -156,7 +156,7 @@ class LaneAssignments:
     def _on_opened(self, group: LaneGroup, kind: TransportKind) -> None:
         group.apply(GroupEvent.OPENED)
         for lane in group.lanes:
-            lane.max_rate = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
+            lane.max_rate = max_rate_of(lane.operation, kind)
         if group.state is GroupState.HALTED and group.worker:  # the order to halt came before the lanes were open
             group.worker.order(HaltLanes(group.key.number))
         for lane in group.lanes:

@@ -3,19 +3,24 @@
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeAlias
 
 from bulkreset.clock import Clock
-from bulkreset.cognito.session import CONNECTIONS
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.session import CONNECTIONS, TargetSession
+from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.operations import LaneFailed, Operation, OperationResult, T
-from bulkreset.send.pacer import Pacer
+from bulkreset.send.evidence import ListedEvidence
+from bulkreset.send.operations import LaneFailed, Operation, OperationResult, SetPassword, T, TakeStep
+from bulkreset.send.pacer import Pacer, PacerState
 from bulkreset.send.worker import Worker
+from bulkreset.steps import Step
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is measured
@@ -232,3 +237,48 @@ class Lane(LaneProtocol[T]):
         if latency is not None:
             # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
             self._quickest = min(latency, (self._quickest or latency) * (1 + 7 / self._max_rate))
+
+
+@dataclass(frozen=True)
+class LaneOpener:
+    """Opens lanes with the same key in this process. Their calls go to the pools of `sessions`."""
+
+    sessions: Mapping[str, TargetSession]
+    kind: TransportKind
+    key: LaneKey
+    pace: PaceConfig
+    clock: Clock
+    results: Results
+    permit: SendPermit
+
+    def set_password(self, listing: Pacer | None) -> SetPassword:
+        """Return the operation that sets passwords. Users are looked up at the pace of `listing`; None: they are not."""
+        evidence = ListedEvidence(self.sessions, listing, self.clock, self.key.stop) if listing else None
+        return SetPassword({pool: open_transport(self.kind, it) for pool, it in self.sessions.items()}, evidence)
+
+    def take_step(self, step: Step) -> TakeStep:
+        """Return the operation that takes a step."""
+        return TakeStep(step, self._step_transports)
+
+    def open(
+        self,
+        operation: Operation[T],
+        ceiling: float | None,
+        changed: Callable[[float, str], None],
+        state: PacerState | None = None,
+    ) -> Lane[T]:
+        """Return a lane, which continues from the state of its pacer elsewhere. `changed` is called with new rates."""
+        pacer = Pacer(ceiling, self.clock, changed)
+        if state:
+            pacer.resume(state)
+        rate = max_rate_of(operation, self.kind)
+        return Lane(operation, pacer, self.pace, self.clock, self.results, self.key, rate, self.permit)
+
+    @cached_property
+    def _step_transports(self) -> Mapping[str, BotoTransport]:
+        return {pool: BotoTransport.of(session) for pool, session in self.sessions.items()}
+
+
+def max_rate_of(operation: Operation[Any], kind: TransportKind) -> int:
+    """Return the calls per second that a lane without a pace has threads for."""
+    return MAX_RATE[kind if operation.step is None else "boto3"]

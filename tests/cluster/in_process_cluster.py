@@ -308,7 +308,7 @@ def in_process_cluster(
         patch.setattr(cluster_runner, "TURN_SECONDS", 0.01)
         patch.setattr(cluster_runner, "IDLE_SECONDS", 0.05)
         patch.setattr(cluster_runner, "AGAIN_SECONDS", 0.005)
-        patch.setattr(worker_agent, "open_transport", lambda _kind, _session: it.service)
+        patch.setattr("bulkreset.send.lane.open_transport", lambda _kind, _session: it.service)
         patch.setattr(worker_agent, "_session", lambda _target, _order: None)
         try:
             yield it
