@@ -23,7 +23,7 @@ TURN_SECONDS = 0.04  # how long results are collected before lanes get rows agai
 class EventSink(Protocol):
     """The part of the journal that the coordinator uses. Claims and outcomes are committed together."""
 
-    def commit(self, events: Sequence[Event]) -> None:
+    def commit(self, events: Sequence[Event], claims: Sequence[Claimed] = ()) -> None:
         """Commit durably. Raises RecordError if that fails."""
 
     def ensure_mirrored(self) -> None:
@@ -206,7 +206,7 @@ class Coordinator:
                 self._stop_lane(lane.key, violation)
 
     def _commit(self, claims: Sequence[Claimed] = ()) -> None:
-        self._recorder.commit([*(outcome for _, outcome in self._results_to_commit), *claims])
+        self._recorder.commit([outcome for _, outcome in self._results_to_commit], claims)
         results, self._results_to_commit = self._results_to_commit, []
         self._observer.on_committed(results)
 

@@ -35,17 +35,17 @@ class FakeLedger:
         self._fail_at = fail_at
         self._insecure_at = insecure_at
 
-    def commit(self, events: Sequence[Event]) -> None:
+    def commit(self, events: Sequence[Event], claims: Sequence[Claimed] = ()) -> None:
         """Commit, or fail."""
-        claims = {event.row for event in events if isinstance(event, Claimed)}
+        claimed = {claim.row for claim in claims}
         outcomes = [event for event in events if isinstance(event, Outcome)]
         signed_out = [event for event in events if isinstance(event, StepOutcome)]
         self.commits += 1
         if self._fail_at and self.commits >= self._fail_at:
             raise RecordError("The disk is full.")
-        assert not self.claimed & claims, "a row was claimed twice"
+        assert not self.claimed & claimed, "a row was claimed twice"
         assert not self.outcomes.keys() & {outcome.row for outcome in outcomes}, "a row was settled twice"
-        self.claimed |= claims
+        self.claimed |= claimed
         self.outcomes |= {outcome.row: outcome for outcome in outcomes}
         self.signed_out |= {outcome.row: outcome for outcome in signed_out}
 
