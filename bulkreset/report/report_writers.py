@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
+from operator import call
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,8 +28,13 @@ REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
 LINES_AT_ONCE = 1000  # of a CSV file
 _SECOND = 1000  # milliseconds
+# The columns that are not text.
+_NUMBERS = ("row", "attempts", "throttled", "latency_ms")
+_FLAGS = ("in_doubt", "permanent", *STEP_COLUMNS)
+_TIMES = ("started_at", "finished_at")
+_FLAG_PLACES = tuple(map(REPORT_COLUMNS.index, _FLAGS))
 _TEXT = {1: "true", 0: "false", None: ""}
-_TRUTH = {1: True, 0: False, None: None}
+_TRUTH: Mapping[Any, bool | None] = {1: True, 0: False, None: None}
 _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many rows have the same value
 
 
@@ -154,7 +160,7 @@ def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NO
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     for row in rows:
         line = dict(zip(REPORT_COLUMNS, _typed_values(row), strict=True))
-        line |= {"started_at": _iso(row.started_at) or None, "finished_at": _iso(row.finished_at) or None}
+        line |= {name: _iso(line[name]) or None for name in _TIMES}
         line |= {name: cell or None for name, cell in zip(carried.names, carried.cells, strict=True)}
         out.write(json_safe(encode(line)).encode() + b"\n")
 
@@ -166,9 +172,9 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
 
     types: dict[str, pa.DataType] = {
         **dict.fromkeys(REPORT_COLUMNS, pa.string()),
-        **dict.fromkeys(("row", "attempts", "throttled", "latency_ms"), pa.int64()),
-        **dict.fromkeys(("in_doubt", "permanent", *STEP_COLUMNS), pa.bool_()),
-        **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
+        **dict.fromkeys(_NUMBERS, pa.int64()),
+        **dict.fromkeys(_FLAGS, pa.bool_()),
+        **dict.fromkeys(_TIMES, pa.timestamp("ms", tz="UTC")),
     }
     columns = pa.schema(
         [pa.field(name, types[name]) for name in REPORT_COLUMNS]
@@ -187,50 +193,20 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
 WRITERS: Mapping[str, Writer] = {"csv": write_csv, "parquet": write_parquet, "jsonl": write_jsonl}
 
 
-def _values(
-    row: ReportRow,
-    text: Callable[[str], Any],
-    label: Callable[[str], Any],
-    flag: Callable[[int | None], Any],
-    time: Callable[[int | None], Any],
-) -> tuple[Any, ...]:
-    """Return a row's values in the order of REPORT_COLUMNS, made by these functions. Labels are texts of many rows."""
-    return (
-        row.row,
-        label(row.user_pool_id),
-        text(row.username),
-        label(row.status),
-        label(row.code),
-        label(row.message),
-        row.attempts,
-        row.throttled,
-        flag(row.in_doubt),
-        flag(row.permanent),
-        flag(row.signed_out),
-        flag(row.sessions_revoked),
-        flag(row.devices_forgotten),
-        flag(row.totp_deleted),
-        row.latency_ms,
-        text(row.request_id),
-        time(row.started_at),
-        time(row.finished_at),
-        label(row.status_before),
-        label(row.recovery),
-        label(row.file),
-    )
-
-
 def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
-    return _values(row, spreadsheet_safe, _shared, _TEXT.__getitem__, _iso)
+    return tuple(map(call, _TO_CSV.values(), row))
 
 
 def _typed_values(row: ReportRow) -> tuple[Any, ...]:
-    """Return a row's values. A missing value is None; times are Unix milliseconds."""
-    return _values(row, _or_none, _or_none, _TRUTH.__getitem__, lambda unix_ms: unix_ms)
+    """Return a row's values in the order of REPORT_COLUMNS. A missing value is None; times are Unix milliseconds."""
+    cells: list[Any] = [None if cell == "" else cell for cell in row[: len(REPORT_COLUMNS)]]
+    for place in _FLAG_PLACES:
+        cells[place] = _TRUTH[row[place]]
+    return tuple(cells)
 
 
-def _or_none(text: str) -> str | None:
-    return text or None
+def _as_is(number: int | None) -> int | None:
+    return number
 
 
 def _iso(unix_ms: int | None) -> str:
@@ -241,6 +217,16 @@ def _iso(unix_ms: int | None) -> str:
 @lru_cache(maxsize=64)
 def _second(unix: int) -> str:
     return format_iso(unix * _SECOND)[: -len("000Z")]
+
+
+# By column, in their order. `canonical`, which comes after them, is no column.
+_TO_CSV: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(REPORT_COLUMNS, _shared),
+    **dict.fromkeys(("username", "request_id"), spreadsheet_safe),
+    **dict.fromkeys(_NUMBERS, _as_is),
+    **dict.fromkeys(_FLAGS, _TEXT.__getitem__),
+    **dict.fromkeys(_TIMES, _iso),
+}
 
 
 class _CountingStream(io.RawIOBase):
