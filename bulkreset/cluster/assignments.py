@@ -21,7 +21,7 @@ from bulkreset.cluster.protocol import (
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
 from bulkreset.cluster.worker_report_check import check_report
-from bulkreset.cognito.transport_factory import TransportKind
+from bulkreset.cognito.transport import TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
 from bulkreset.send.lane import Result, Results, WorkerCrashed, max_rate_of

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from bulkreset.cognito.response import Response
-from bulkreset.cognito.transport_factory import TransportKind
+from bulkreset.cognito.transport import TransportKind
 from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Row, Secret, StepOutcome, StepTask
 from bulkreset.send.pacer import PacerState

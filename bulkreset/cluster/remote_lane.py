@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
 from bulkreset.cluster.protocol import ListingPace, WorkerOrder
-from bulkreset.cognito.transport_factory import MAX_RATE
+from bulkreset.cognito.transport import MAX_RATE
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, WorkerCrashed

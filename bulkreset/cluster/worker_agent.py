@@ -34,7 +34,7 @@ from bulkreset.cluster.protocol import (
 )
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
-from bulkreset.cognito.transport_factory import TransportKind, choose_transport
+from bulkreset.cognito.transport import TransportKind, choose_transport
 from bulkreset.departure import Deadline
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers

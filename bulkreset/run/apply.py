@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
 from bulkreset.clock import SINCE_BOOT, Clock, now_ms
-from bulkreset.cognito.transport_factory import TransportKind, choose_transport
+from bulkreset.cognito.transport import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader

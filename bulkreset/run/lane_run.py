@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.cancellation import LaneProgress
 from bulkreset.clock import now_ms
 from bulkreset.cognito.session import TargetSession
-from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
+from bulkreset.cognito.transport import MAX_RATE, TransportKind
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import Job

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeAlias
 from bulkreset.clock import Clock
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import CONNECTIONS, TargetSession
-from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
+from bulkreset.cognito.transport import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
