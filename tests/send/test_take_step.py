@@ -152,6 +152,7 @@ def test_too_many_items_fail_the_step_and_the_next_attempt_continues() -> None:
     service = Service(FORGET_DEVICES, MOST_ITEMS + 50)
     outcome = Bench(service).take()
     assert (outcome.done, outcome.code, len(service.items)) == (False, TOO_MANY, 30)
+    assert outcome.message.endswith(": 1,000 were removed, and there are more")
     assert outcome.attempts <= FORGET_DEVICES.most_calls
     assert Bench(service).take().done is True
     assert service.items == []
