@@ -250,9 +250,26 @@ def test_unsent_row_is_returned_unchanged() -> None:
 @pytest.mark.parametrize(("answer", "status"), [(THROTTLED, "ready"), (UNSENT, "ready"), (DOUBTFUL, "in_doubt")])
 def test_stop_during_the_backoff_gives_the_row_back(answer: Response, status: str) -> None:
     bench = Bench(answer, attempts=100)
-    bench.clock.on_wait = lambda stop, _seconds: stop.set() if len(bench.transport.sent) == 2 else None
+    stopped: list[float] = []
+
+    def stop(_stop: threading.Event, _seconds: float) -> None:
+        if len(bench.transport.sent) == 2:
+            stopped.append(bench.clock.now())
+            bench.stop.set()
+
+    bench.clock.on_wait = stop
     outcome = bench.send().outcome
     assert (outcome.status, outcome.attempts, outcome.in_doubt) == (status, 2, answer is DOUBTFUL)
+    assert stopped == [bench.clock.now()], "it waited longer"
+
+
+def test_next_attempt_of_a_row_is_known_while_the_row_is_retried() -> None:
+    bench = Bench(THROTTLED, DOUBTFUL, SET)
+    known: list[int] = [bench.worker.retrying]
+    bench.clock.on_wait = lambda _stop, _seconds: known.append(bench.worker.retrying)
+    bench.send()
+    assert [*dict.fromkeys(known)] == [0, 2, 3]
+    assert bench.worker.retrying == 0
 
 
 ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL, EXPIRED])
@@ -484,9 +501,11 @@ def test_withheld_call_is_not_an_attempt_and_takes_a_new_slot() -> None:
 def test_call_is_late_at_most_once() -> None:
     """At an endpoint with slow connections, each row is sent by its second slot."""
     bench = Bench(SET, rate=10)
+    began: list[float] = []
     left: list[float] = []
 
     def slow(what: object) -> Response:  # noqa: ARG001  (the name that the transport has)
+        began.append(bench.clock.now())
         bench.clock.advance(3.0)
         try:
             require_departure(connected=True)
@@ -498,4 +517,4 @@ def test_call_is_late_at_most_once() -> None:
     bench.transport.answer = slow  # type: ignore[method-assign]
     for number in range(1, 4):
         assert outcome_of(bench.worker.send(row(number))).attempts == 1
-    assert len(left) == 3
+    assert (len(began), len(left)) == (6, 3)
