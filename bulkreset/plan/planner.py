@@ -14,9 +14,8 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import BatchSource, RowBatch
 from bulkreset.input.input_set import InputSet
-from bulkreset.input.reader import BatchSource
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir

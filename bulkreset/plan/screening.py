@@ -7,9 +7,7 @@ from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.input.batch import CARRIED, EVERY_FIELD, RowBatch
-from bulkreset.input.input_set import InputSet
-from bulkreset.input.reader import BatchSource
+from bulkreset.input.batch import CARRIED, BatchSource, RowBatch
 from bulkreset.input.swapped import require_not_swapped
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
@@ -31,7 +29,7 @@ def write_plan(
     validator = RowValidator(job, protected, {pool: pool_facts.policy for pool, pool_facts in facts.items()})
     read, file = 0, None
     carrying = bool(job.report.columns)
-    for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():
+    for chunk in rows.batches():
         if chunk.file != file and not job.generates:
             require_not_swapped(job.input, chunk)
             file = chunk.file

@@ -418,9 +418,9 @@ def moment(text: str) -> datetime:
 # Pages of ten rows, and a signal after the second one.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import page_reader, text_reader
+from bulkreset.input import batch, page_reader, text_reader
 from bulkreset.journal.journal_writer import JournalWriter
-text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
+batch.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
 plan, chunks = JournalWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
