@@ -17,7 +17,7 @@ from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Row, Status
 from bulkreset.send.evidence import ListedEvidence
-from bulkreset.send.operations import SetPassword
+from bulkreset.send.operations import LaneFailed, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.rate_control import BACKOFF, UNMEASURED_SHARE
 from bulkreset.send.worker import Worker
@@ -34,6 +34,7 @@ from tests.send.fakes import (
     Scripted,
     row,
 )
+from tests.send.lanes import outcome_of
 
 
 class Bench:
@@ -60,10 +61,11 @@ class Bench:
         what = row(doubted=doubted, revived=revived)
         settled = self.worker.send(what)
         assert "Hidden" not in repr(settled)
-        assert isinstance(settled.outcome, Outcome)
-        assert self.transport.meant == [what] * settled.outcome.attempts
-        assert not isinstance(settled.fatal, Stopped)
-        return Sent(settled.outcome, settled.latency, settled.fatal)
+        outcome, fatal = (settled.outcome, settled.error) if isinstance(settled, LaneFailed) else (settled, None)
+        assert isinstance(outcome, Outcome)
+        assert self.transport.meant == [what] * outcome.attempts
+        assert not isinstance(fatal, Stopped)
+        return Sent(outcome, self.worker.latency, fatal)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def test_user_is_looked_up_only_for_a_history_refusal_after_a_lost_answer(answer
 def test_evidence_counts_from_the_earlier_execution_whose_answer_was_lost() -> None:
     found = FixedEvidence()
     bench = Bench(DOUBTFUL, HISTORY, evidence=found)
-    outcome = bench.worker.send(replace(row(doubted=True), doubted_since=1000)).outcome
+    outcome = outcome_of(bench.worker.send(replace(row(doubted=True), doubted_since=1000)))
     assert found.asked == [1000]
     assert isinstance(outcome, Outcome)
     assert outcome.started_at == 1000
@@ -489,9 +491,9 @@ def test_permit_that_ends_between_two_attempts_forbids_the_second() -> None:
 def test_withheld_call_is_not_an_attempt_and_takes_a_new_slot() -> None:
     withheld = Response(Disposition.WITHHELD, "Withheld")
     bench = Bench(withheld, withheld, SET, attempts=1, rate=10)
-    settled = bench.worker.send(row())
-    assert isinstance(settled.outcome, Outcome)
-    assert (settled.outcome.status, settled.outcome.attempts, settled.outcome.in_doubt) == (Status.SET, 1, False)
+    outcome = outcome_of(bench.worker.send(row()))
+    assert isinstance(outcome, Outcome)
+    assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.SET, 1, False)
     assert all(second - first >= 0.1 - 1e-9 for first, second in pairwise(bench.transport.sent))
     assert len(bench.transport.sent) == 3
 
@@ -514,5 +516,5 @@ def test_call_is_late_at_most_once() -> None:
 
     bench.transport.answer = slow  # type: ignore[method-assign]
     for number in range(1, 4):
-        assert bench.worker.send(row(number)).outcome.attempts == 1
+        assert outcome_of(bench.worker.send(row(number))).attempts == 1
     assert (len(began), len(left)) == (6, 3)
