@@ -326,7 +326,7 @@ def test_report_has_the_same_rows_whatever_the_size_of_its_blocks(tmp_path: Path
         8: (8, POOL, "a\nb", True, "ready", "", ""),
         21: (21, "", "u21", None, "rejected", "unknown_pool", "why"),
     }
-    journal.plan.add_rows(odd.get(row[0], row) for row in plain)
+    journal.write.add_rows(odd.get(row[0], row) for row in plain)
     journal._db.execute("DELETE FROM rows WHERE row IN (17, 25)")
 
     def reported(size: int) -> list[tuple[int, str, str]]:
