@@ -294,7 +294,9 @@ class ScheduledJob:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
             mirror = self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
-            self._state.open_run = OpenRun(str(path.absolute()), [str(place.where) for place in new], mirror)
+            self._state.open_run = OpenRun(
+                str(path.absolute()), [str(place.where) for place in new], mirror, created=False
+            )
             self._kept.write(self._state)
         job = self._job.model_copy(update={"input": spec})
         mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
