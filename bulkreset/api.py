@@ -39,7 +39,6 @@ from bulkreset.run.control import give_order, new_order, orders_of
 from bulkreset.run.control_file import ControlOrder
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
-from bulkreset.run.undo import UndoRequest
 from bulkreset.run.undo import undo as undo_run
 from bulkreset.statuses import EXTRACTED
 
@@ -411,11 +410,9 @@ def undo(
     the command shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if
     it was not confirmed, ServiceError, Interrupted; after these the same call continues.
     """
-    if preview and cancel:
-        raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
     listener = _Listener(None, stop, confirm, on_notice)
     with apart():
-        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, listener.stop)
+        return undo_run(Path(run_dir), listener, listener.stop, preview=preview, cancel=cancel)
 
 
 def _with_error(figures: dict[str, Any]) -> dict[str, Any]:

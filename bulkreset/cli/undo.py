@@ -25,18 +25,15 @@ def undo(
     the preview, and before anything is changed. If it was interrupted, the same command continues.
     """
     from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.run.undo import UndoRequest
     from bulkreset.run.undo import undo as undo_run
 
-    if preview and cancel:
-        raise Refused("--preview begins an undo, and --cancel ends one.", "Pass one of the two.")
     if not (cancel or sys.stdin.isatty()):
         raise Refused("There is no terminal to ask for confirmation.", "Run undo in a terminal.")
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=False)
     process.install_handlers(stop, json_events.emit_aborted)
     try:
-        undone = undo_run(run_dir, UndoRequest(preview, cancel), ui, stop)
+        undone = undo_run(run_dir, ui, stop, preview=preview, cancel=cancel)
     finally:
         ui.close()
     for pool, facts in undone.items():

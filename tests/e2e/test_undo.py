@@ -18,7 +18,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
 from bulkreset.models import EntityChange
-from bulkreset.run.undo import UndoClock, UndoRequest, undo
+from bulkreset.run.undo import undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Argument, Command, CommandResult, finish, people, write_csv
@@ -34,10 +34,11 @@ MINUTE, DAY = 60, 86_400
 USERS = [name for name, _ in people(3)]
 
 
-class Person(UndoClock):
+class Person(CancelToken):
     """Answers the questions in turn and keeps the output. Time passes only while it waits."""
 
     def __init__(self, *answers: str, now: int = 0, waits: int = 100) -> None:
+        super().__init__()
         self.answers = list(answers)
         self.shown: list[str] = []
         self.asked: list[str] = []
@@ -54,12 +55,12 @@ class Person(UndoClock):
     def unix_ms(self) -> int:
         return self.now
 
-    def wait(self, stop: CancelToken, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         self.now += round(seconds * 1000)
         self.waits -= 1
         if self.waits < 0:
-            stop.on_signal(2)
-        stop.check()
+            self.on_signal(2)
+        self.check()
 
     @property
     def text(self) -> str:
@@ -98,7 +99,7 @@ def point_of(run_dir: Path) -> int:
 def undone(run_dir: Path, person: Person, after: float = 20 * MINUTE, **request: bool) -> dict[str, UndoFacts]:
     """Undo the run, with the clock this many seconds after the recovery point."""
     person.now = point_of(run_dir) + round(after * 1000)
-    return undo(run_dir, UndoRequest(**request), person, CancelToken(), person)
+    return undo(run_dir, person, person, **request, now=person.unix_ms)
 
 
 def run_command(bulkreset: Command, command: str, run_dir: Path, *args: Argument) -> CommandResult:
@@ -344,7 +345,7 @@ def test_dry_run_cannot_be_undone(tmp_path: Path, program: Program, sim: Simulat
     pool(sim)
     end = program.plan(program.tables(write_csv(tmp_path / "in.csv", people(3))))
     with pytest.raises(RunDirError, match="is a dry run"):
-        undo(end.run_dir, UndoRequest(), Person(), CancelToken(), Person())
+        undo(end.run_dir, Person(), CancelToken())
 
 
 def test_killed_undo_is_continued_by_the_same_command(ran: Path, bulkreset: Command, sim: Simulator) -> None:
