@@ -35,8 +35,7 @@ from bulkreset.report.verify import verify as verify_run
 from bulkreset.run.abandon import AbandonedRun
 from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
-from bulkreset.run.control import give_order, new_order, orders_of
-from bulkreset.run.control_file import ControlOrder
+from bulkreset.run.control import ControlOrder, give_order, new_order, orders_of
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
 from bulkreset.run.undo import undo as undo_run

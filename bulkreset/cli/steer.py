@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.journal.run_state import RunState
     from bulkreset.report.run_status import RunStatus
-    from bulkreset.run.control_file import ControlOrder
+    from bulkreset.run.control import ControlOrder
 
 WATCH_SECONDS = 1.0  # seconds between two reads of the journal
 WATCH_PART = 10  # counting the rows takes at most this part of the time
