@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import TypeAdapter
+
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError, StoppedBy
+from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError
 from bulkreset.files import read_small_file
 from bulkreset.hardening import apart
 from bulkreset.input.discovery import InputMissing
@@ -20,7 +22,7 @@ from bulkreset.job.file import load as load_file
 from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.factory import fetch_run_dir
-from bulkreset.models import LaneSummary, Summary
+from bulkreset.models import Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
 from bulkreset.report.contacts import write_contacts
@@ -110,12 +112,8 @@ class Result:
         path = Path(run_dir)
         try:
             figures = json.loads(read_small_file(RunDir(path).summary, MOST_SUMMARY))
-            figures["lanes"] = tuple(
-                LaneSummary(**_with_error(lane) | {"pools": tuple(lane["pools"])}) for lane in figures["lanes"]
-            )
-            figures["targets"] = tuple(figures["targets"])
-            return cls(path, Summary(**_with_error(figures)))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return cls(path, TypeAdapter(Summary).validate_python(figures))
+        except (OSError, ValueError, RecursionError):
             raise RunDirError(f"{path} has no summary.", "Look at it: bulkreset status " + str(path) + ".") from None
 
     @property
@@ -412,12 +410,6 @@ def undo(
     listener = _Listener(None, stop, confirm, on_notice)
     with apart():
         return undo_run(Path(run_dir), listener, listener.stop, preview=preview, cancel=cancel)
-
-
-def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of summary.json, with `stopped_by` as a value."""
-    stopped_by = figures.get("stopped_by")
-    return figures | {"stopped_by": StoppedBy(**stopped_by) if stopped_by else None}
 
 
 def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:
