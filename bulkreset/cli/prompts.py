@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.cli.json_events import current
+from bulkreset.cli.process import require_terminal
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, format_rows
@@ -121,10 +122,7 @@ class TerminalUi:
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
-        if not sys.stdin.isatty():
-            raise Refused(
-                "There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes."
-            )
+        require_terminal()
         if self.is_quiet:  # nobody can confirm a plan unseen
             self._show_plan(preflight)
         wanted = _confirmation_word(preflight)

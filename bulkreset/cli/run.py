@@ -2,8 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -139,7 +138,7 @@ def run(
 
     kept = _spool_path(input_, run_dir) if spool else None
     input_ = [str(kept)] if kept else input_
-    overrides: dict[str, Any] = {
+    overrides = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
         "targets.region": region,
@@ -160,20 +159,19 @@ def run(
             "--approved needs the input of the dry run, and --spool would make a new file of standard input.",
             "Pass the file that the dry run kept, with --input.",
         )
-    overrides |= _limits(rate, share, workers, max_rows, max_failures, max_duration)
-    given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
+    given = _given(overrides) | _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
     asked = load(job, given, flags_of(given))
-    _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
-    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
-    if kept:
-        from bulkreset.input.spool import spool as keep
-        from bulkreset.journal.run_dir import require_free
+    if not (yes or emulate or approved or dry_run or sys.stdin.isatty()):
+        if not (kept or asked.schedule.state):
+            from bulkreset.input.discovery import discover
 
-        if run_dir:
-            require_free(run_dir)  # before standard input is read, which can be read only once
-        keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
-    mode = replace(
-        options,
+            discover(asked.input)  # raises if it is missing, which is more useful to know
+        process.require_terminal()
+    stop, ui, mode = _terminal(
+        progress=not no_progress,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=json,
         dry_run=dry_run,
         emulate=emulate,
         yes=yes or emulate,
@@ -182,6 +180,13 @@ def run(
         limit=limit,
         command=_command_to_repeat(sys.argv[1:], kept),
     )
+    if kept:
+        from bulkreset.input.spool import spool as keep
+        from bulkreset.journal.run_dir import require_free
+
+        if run_dir:
+            require_free(run_dir)  # before standard input is read, which can be read only once
+        keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
     if kept and not quiet:
         ui.notice(f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more.")
     _execute(asked, run_dir, mode, stop, ui, as_json=json)
@@ -220,12 +225,13 @@ def resume(
     from bulkreset.mirror.factory import fetch_run_dir
     from bulkreset.run.start import resume as resume_run
 
-    asked = _limits(rate, share, workers, max_rows, max_failures, max_duration)
-    given = {key: value for key, value in asked.items() if value is not None}
-    overrides = given | parse_cluster(cluster) | parse_mirror(mirror)
-    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
-    mode = replace(
-        options,
+    limits = _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
+    overrides = limits | parse_mirror(mirror)
+    stop, ui, mode = _terminal(
+        progress=not no_progress,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=json,
         yes=yes,
         again=again,
         limit=limit,
@@ -276,8 +282,8 @@ def demo(
     from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
 
-    stop, ui, options = _terminal(progress=not no_progress, verbose=verbose)
-    _execute(load(JOBS / "demo.toml", {}), run_dir, replace(options, emulate=True, yes=True), stop, ui)
+    stop, ui, mode = _terminal(progress=not no_progress, verbose=verbose, emulate=True, yes=True)
+    _execute(load(JOBS / "demo.toml", {}), run_dir, mode, stop, ui)
 
 
 def _limits(
@@ -287,9 +293,10 @@ def _limits(
     max_rows: int | None,
     max_failures: str | None,
     max_duration: str | None,
+    cluster: str | None,
 ) -> dict[str, Any]:
-    """Return the job keys that flags of both run and resume set; None where a flag is not given."""
-    return {
+    """Return the job keys that the flags of both run and resume set."""
+    limits = {
         "pace.rate": parse_rate(rate),
         "pace.share": share,
         "pace.workers": workers,
@@ -297,12 +304,23 @@ def _limits(
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
+    return _given(limits) | parse_cluster(cluster)
+
+
+def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job keys whose flag is given."""
+    return {key: value for key, value in overrides.items() if value is not None}
 
 
 def _terminal(
-    *, progress: bool, quiet: bool = False, verbose: int = 0, as_json: bool = False
+    *,
+    progress: bool,
+    quiet: bool = False,
+    verbose: int = 0,
+    as_json: bool = False,
+    **more: Any,  # noqa: ANN401  (fields of RunOptions)
 ) -> "tuple[CancelToken, TerminalUi, RunOptions]":
-    """Return what the terminal's user is asked and shown with, and the options that follow from it.
+    """Return what the terminal's user is asked and shown with, and the options that follow from it and from `more`.
 
     Raises Refused if both --quiet and --verbose are given.
     """
@@ -319,6 +337,7 @@ def _terminal(
         console_json=json_events.current() is not None,
         out=None if as_json else sys.stdout,
         ask_code=ui.ask_code,
+        **more,
     )
     return stop, ui, options
 
@@ -453,9 +472,3 @@ def _end_message(summary: Summary) -> str:
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
-
-
-def _require_confirmable(*, yes: bool) -> None:
-    """Raise Refused if a confirmation is needed and there is no terminal."""
-    if not (yes or sys.stdin.isatty()):
-        raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")

@@ -8,7 +8,6 @@ import typer
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli import json_events, process
 from bulkreset.cli.options import RunDirArgument
-from bulkreset.errors import Refused
 
 
 def undo(
@@ -27,8 +26,8 @@ def undo(
     from bulkreset.cli.prompts import TerminalUi
     from bulkreset.run.undo import undo as undo_run
 
-    if not (cancel or sys.stdin.isatty()):
-        raise Refused("There is no terminal to ask for confirmation.", "Run undo in a terminal.")
+    if not cancel:
+        process.require_terminal("Run undo in a terminal.")
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=False)
     process.install_handlers(stop, json_events.emit_aborted)
