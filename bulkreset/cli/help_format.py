@@ -145,7 +145,7 @@ class CommandHelp(TyperCommand):
 
 def show_help(
     ctx: typer.Context,
-    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.", show_default=False)] = None,
+    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.")] = None,
     man: Annotated[bool, typer.Option("--man", help="Print the man page of all commands.")] = False,
 ) -> None:
     """Show the help of a command."""

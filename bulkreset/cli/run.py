@@ -55,14 +55,11 @@ if TYPE_CHECKING:
 
 
 def run(
-    job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
+    job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).")] = None,
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input",
-            metavar="FILE",
-            help="Input file, folder, glob or s3:// URL. May be given several times.",
-            show_default=False,
+            "--input", metavar="FILE", help="Input file, folder, glob or s3:// URL. May be given several times."
         ),
     ] = None,
     spool: Annotated[
@@ -72,29 +69,19 @@ def run(
         ),
     ] = False,
     user_pool_id: UserPoolId = None,
-    region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
+    region: Annotated[str | None, typer.Option(help="The pool's Region.")] = None,
     profile: Profile = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Endpoint of Cognito, if it is not AWS's own.", show_default=False)
-    ] = None,
-    ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.", show_default=False)] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Endpoint of Cognito, if it is not AWS's own.")] = None,
+    ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.")] = None,
     no_verify_ssl: Annotated[
         bool, typer.Option("--no-verify-ssl", help="Do not verify the endpoint's certificate.")
     ] = False,
-    connect_timeout: Annotated[
-        float | None, typer.Option(help="Seconds to wait for a connection.", show_default=False)
-    ] = None,
-    read_timeout: Annotated[
-        float | None, typer.Option(help="Seconds to wait for an answer.", show_default=False)
-    ] = None,
+    connect_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for a connection.")] = None,
+    read_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for an answer.")] = None,
     permanent: Permanent = None,
     sign_out: Annotated[
         bool | None,
-        typer.Option(
-            "--sign-out/--no-sign-out",
-            help="Sign each user out of all devices after the password is set.",
-            show_default=False,
-        ),
+        typer.Option("--sign-out/--no-sign-out", help="Sign each user out of all devices after the password is set."),
     ] = None,
     rate: Rate = None,
     share: Share = None,
@@ -108,9 +95,7 @@ def run(
     check_users: Annotated[
         bool | None,
         typer.Option(
-            "--check-users/--no-check-users",
-            help="Check that every user exists before sending (default: on).",
-            show_default=False,
+            "--check-users/--no-check-users", help="Check that every user exists before sending (default: on)."
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report; send nothing.")] = False,
@@ -120,7 +105,6 @@ def run(
             metavar="DRY_RUN_DIR",
             autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
-            show_default=False,
         ),
     ] = None,
     emulate: Annotated[
@@ -196,10 +180,7 @@ def resume(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_DIR",
-            help="The directory of a run, or its s3:// mirror.",
-            show_default=False,
-            autocompletion=complete_run_dir,
+            metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", autocompletion=complete_run_dir
         ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,

@@ -30,19 +30,13 @@ _LATER = "It sends nothing yet: orders take effect from the first row on."
 def control(
     run_dir: RunDirArgument,
     rate: ControlRate = None,
-    share: Annotated[
-        float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.", show_default=False)
-    ] = None,
+    share: Annotated[float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.")] = None,
     pause: Annotated[bool, typer.Option("--pause", help="Send nothing until --continue.")] = False,
     continue_: Annotated[bool, typer.Option("--continue", help="Send again after --pause.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the run. It can be resumed.")] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Send at most N rows in this execution, then stop.", show_default=False),
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send at most N rows in this execution, then stop.")] = None,
     lane: Annotated[
-        str | None,
-        typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.", show_default=False),
+        str | None, typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.")
     ] = None,
 ) -> None:
     """Slow down, pause or stop a run that another process works on. Without options, show the current limits."""
