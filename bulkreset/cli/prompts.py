@@ -204,11 +204,11 @@ def wrap_lines(text: str, width: int) -> str:
 
 def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
     """Ask for each answer that no flag gives, until it is valid. Returns all answers."""
-    from bulkreset.cli.job_template import MEANT, QUESTIONS
+    from bulkreset.cli.job_template import KINDS, QUESTIONS
 
     known: dict[str, str] = {}
     if "kind" not in given:
-        for kind, meant in MEANT.items():
+        for kind, (meant, _) in KINDS.items():
             terminal.notice(f"  {kind:10} {meant}")
     for question in QUESTIONS:
         if not question.is_due(known, given):

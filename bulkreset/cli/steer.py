@@ -83,13 +83,13 @@ def watch(
     stop = CancelToken()
     process.install_handlers(stop, json_events.emit_aborted)
     display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
-    watched = WatchedRun(display)
+    progress = SendProgress(0)
     try:
         while True:
             began = time.monotonic()
             if not (status := read_status(run_dir)).alive:
                 break
-            watched.show(status)
+            progress = _show(display, progress, status)
             stop.wait(max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART))
     finally:
         display.close()
@@ -98,36 +98,30 @@ def watch(
     raise SystemExit(Stopped.exit_code if status.exit_code is None else status.exit_code)
 
 
-class WatchedRun:
-    """Shows statuses of one run, read from its journal, as the run's own progress."""
+def _show(display: "ProgressDisplay", progress: SendProgress, status: "RunStatus") -> SendProgress:
+    """Show the status as the run's own progress: rows of all executions, and the remaining ones.
 
-    def __init__(self, display: "ProgressDisplay") -> None:
-        self._display = display
-        self._progress: SendProgress | None = None
-
-    def show(self, status: "RunStatus") -> None:
-        """Show the status: rows of all executions, and the remaining ones."""
-        if not status.plan_complete or not status.attempts:
-            self._display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
-            return
-        if self._progress is None or len(self._progress.lanes) != len(status.lanes):
-            lanes = [
-                LaneProgress(f"{lane.account} {lane.region}".strip(), 0, None, lambda: None) for lane in status.lanes
-            ]
-            self._progress = SendProgress(0, lanes=lanes)
-        progress = self._progress
-        progress.counts, progress.total = _counted(status.counts)
-        progress.attempts, progress.throttled = status.attempts, status.throttled
-        for shown, lane in zip(progress.lanes, status.lanes, strict=True):
-            shown.counts, shown.total = _counted(lane.counts)
-            shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
-            shown.stopped = lane.stopped_by is not None
-        for column, step in status.steps.items():
-            name = BY_COLUMN[column].name
-            progress.pending = {**progress.pending, name: sum(step.values()) - progress.counts[Status.SET]}
-            progress.steps[name] = step["done"] + step["failed"]
-            progress.failed_steps[name] = step["failed"]
-        self._display.sending(progress)
+    `progress` is what was shown before. Returns what is shown now.
+    """
+    if not status.plan_complete or not status.attempts:
+        display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
+        return progress
+    if len(progress.lanes) != len(status.lanes):
+        names = [f"{lane.account} {lane.region}".strip() for lane in status.lanes]
+        progress = SendProgress(0, lanes=[LaneProgress(name, 0, None, lambda: None) for name in names])
+    progress.counts, progress.total = _counted(status.counts)
+    progress.attempts, progress.throttled = status.attempts, status.throttled
+    for shown, lane in zip(progress.lanes, status.lanes, strict=True):
+        shown.counts, shown.total = _counted(lane.counts)
+        shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
+        shown.stopped = lane.stopped_by is not None
+    for column, step in status.steps.items():
+        name = BY_COLUMN[column].name
+        progress.pending = {**progress.pending, name: sum(step.values()) - progress.counts[Status.SET]}
+        progress.steps[name] = step["done"] + step["failed"]
+        progress.failed_steps[name] = step["failed"]
+    display.sending(progress)
+    return progress
 
 
 def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:
