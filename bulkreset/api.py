@@ -230,16 +230,10 @@ def apply(
         job = job.job
     if job.schedule.state:
         raise JobError("A scheduled job may have no run to apply, or two.", "Use run_job, which returns them all.")
-    (result,) = run_job(
-        job,
-        run_dir=run_dir,
-        approved=approved,
-        confirm=confirm,
-        again=again,
-        on_progress=on_progress,
-        stop=stop,
-        emulate=emulate,
+    options = RunOptions(
+        None, emulate=emulate, yes=confirm is True, again=again, approved=Path(approved) if approved else None
     )
+    (result,) = _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm))
     return result
 
 

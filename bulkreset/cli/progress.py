@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.control import Control
@@ -44,19 +43,6 @@ class RateMeter:
         return (count - before) / (now - then) if now > then else None
 
 
-@dataclass(slots=True)
-class ProgressState:
-    """The data to show: a phase, and `done` of `total`, counted in `unit`. `total` is None if unknown."""
-
-    phase: str = ""
-    done: int = 0
-    total: int | None = None
-    unit: str = "rows"
-    progress: SendProgress | None = None
-    meter: RateMeter = field(default_factory=RateMeter)
-    meters: list[RateMeter] = field(default_factory=list)
-
-
 class ProgressDisplay:
     """Shows the progress of a run: drawn on a terminal that supports it, otherwise in lines; nothing if `quiet`.
 
@@ -76,18 +62,24 @@ class ProgressDisplay:
         self._quiet = quiet
         self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._now = now
-        self._shown = ProgressState()
+        # What is shown: `done` of `total` of a phase, counted in `unit`. `total` is None if unknown.
+        self._phase = ""
+        self._done = 0
+        self._total: int | None = None
+        self._unit = "rows"
+        self._progress: SendProgress | None = None
+        self._meter = RateMeter()
+        self._meters: list[RateMeter] = []
         self._live: Live | None = None
         self._told_at = self._drawn_at = now()
         self._widths: list[int] = []  # in columns, of the drawn lines
 
     def show(self, phase: str, done: int, total: int | None, unit: str = "rows") -> None:
         """Show that `done` of `total` of a phase is done."""
-        shown = self._shown
-        if phase != shown.phase:
-            shown.meter = RateMeter()
-            shown.meter.rate(self._now(), done)
-        shown.phase, shown.done, shown.total, shown.unit = phase, done, total, unit
+        if phase != self._phase:
+            self._meter = RateMeter()
+            self._meter.rate(self._now(), done)
+        self._phase, self._done, self._total, self._unit = phase, done, total, unit
         if self._quiet:
             return
         if self._draws:
@@ -102,8 +94,8 @@ class ProgressDisplay:
 
     def sending(self, progress: SendProgress) -> None:
         """Show the progress of sending, then of the steps that remain."""
-        if self._shown.progress is not progress:
-            self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
+        if self._progress is not progress:
+            self._progress, self._meters = progress, [RateMeter() for _ in progress.lanes]
             self._rates(self._now())
         if progress.finished >= progress.total and progress.all_steps:  # all rows are finished, and steps remain
             one = STEPS[next(iter(progress.pending))] if len(progress.pending) == 1 else None
@@ -147,21 +139,20 @@ class ProgressDisplay:
 
     def _line(self) -> str:
         """Return the progress as one line."""
-        shown = self._shown
-        of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
-        return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
+        of = "" if self._total is None else f" of {'about ' * (self._unit == 'calls')}{self._total:,}"
+        return f"{self._phase}: " + ", ".join([f"{self._done:,}{of} {self._unit}", *self._figures()])
 
     def _as_figures(self) -> dict[str, object]:
         """Return the progress as figures; unknown ones are None. `rate` is per second."""
-        shown, now = self._shown, self._now()
-        rate = shown.meter.rate(now, shown.done)
-        progress = shown.progress
+        now = self._now()
+        rate = self._meter.rate(now, self._done)
+        progress = self._progress
         left = self._seconds_left(rate, now)
         return {
-            "phase": shown.phase,
-            "done": shown.done,
-            "total": shown.total,
-            "unit": shown.unit,
+            "phase": self._phase,
+            "done": self._done,
+            "total": self._total,
+            "unit": self._unit,
             "rate": None if rate is None else round(rate, 1),
             "seconds_left": None if left is None else round(left),
             "counts": dict(progress.counts) if progress else {},
@@ -171,11 +162,11 @@ class ProgressDisplay:
 
     def _figures(self, room: int | None = None) -> list[str]:
         """Return the figures besides the done count; with `room`, only the most important that fit in these columns."""
-        shown, now = self._shown, self._now()
-        rate = shown.meter.rate(now, shown.done)
+        now = self._now()
+        rate = self._meter.rate(now, self._done)
         said = {} if rate is None else {"rate": f"{rate:,.1f}/s"}
-        progress = shown.progress
-        if progress and shown.phase == "sending":
+        progress = self._progress
+        if progress and self._phase == "sending":
             said |= {"rate": said["rate"] + _ceiling(progress.lanes)} if said else {}
             said |= count_text(progress)
             if limits := progress.limits():
@@ -184,8 +175,8 @@ class ProgressDisplay:
             said |= {
                 STEPS[name].undone: f"{n:,} {STEPS[name].undone}" for name, n in progress.failed_steps.items() if n
             }
-        waiting = progress.retrying() if progress and shown.phase == "sending" else []
-        if progress and waiting and shown.total is not None and len(waiting) >= shown.total - shown.done:
+        waiting = progress.retrying() if progress and self._phase == "sending" else []
+        if progress and waiting and self._total is not None and len(waiting) >= self._total - self._done:
             # Nothing but retries remains: a time left from the rate would be wrong.
             said["left"] = f"waiting to retry {format_rows(len(waiting))} ({_attempts(waiting, progress.max_attempts)})"
         elif seconds := self._seconds_left(rate, now):
@@ -194,47 +185,44 @@ class ProgressDisplay:
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:
         """Return the seconds until the last lane is done at the lanes' current rates; None if unknown."""
-        shown = self._shown
-        if shown.progress and shown.phase == "sending" and len(shown.progress.lanes) > 1:
-            lanes = shown.progress.lanes
+        if self._progress and self._phase == "sending" and len(self._progress.lanes) > 1:
+            lanes = self._progress.lanes
             known = [
                 seconds_for(lane.remaining, speed)
                 for lane, speed in zip(lanes, self._rates(now), strict=True)
                 if lane.remaining
             ]
             return max((seconds for seconds in known if seconds is not None), default=None)
-        return None if shown.total is None else seconds_for(shown.total - shown.done, rate)
+        return None if self._total is None else seconds_for(self._total - self._done, rate)
 
     def _rates(self, now: float) -> list[float | None]:
         """Return each lane's rows per second; None if unknown."""
-        shown = self._shown
-        lanes = shown.progress.lanes if shown.progress else ()
-        return [meter.rate(now, lane.finished) for meter, lane in zip(shown.meters, lanes, strict=True)]
+        lanes = self._progress.lanes if self._progress else ()
+        return [meter.rate(now, lane.finished) for meter, lane in zip(self._meters, lanes, strict=True)]
 
     def _parts(self) -> Iterator[RenderableType]:
         """Yield the parts to draw, fitted to the current size of the terminal."""
-        shown, width = self._shown, self._console.width
+        width = self._console.width
         yield self._bar(width)
         yield Text("  " + ", ".join(self._figures(width - 2)), no_wrap=True, overflow="ellipsis")
-        progress = shown.progress
-        if progress and shown.phase == "sending" and len(progress.lanes) > 1:
+        progress = self._progress
+        if progress and self._phase == "sending" and len(progress.lanes) > 1:
             room = max(1, self._console.height - BESIDES)
             yield lanes_table(progress.lanes, self._rates(self._now()), room, width)
 
     def _bar(self, width: int) -> Table:
-        shown = self._shown
         line = Table.grid(padding=(0, 1))
         line.add_column(no_wrap=True)
-        cells: list[Text | ProgressBar] = [Text(shown.phase)]
-        if shown.total:
-            text = f"{shown.done:,}/{shown.total:,} {shown.unit} {shown.done * 100 // shown.total}%"
-            bar = min(BAR, max(5, width // 4), width - len(shown.phase) - len(text) - 3)
+        cells: list[Text | ProgressBar] = [Text(self._phase)]
+        if self._total:
+            text = f"{self._done:,}/{self._total:,} {self._unit} {self._done * 100 // self._total}%"
+            bar = min(BAR, max(5, width // 4), width - len(self._phase) - len(text) - 3)
             if bar >= 5:  # noqa: PLR2004  (a shorter bar shows nothing)
                 line.add_column(width=bar)
-                cells.append(ProgressBar(shown.total, shown.done))
+                cells.append(ProgressBar(self._total, self._done))
             cells.append(Text(text))
         else:
-            cells.append(Text(f"{shown.done:,} {shown.unit}"))
+            cells.append(Text(f"{self._done:,} {self._unit}"))
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_row(*cells)
         return line

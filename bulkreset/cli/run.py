@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -224,11 +224,8 @@ def resume(
     before = _finished(path)
     if failed and before and any(step["failed"] for step in before.steps.values()):
         before = None  # steps are taken again, so there is something to do
-
-    def resumed() -> Iterator["RunEnd"]:
-        yield resume_run(path, mode, overrides, ui, stop)
-
-    _run_and_exit(resumed(), stop, ui, path, before=before, as_json=json)
+    ends = (resume_run(at, mode, overrides, ui, stop) for at in [path])  # begins when signals are handled
+    _run_and_exit(ends, stop, ui, path, before=before, as_json=json)
 
 
 def abandon(
@@ -353,8 +350,8 @@ def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) ->
         str(spooled) if argument == "-" else f"--input={spooled}" if argument == "--input=-" else argument
         for argument in arguments
     ]
-    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q", "--spool"):
-        kept = [argument for argument in kept if argument != option]
+    once = {"--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q", "--spool"}
+    kept = [argument for argument in kept if argument not in once]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")
         del kept[at : at + 2]
@@ -389,8 +386,6 @@ def _run_and_exit(
     known before. `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
     rows that are not set. `before` is the status of a finished run that is resumed.
     """
-    from bulkreset.journal.run_dir import give_back
-
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
@@ -400,8 +395,6 @@ def _run_and_exit(
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
-        if path:
-            give_back(path)
     code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
         nothing = " ".join([nothing, *(left_out.held if left_out else ())])
