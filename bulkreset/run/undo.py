@@ -27,7 +27,7 @@ from bulkreset.job import Job
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_dir import RunDir
-from bulkreset.journal.run_state import RunState, UndoFacts
+from bulkreset.journal.run_state import RestoredFacts, RunState, UndoFacts
 from bulkreset.mirror.factory import open_mirror
 from bulkreset.plan.earlier_runs import find_later_runs
 from bulkreset.plan.preflight import reopen_targets
@@ -389,16 +389,25 @@ class _PoolUndo:
 
     def _note(self, recovery: PoolRestore) -> None:
         known = self._journal.state.undos[self._pool]  # written before the first call
-        self._write(
-            known.model_copy(
-                update={
-                    "restore_id": recovery.restore_id,
-                    "status": recovery.status.value,
-                    "ended_at": None if recovery.status in ACTIVE else utc_now(),
-                    "preview": recovery.preview or known.preview,
-                }
-            )
-        )
+        ended_at = None if recovery.status in ACTIVE else utc_now()
+        noted = {"restore_id": recovery.restore_id, "status": recovery.status.value, "ended_at": ended_at}
+        self._write(known.model_copy(update=noted | {"preview": recovery.preview or known.preview}))
+        if recovery.status is RecoveryStatus.RESTORE_COMPLETED and ended_at:
+            self._tell_later_runs(known.begun_at, ended_at)
+
+    def _tell_later_runs(self, begun_at: str, ended_at: str) -> None:
+        """Note in the journals of the runs that were reverted, too, that the pool was restored."""
+        state = self._journal.state
+        fact = RestoredFacts(run_dir=str(self._path), at=ended_at, point=state.recovery_point or "")
+        for run in find_later_runs(state, self._path, self._pool):
+            if run.started_at >= begun_at:  # it began after the pool paused its writes
+                continue
+            try:
+                with locked_run(Path(run.run_dir)) as (home, journal):
+                    journal.write.change(restored={**journal.state.restored, self._pool: fact})
+                    rewrite_end(home, journal)
+            except BulkresetError as error:
+                self._ui.notice(f"The status of {run.run_dir} does not say that it may be reverted: {error.message}")
 
     def _write(self, facts: UndoFacts) -> None:
         self._journal.write.change(undos={**self._journal.state.undos, self._pool: facts})

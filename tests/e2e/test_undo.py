@@ -14,10 +14,11 @@ from bulkreset import api
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.journal.execution import unix_ms
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
 from bulkreset.models import EntityChange
+from bulkreset.report.run_status import read_status
 from bulkreset.run.undo import undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
@@ -174,6 +175,25 @@ def test_later_runs_beside_it_are_named_before_anybody_agrees(ran: Path, tmp_pat
         undone(ran, person)
     assert "These runs have set passwords in the pool since then" in person.text
     assert f"in {later}: 2 set" in person.text
+    assert read_status(later).undo == ""
+    undone(ran, Person("customers", "y"))
+    after = program.apply(program.tables(write_csv(tmp_path / "after.csv", people(2))), permanent=True).run_dir
+    undone(ran, Person())
+    assert (read_status(after).undo, read_status(ran).undo.count("restored")) == ("", 1)
+    said = read_status(later).undo
+    assert said.startswith(f"{POOL} was restored on ")
+    assert said.endswith(f", by the undo of {ran}: what this run set there in between may be reverted.")
+
+
+def test_later_run_that_is_still_working_is_named_if_it_cannot_say_so(
+    ran: Path, tmp_path: Path, program: Program
+) -> None:
+    later = program.apply(program.tables(write_csv(tmp_path / "later.csv", people(2))), permanent=True).run_dir
+    person = Person("customers", "y")
+    with locked_run(later):
+        undone(ran, person)
+    assert f"The status of {later} does not say that it may be reverted: Another process" in person.text
+    assert read_status(later).undo == ""
 
 
 def test_service_may_keep_the_passwords_of_the_run(tmp_path: Path, program: Program, sim: Simulator) -> None:
