@@ -413,23 +413,22 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
 
     If it is resumable, the last line is the resume command.
     """
-    from bulkreset.cli.prompts import print_next, print_nothing_to_do, print_summary
+    from bulkreset.cli.prompts import describe_next, describe_nothing_to_do, describe_summary
     from bulkreset.journal.run_dir import RunDir
     from bulkreset.report.summary import summary_figures
 
-    path, summary = end.run_dir, end.summary
+    path, summary, home = end.run_dir, end.summary, RunDir(end.run_dir)
     resume = f"bulkreset resume {quoted(path)}" if summary.resumable else ""
     if as_json:
         commands = [command for _, command in end.ways]
         process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})
-    elif quiet and summary.exit_code == EXIT_OK:
-        pass
-    else:
+    elif not quiet or summary.exit_code != EXIT_OK:
         if before and summary.state == "finished" and summary.attempts == before.attempts:
-            print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
+            lines = describe_nothing_to_do(summary, before, home)
         else:
-            print_summary(summary, RunDir(path), sys.stdout)
-        print_next([way for way in end.ways if way[1] != resume], summary, path, sys.stdout)
+            lines = describe_summary(summary, home)
+        lines += describe_next([way for way in end.ways if way[1] != resume], summary, path)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
     if why := process.stdout_error():
         process.print_error(
             f"The summary could not be written to standard output: {why}. The report: {path / summary.report}"

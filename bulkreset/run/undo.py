@@ -231,19 +231,19 @@ class _PoolUndo:
                 "A pool can be moved to Essentials, but whether it can then go back to a time before that is not known.",
             )
         known, active = self._known, self._recoveries.active()
-        begun = known is not None and known.is_open
-        if active and known and begun and not known.restore_id and active.point_ms == self._point_ms:
+        known = known if known and known.is_open else None
+        if active and known and not known.restore_id and active.point_ms == self._point_ms:
             self._note(active)  # the answer to the first call was lost
             return active
-        if active and known and begun and active.restore_id == known.restore_id:
+        if active and known and active.restore_id == known.restore_id:
             return active
-        if known and begun and known.restore_id:  # it ended while no process followed it
+        if known and known.restore_id:  # it ended while no process followed it
             ended = self._recoveries.describe(known.restore_id)
             self._note(ended)
             self._ui.notice(
                 f"{self._name}: the recovery that was begun on {format_time(known.begun_at)} {_ended_text(ended)}."
             )
-        elif known and begun:  # the first call was not applied
+        elif known:  # the first call was not applied
             self._drop()
         if active:
             to = f" to {_time(active.point_ms)}" if active.point_ms else ""
