@@ -56,9 +56,8 @@ def _record_times(context: RunContext) -> None:
     state = context.journal.state
     context.home.take_orders("")
     context.control.look(at_once=True)
-    if orders := context.control.take_new():  # orders from before or after the sending
-        context.journal.write.change(control=(*state.control, *orders))
     context.journal.write.change(
+        control=(*state.control, *context.control.take_new()),  # orders from before or after the sending
         seconds=state.seconds + time.monotonic() - context.began,
         sending_seconds=state.sending_seconds + context.sending.seconds,
     )
