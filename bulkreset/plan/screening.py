@@ -13,7 +13,7 @@ from bulkreset.input.reader import BatchSource
 from bulkreset.input.swapped import require_not_swapped
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
-from bulkreset.journal.plan_writer import PlanWriter
+from bulkreset.journal.journal_writer import JournalWriter
 
 
 def write_plan(
@@ -21,7 +21,7 @@ def write_plan(
     rows: BatchSource,
     facts: Mapping[str, PoolFacts],
     protected: AbstractSet[str],
-    plan: PlanWriter,
+    plan: JournalWriter,
     seen: Callable[[RowBatch], None],
 ) -> int:
     """Write every row with its status to the plan and return the number of rows. `seen` is called with each batch.

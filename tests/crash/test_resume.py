@@ -418,15 +418,15 @@ def moment(text: str) -> datetime:
 ENDS_WHILE_IT_PLANS = """
 import os
 from bulkreset.input import page_reader, text_reader
-from bulkreset.journal.plan_writer import PlanWriter
+from bulkreset.journal.journal_writer import JournalWriter
 text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
-plan, chunks = PlanWriter.add_rows, []
+plan, chunks = JournalWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
     chunks.append(rows)
     if len(chunks) == 2:
         os.kill(os.getpid(), {:d})
-PlanWriter.add_rows = ending
+JournalWriter.add_rows = ending
 """
 
 

@@ -49,7 +49,7 @@ class MirroredRun:
     def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
             with closing(Journal.create(place, [POOL], run_state(**FACTS | {"rows": rows}))) as journal:
-                journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
+                journal.write.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
