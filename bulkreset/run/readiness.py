@@ -1,6 +1,6 @@
 """Which inputs of a scheduled job may be read now: unchanged ones, in folders with their marker."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bulkreset.input.location import InputFile, S3Object, reading
@@ -16,22 +16,16 @@ def held_back(schedule: ScheduleConfig, places: Sequence[InputFile], bucket: Buc
     """
     found: dict[Location, str] = {}
     if schedule.marker:
-        folders = dict.fromkeys(_folder_of(place.where) for place in places)
-        bare = {folder for folder in folders if not _exists(folder, schedule.marker, bucket)}
-        found |= {
-            place.where: f"no {schedule.marker} in its folder" for place in places if _folder_of(place.where) in bare
-        }
+        folders = {place.where: _folder_of(place.where) for place in places}
+        bare = {folder for folder in {*folders.values()} if not _exists(folder, schedule.marker, bucket)}
+        found |= {where: f"no {schedule.marker} in its folder" for where, folder in folders.items() if folder in bare}
     if schedule.settle:
-        found |= dict(_unsettled(schedule.settle, places, now))
+        for place in places:
+            changed = _changed_at(place)
+            if now - changed < schedule.settle:
+                at = format_iso(changed * 1000, "seconds")
+                found[place.where] = f"changed at {at}, and schedule.settle is {format_duration(schedule.settle)}"
     return found
-
-
-def _unsettled(settle: float, places: Sequence[InputFile], now: float) -> Iterator[tuple[Location, str]]:
-    for place in places:
-        changed = _changed_at(place)
-        if now - changed < settle:
-            at = format_iso(changed * 1000, "seconds")
-            yield place.where, f"changed at {at}, and schedule.settle is {format_duration(settle)}"
 
 
 def _changed_at(place: InputFile) -> float:

@@ -1,7 +1,6 @@
 """Sets the ceilings of the lanes while a run sends, and records each change with its reason."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bulkreset.clock import Clock, now_ms
@@ -22,15 +21,6 @@ class LimitSource(Protocol):
 
         `lane` is its "ACCOUNT/REGION". `call` is the kind of call, and `quota` its calls per second.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Steered:
-    """The current limit on a lane's passwords, and the job's own ceiling."""
-
-    lane: str
-    limit: Limit
-    ceiling: float | None
 
 
 class Steering:
@@ -75,10 +65,6 @@ class Steering:
     def is_paused(self) -> bool:
         """Return whether no lane may send anything."""
         return all(limit.rate == 0 for limit in self._limits.values())
-
-    def in_force(self) -> list[Steered]:
-        """Return the current limit on the passwords of each lane."""
-        return [Steered(lane.name, self._limits[lane.number, 0], lane.paces[0][1]) for lane in self._lanes]
 
     def _steer(self, lane: LaneRun) -> bool:
         """Set the ceilings of one lane; return whether the limit on its passwords has changed."""
