@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -86,6 +87,10 @@ def run() -> None:
     """
     process.prepare()
     json_events.enable(as_json=json_events.is_asked_for())
+    if "_BULKRESET_COMPLETE" in os.environ:
+        # A completion shows words, and uses no value that was typed. If typer cannot import pydantic to convert one, it
+        # leaves it out. The import would take as long as everything else together.
+        sys.modules["pydantic"] = None  # type: ignore[assignment]
     try:
         # app() would replace our excepthook with its own
         sys.exit(typer.main.get_command(app)(prog_name=app.info.name, standalone_mode=not json_events.current()))

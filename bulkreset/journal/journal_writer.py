@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 from bulkreset.journal import schema
@@ -15,7 +14,6 @@ from bulkreset.models import Claimed, Event, Outcome, RateChange, StateChanged, 
 from bulkreset.steps import STEPS
 
 ROWS_AT_ONCE = 200  # of a plan
-_except_name = itemgetter(1, 3, 4, 5, 6)
 
 
 class JournalWriter:
@@ -32,11 +30,12 @@ class JournalWriter:
         with self._db.writing():
             numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
             while some := list(islice(rows, ROWS_AT_ONCE)):
-                names = json.dumps([row[2] for row in some], ensure_ascii=False)
-                one_kind = len({*map(_except_name, some)}) == 1 and some[-1][0] - some[0][0] == len(some) - 1
-                if one_kind and "\\u0000" not in names:  # at which SQLite would end a text
-                    first, pool, _, permanent, *rest = some[0]
-                    self._db.execute(schema.PLAN_ALIKE, (first, numbers.get(pool, pool), permanent, *rest, names))
+                row, pool, names, *rest = zip(*some, strict=True)
+                one_kind = row[-1] - row[0] == len(row) - 1 and all(it.count(it[0]) == len(it) for it in (pool, *rest))
+                texts = json.dumps(names, ensure_ascii=False) if one_kind else ""
+                if one_kind and "\\u0000" not in texts:  # at which SQLite would end a text
+                    values = (row[0], numbers.get(pool[0], pool[0]), *(it[0] for it in rest), texts)
+                    self._db.execute(schema.PLAN_ALIKE, values)
                 else:
                     # Pass exact int and str values: SQLite's binding calls an adapter for every other type.
                     self._db.executemany(

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from bulkreset.statuses import PLAN_REMARKS, SENDABLE, UNCERTAIN
 # Returns the password of a row: its number, username, pool, and whether it is permanent.
 PasswordOf = Callable[[int, str, str, bool], Secret]
 
+REPORTED_AT_ONCE = 200  # rows
+
 _facts_of: Callable[[str], list[Any]] = lru_cache(maxsize=256)(json.loads)
 
 
@@ -25,6 +26,20 @@ def report_row(row: int, username: str, facts: str) -> ReportRow:
     """Return a row of `JournalReader.report_facts` with its columns."""
     pool, *others, canonical = _facts_of(facts)
     return ReportRow._make((row, pool, username, *others, username if canonical is None else canonical))
+
+
+def _merged(
+    first: int, usernames: list[str], facts: str, others: Iterable[tuple[int, str, str]]
+) -> Iterator[tuple[int, list[str], str]]:
+    """Yield rows in order: those that are alike, of which `first` is the first row, and the others between them."""
+    for row, username, other in others:
+        if usernames and row > first:
+            yield first, usernames[: row - first], facts
+            usernames = usernames[row - first :]
+        yield row, [username], other
+        first = row + 1
+    if usernames:
+        yield first, usernames, facts
 
 
 class JournalReader:
@@ -143,16 +158,40 @@ class JournalReader:
 
         The report status of a row that was not sent depends on `dry_run`.
         """
-        return starmap(report_row, self.report_facts(only, dry_run=dry_run))
+        for first, usernames, facts in self.report_facts(only, dry_run=dry_run):
+            for row, username in enumerate(usernames, first):
+                yield report_row(row, username, facts)
 
-    def report_facts(self, only: Collection[str] = (), *, dry_run: bool) -> Iterator[tuple[int, str, str]]:
-        """Yield the rows of `report_rows` in three values: row, username, and JSON that many rows have in common."""
+    def report_facts(
+        self, only: Collection[str] = (), *, dry_run: bool, size: int = REPORTED_AT_ONCE
+    ) -> Iterator[tuple[int, list[str], str]]:
+        """Yield the rows of `report_rows`: (first row, usernames, JSON that all of them have in common).
+
+        Up to `size` rows in a row are together if they differ in their usernames only.
+        """
         unsent = Status.READY.at_end(dry_run=dry_run)
         wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
         files = [it.name for it in self.files() if it.first_row is not None]
-        statement = schema.REPORT.format(file=":file" if len(files) <= 1 else schema.FILE_OF_ROW)
+        file = ":file" if len(files) <= 1 else schema.FILE_OF_ROW
+        values = {"unsent": unsent, "wanted": wanted, "file": "".join(files[:1]), "size": size}
         with self._db.reading():
-            yield from self._db.execute(statement, {"unsent": unsent, "wanted": wanted, "file": "".join(files[:1])})
+            if only:
+                for row, username, facts in self._db.execute(schema.REPORT.format(file=file), values):
+                    yield row, [username], facts
+                return
+
+            def rows_of(block: int, *, unlike: bool) -> list[tuple[int, str, str]]:
+                of_block = {**values, "first": block, "unlike": unlike}
+                return self._db.execute(schema.REPORT_BLOCK.format(file=file), of_block).fetchall()
+
+            # Until this statement is at its end, the others see the same point in time.
+            for first, rows, facts, alike in self._db.execute(schema.REPORT_BLOCKS.format(file=file), values):
+                number, *usernames = (alike or "").split("\n")
+                sound = number == str(len(usernames))  # not with a line break in a username, or with several files
+                others = rows_of(first, unlike=sound) if not sound or len(usernames) < rows else []
+                if sound and len(usernames) + len(others) != rows:  # a row is missing
+                    sound, others = False, rows_of(first, unlike=False)
+                yield from _merged(first, usernames if sound else [], facts, others)
 
     def step_counts(self, column: str) -> dict[str, StepCounts]:
         """Return the counts of the step with this column by user pool."""

@@ -300,13 +300,44 @@ RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND c
 _SHOWN_FACTS = f"""{{status}}, code, message, attempts, throttled,
   in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
   started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}"""
-_WITH_POOL = "FROM rows LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool"
-# `wanted` is a JSON array of the wanted journal statuses; NULL means all of them. {file} is FILE_OF_ROW or :file. What many rows
+_POOL_OF_ROW = "LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool"
+_WITH_POOL = f"FROM rows {_POOL_OF_ROW}"
+# `wanted` is a JSON array of the wanted journal statuses. {file} is FILE_OF_ROW or :file. What many rows
 # have in common is one value, as JSON: to fetch a value takes longer than to make it.
+_IN_REPORT = (
+    f"json_array(coalesce(user_pool_id, pool, ''), {_SHOWN_FACTS.format(status=_AT_END, file='{file}')}, canonical)"
+)
 REPORT = f"""
-SELECT row, username, json_array(coalesce(user_pool_id, pool, ''), {_SHOWN_FACTS.format(status=_AT_END, file="{file}")}, canonical)
-{_WITH_POOL}
-WHERE :wanted IS NULL OR status IN (SELECT value FROM json_each(:wanted))
+SELECT row, username, {_IN_REPORT} {_WITH_POOL}
+WHERE status IN (SELECT value FROM json_each(:wanted)) ORDER BY row
+"""  # noqa: S608  (our own text)
+# A row is like the first row of its block if it has the same in all columns but these two. The columns that differ most
+# often are compared first.
+REPORTED_APART = ("row", "username")
+REPORTED_ALIKE = (
+    *("finished_at", "canonical", "recovery", "status_before", "started_at", "request_id", "latency_ms", *COLUMNS),
+    *("in_doubt", "throttled", "attempts", "message", "code", "status", "permanent", "pool"),
+)
+_LIKE_FIRST = f"""rows AS it, rows AS head
+  WHERE it.row >= {{first}} AND it.row < {{first}} + :size AND head.row = {{first}} AND typeof(it.username) = 'text'
+    AND {" AND ".join(f"it.{name} IS head.{name}" for name in REPORTED_ALIKE)}"""
+# The report in blocks: the first row, the number of rows, what the first row has in common with others, and the rows that are
+# like it: one text with their number and their usernames, by line. It is NULL for a block with rows of several files.
+REPORT_BLOCKS = f"""
+WITH RECURSIVE blocks (first) AS (
+  SELECT min(row) FROM rows
+  UNION ALL SELECT first + :size FROM blocks WHERE first + :size <= (SELECT max(row) FROM rows)
+)
+SELECT first, min(:size, (SELECT max(row) FROM rows) - first + 1), {_IN_REPORT}, iif(
+  EXISTS (SELECT 1 FROM files WHERE first_row > first AND first_row < first + :size), NULL,
+  (SELECT count(*) || char(10) || group_concat(it.username, char(10)) FROM {_LIKE_FIRST.format(first="first")}))
+FROM blocks LEFT JOIN rows ON row = first {_POOL_OF_ROW} WHERE first IS NOT NULL
+"""  # noqa: S608  (our own text)
+# The rows of a block; with :unlike, only those that are not like the first.
+REPORT_BLOCK = f"""
+SELECT row, username, {_IN_REPORT} {_WITH_POOL}
+WHERE row >= :first AND row < :first + :size
+  AND NOT (:unlike AND row IN (SELECT it.row FROM {_LIKE_FIRST.format(first=":first")}))
 ORDER BY row
 """  # noqa: S608  (our own text)
 FILE_OF_ROW = "coalesce((SELECT name FROM files WHERE first_row <= row ORDER BY first_row DESC LIMIT 1), '')"

@@ -38,7 +38,7 @@ def write_plan(
             plan.add_rows(validated)
             plan.add_carried(chunk.first, map(_without_shifted, validated, carried))
         else:
-            plan.add_rows(validator.validate(chunk))
+            plan.add_rows(validator.plain_rows(chunk))
         read = chunk.last
         seen(chunk)
     if not read:

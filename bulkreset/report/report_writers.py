@@ -5,10 +5,11 @@ import csv
 import io
 import json
 import re
+import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from operator import call
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,7 @@ from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
 LINES_AT_ONCE = 1000  # of a CSV file
+TEXTS_AT_ONCE = 50  # of rows that are alike
 _SECOND = 1000  # milliseconds
 # The columns that are not text.
 _NUMBERS = ("row", "attempts", "throttled", "latency_ms")
@@ -127,19 +129,25 @@ def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE
         out.write(_csv_text(some).encode())
 
 
-def write_facts(rows: Iterable[tuple[int, str, str]], out: IO[bytes]) -> None:
+def write_facts(rows: Iterable[tuple[int, list[str], str]], out: IO[bytes]) -> None:
     """Write the lines of `write_csv`. What many rows have in common is made into text once."""
     write_csv((), out)
-    lines = (
-        f"{row}{before}{username if _is_plain(username) else _csv_text([(0, spreadsheet_safe(username))])[2:-1]}{after}"
-        for row, username, facts in rows
-        for before, after in (_around_username(facts),)
-    )
-    while text := "".join(islice(lines, LINES_AT_ONCE)):
+    texts = starmap(_lines_alike, rows)
+    while text := "".join(islice(texts, TEXTS_AT_ONCE)):
         out.write(text.encode())
 
 
-_is_plain = re.compile(r"[A-Za-z0-9][\w.@-]*", re.ASCII).fullmatch  # of a username: safe, and needs no quotes
+# A username of these characters is safe and needs no quotes, if it begins with one of the others.
+_are_plain = re.compile(r"[A-Za-z0-9_.@-]*").fullmatch
+_BEGINNINGS = frozenset(string.ascii_letters + string.digits)
+
+
+def _lines_alike(first: int, usernames: list[str], facts: str) -> str:
+    """Return the lines of rows that differ in their usernames only."""
+    before, after = _around_username(facts)
+    if not (_BEGINNINGS.issuperset([name[:1] for name in usernames]) and _are_plain("".join(usernames))):
+        usernames = [_csv_text([(0, spreadsheet_safe(name))])[2:-1] for name in usernames]
+    return "".join([f"{row}{before}{name}{after}" for row, name in enumerate(usernames, first)])
 
 
 @lru_cache(maxsize=256)

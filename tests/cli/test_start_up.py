@@ -38,13 +38,14 @@ _LISTS = {
 pytestmark = pytest.mark.process
 
 
-def loaded(folder: Path, *argv: str, code: int = 0) -> tuple[set[str], set[str]]:
+def loaded(folder: Path, *argv: str, code: int = 0, printed: list[str] | None = None) -> tuple[set[str], set[str]]:
     """Run a command line. Return the third-party packages and the project's packages that it has loaded."""
     environment = os.environ | {"LOADED": str(folder / "loaded.json")}
     ran = subprocess.run(
         [sys.executable, "-c", _LOADED, *argv], cwd=folder, env=environment, capture_output=True, check=False
     )
     assert ran.returncode == code, ran.stderr.decode()
+    assert printed is None or ran.stdout.decode().split() == printed
     names, rooms = json.loads((folder / "loaded.json").read_text(encoding="utf-8"))
     return set(names), set(rooms)
 
@@ -102,12 +103,25 @@ def test_completion_lists_run_directories(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     for word, shown in (("", ["runs/one", "runs/other/"]), ("runs/on", ["runs/one"]), ("none/", []), ("x", [])):
         assert complete_run_dir(word) == shown
-    ran = subprocess.run(
-        [Path(sys.executable).with_name("bulkreset")],
-        env=os.environ
-        | {"_BULKRESET_COMPLETE": "complete_bash", "COMP_WORDS": "bulkreset status runs/on", "COMP_CWORD": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.stdout.split() == ["runs/one"]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("bulkreset re", ["resume", "report"]),
+        ("bulkreset status runs/on", ["runs/one"]),
+        ("bulkreset report --format html runs/on", ["runs/one"]),
+        ("bulkreset report runs/one --forma", ["--format"]),
+    ],
+)
+def test_completion_loads_only_the_parser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, shown: list[str]
+) -> None:
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    (tmp_path / "runs" / "one" / "journal.sqlite").touch()
+    monkeypatch.setenv("_BULKRESET_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    names, rooms = loaded(tmp_path, printed=shown)
+    assert names <= _PARSER
+    assert not rooms & (_LISTS | {"bulkreset.report", "bulkreset.plan"})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import RunDirError
+from bulkreset.journal import schema
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile, PlanMessage
 from bulkreset.models import Outcome, RateChange, ReportRow, Secret, Status, StepOutcome
@@ -313,3 +314,36 @@ def test_report_names_the_file_of_each_row(tmp_path: Path, files: int) -> None:
     assert [row.file for row in journal.read.report_rows(dry_run=True)] == ["0.csv", "0.csv", last]
     assert [row.row for row in journal.read.report_rows(dry_run=True, only=["ready"])] == [1, 2, 3]
     assert [*journal.read.report_rows(dry_run=False, only=["ready"])] == []
+
+
+def test_report_has_the_same_rows_whatever_the_size_of_its_blocks(tmp_path: Path) -> None:
+    """Rows that are alike, rows between them that are not, a line break in a name, two files, and a missing row."""
+    files = [JournalFile("a.csv", 9, "a", first_row=1), JournalFile("b.csv", 9, "b", first_row=12)]
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), files)
+    plain = [(row, POOL, f"u{row}", True, "ready", "", "") for row in range(1, 31)]
+    odd = {
+        4: (4, POOL, "u4", False, "ready", "", ""),
+        8: (8, POOL, "a\nb", True, "ready", "", ""),
+        21: (21, "", "u21", None, "rejected", "unknown_pool", "why"),
+    }
+    journal.write.add_rows(odd.get(row[0], row) for row in plain)
+    journal._db.execute("DELETE FROM rows WHERE row IN (17, 25)")
+
+    def reported(size: int) -> list[tuple[int, str, str]]:
+        found = [*journal.read.report_facts(dry_run=True, size=size)]
+        assert all(0 < len(names) <= size for _, names, _ in found)
+        return [(row, name, facts) for first, names, facts in found for row, name in enumerate(names, first)]
+
+    one_by_one = reported(1)
+    assert [row for row, _, _ in one_by_one] == [row for row in range(1, 31) if row not in {17, 25}]
+    assert [name for _, name, _ in one_by_one][7:9] == ["a\nb", "u9"]
+    for size in (2, 3, 4, 5, 8, 30, 200):
+        assert reported(size) == one_by_one
+    assert len([*journal.read.report_facts(dry_run=True, size=4)]) < len(one_by_one)
+    assert [(row, *names) for row, names, _ in journal.read.report_facts(["rejected"], dry_run=True)] == [(21, "u21")]
+
+
+def test_rows_of_a_block_are_compared_by_every_column(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), [])
+    columns = [name for _, name, *_ in journal._db.execute("PRAGMA table_info(rows)")]
+    assert sorted((*schema.REPORTED_APART, *schema.REPORTED_ALIKE)) == sorted(columns)

@@ -148,6 +148,18 @@ def test_full_disk_leaves_the_old_report_whatever_the_form(tmp_path: Path, form:
     }
 
 
+def test_rows_that_are_alike_are_written_as_rows_one_by_one(tmp_path: Path) -> None:
+    """A username that is quoted, or could be a formula, stands between plain ones; plain ones are together."""
+    for number, odd in enumerate(("=a", "-a", "_a", ".a", "a,b", 'a"b', "a\nb", " a", "", "é", "a@b.c-d_e")):
+        (folder := tmp_path / str(number)).mkdir()
+        journal = planned(folder, "ann", odd, "bob")
+        one_by_one, together = io.BytesIO(), io.BytesIO()
+        report_writers.write_csv(journal.read.report_rows(dry_run=True), one_by_one)
+        stream_report(journal, together, dry_run=True)
+        assert together.getvalue() == one_by_one.getvalue()
+        assert len(list(csv.reader(io.StringIO(together.getvalue().decode(), newline="")))) == 4
+
+
 def test_form_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"cannot write the report as xml.*csv, parquet, jsonl"):
         stream_report(planned(tmp_path, "ann"), io.BytesIO(), ReportSpec("xml"), dry_run=True)
