@@ -83,10 +83,11 @@ class JournalWriter:
         with self._db.writing():
             self._db.create_function("fold", 1, fold, deterministic=True)
             values = {"keep": keep, "folding": json.dumps(list(folding))}
+            if not self._db.execute(schema.HAS_DUPLICATES, values).fetchone():
+                return
             self._db.execute(schema.DUPLICATES, values)
-            if self._db.execute("SELECT 1 FROM twins").fetchone():
-                self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
-                self._db.execute(schema.REJECT_DUPLICATES, values)
+            self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
+            self._db.execute(schema.REJECT_DUPLICATES, values)
             self._db.execute("DROP TABLE twins")
 
     def forget_plan(self) -> None:
