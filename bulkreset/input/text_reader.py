@@ -7,7 +7,7 @@ import sys
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from bulkreset.age_encryption import DecryptError
@@ -185,7 +185,8 @@ class TextReader:
             self._marks.append(records.mark())
         records.taken += 1
         sizes = (min(PIECE_ROWS, PAGE_ROWS - first) for first in range(0, PAGE_ROWS, PIECE_ROWS))
-        return [piece for size in sizes if (piece := self._next_piece(records, size)).columns]
+        pieces = (self._next_piece(records, size) for size in sizes)
+        return list(takewhile(lambda piece: piece.columns, pieces))  # stops at the end of the file
 
     def _next_piece(self, records: Records, rows: int) -> Piece:
         if self.can_be_entered and (plain := records.plain_columns(rows)):
