@@ -4,9 +4,11 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
     from tests.bucket import Storage
 
 # No example fails because it is slow: the machine may be busy. Only a test with slow examples sets their number; `make
-# soak` gives the others the "long" profile.
+# check` gives the others the "few" profile, and `make soak` the "long" one.
 _NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("few", _NO_CLOCK, max_examples=15)
 settings.register_profile("quick", _NO_CLOCK, max_examples=40)
 settings.register_profile("long", _NO_CLOCK, max_examples=500)
 # For `make mutants`: the same examples every time, and no shrinking after a failure.
@@ -34,8 +37,11 @@ settings.load_profile("quick")  # `--hypothesis-profile` is read later, and over
 # folders.
 STARTING: Final = {"running", "stored", "dask_processes"}
 FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
-# Audit events: Python raises them just before it starts a process.
-STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+# What starts a process. They are wrapped: a hook for audit events costs more, Python raises thousands in each test.
+STARTS: Final = [
+    (subprocess.Popen, "_execute_child"),
+    *((os, name) for name in ("fork", "forkpty", "posix_spawn", "system")),
+]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -110,15 +116,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Watch:
-    """Fails a test that starts a process without the mark, so that `make check` stays fast.
-
-    An audit hook cannot be removed; it is active only while a test without the mark runs.
-    """
+    """Fails a test that starts a process without the mark, so that `make check` stays fast."""
 
     def __init__(self, close_journals: Callable[[], None]) -> None:
         self.watched = ""
         self._close_journals = close_journals
-        sys.addaudithook(self._audit)
+        for owner, name in STARTS:
+            setattr(owner, name, self._wrapped(name, getattr(owner, name)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -129,9 +133,14 @@ class _Watch:
             self.watched = ""
             self._close_journals()
 
-    def _audit(self, event: str, _given: tuple[object, ...]) -> None:
-        if event in STARTS and self.watched:
-            pytest.fail(f"{event}: mark this test with pytest.mark.process, or start nothing")
+    def _wrapped(self, name: str, start: Callable[..., object]) -> Callable[..., object]:
+        @wraps(start)
+        def watched(*given: object, **named: object) -> object:
+            if self.watched:
+                pytest.fail(f"{name}: mark this test with pytest.mark.process, or start nothing")
+            return start(*given, **named)
+
+        return watched
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
