@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -13,11 +14,11 @@ from pydantic import ValidationError
 
 from bulkreset.errors import JobError
 from bulkreset.files import decode_text, read_small_file
-from bulkreset.job import S3, TAG, Job, ScheduleConfig
+from bulkreset.job import COMPRESSED, ENCRYPTED, S3, SUFFIXES, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown, keys_of
 from bulkreset.text import end_sentence, quoted
 
-_INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
+_INPUTS = (*chain.from_iterable(SUFFIXES.values()), *COMPRESSED, ENCRYPTED)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, str] = MappingProxyType({})) -> Job:
@@ -213,10 +214,4 @@ def _first_input(given: object) -> Path:
 
 
 def _name_from(path: Path) -> str:
-    stem = path.name.split(".")[0]
-    return (
-        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in stem).strip(
-            "-_"
-        )[:64]
-        or "job"
-    )
+    return re.sub(r"[^A-Za-z0-9_-]", "-", path.name.split(".")[0]).strip("-_")[:64] or "job"

@@ -75,14 +75,15 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     write = context.journal.write
     write.change(reports_stale=False, mirror_stale=False, mirror_pending=context.mirror is not None)
     summary, error = _write_all(context, error)
-    failure = upload_at_end(context.mirror.finish, context.log) if context.mirror else None
-    if context.mirror:
+    failure = None
+    if mirror := context.mirror:
+        failure = upload_at_end(lambda: mirror.finish(whole=context.options.retry_failed), context.log)
         write.change(mirror_pending=False, mirror_stale=failure is not None)
     if failure:
         summary, error = _write_all(context, error or failure)
     _log_finished(context, summary, error)
-    if context.mirror and not failure:
-        upload_at_end(context.mirror.upload_log, context.log)
+    if mirror and not failure:
+        upload_at_end(mirror.upload_log, context.log)
     path, state = context.home.path, context.journal.state
     ways = next_commands(state, summary.counts, path, resumable=summary.resumable, steps=summary.steps)
     return RunEnd(path, summary, error, ways)

@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
-from bulkreset.input.location import InputFile, S3Object, denied_error
+from bulkreset.input.location import InputFile, S3Object, reading
 from bulkreset.job import Location, ScheduleConfig
 from bulkreset.s3 import Bucket, BucketError
 from bulkreset.text import format_duration, format_iso
@@ -53,16 +51,14 @@ def _folder_of(where: Location) -> Location:
 
 def _exists(folder: Location, name: str, bucket: Bucket) -> bool:
     if isinstance(folder, Path):
-        try:
+        with reading(folder):
             return (folder / name).exists()
-        except OSError as error:
-            raise unreadable_input_error(folder, error) from None
     uri = f"{folder}/{name}"
-    try:
-        bucket.head(uri)
-    except BucketError as error:
-        if error.is_missing:
-            return False
-        denied: InputError = denied_error(uri, error)
-        raise (denied if error.is_denied else unreadable_input_error(uri, error)) from None
+    with reading(uri):
+        try:
+            bucket.head(uri)
+        except BucketError as error:
+            if error.is_missing:
+                return False
+            raise
     return True

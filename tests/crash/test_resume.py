@@ -418,16 +418,16 @@ def moment(text: str) -> datetime:
 # Pages of ten rows, and a signal after the second one.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import page_reader, text_reader
-from bulkreset.journal.plan_writer import PlanWriter
-text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
-plan, chunks = PlanWriter.add_rows, []
+from bulkreset.input import batch, page_reader, text_reader
+from bulkreset.journal.journal_writer import JournalWriter
+batch.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
+plan, chunks = JournalWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
     chunks.append(rows)
     if len(chunks) == 2:
         os.kill(os.getpid(), {:d})
-PlanWriter.add_rows = ending
+JournalWriter.add_rows = ending
 """
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import RecordError, RunDirError, StoppedBy
+from bulkreset.journal import schema
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import LaneFacts, UndoFacts
@@ -49,7 +50,7 @@ def made(path: Path, *names: str, **facts: Any) -> Path:  # noqa: ANN401  (of th
     """Make a run directory of ready rows that no process holds."""
     home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], run_state(**facts)).close())
     journal = Journal.open(home.journal)
-    journal.plan.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.write.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     journal.close()
     home.release()
     return path
@@ -300,7 +301,7 @@ def test_other_directories_are_ignored_and_unreadable_runs_are_named(tmp_path: P
     assert [Path(one.run_dir).name for one in unreadable] == ["empty", "newer", "text", "torn", "zeros"]
     assert [one.problem.partition("journal.sqlite ")[2] for one in unreadable[:3]] == [
         "is damaged. Restore it from a backup. Without one, plan a new run of the rows that are not set.",
-        "has version 99; this bulkreset knows version 5. Use the bulkreset that wrote it.",
+        f"has version 99; this bulkreset knows version {schema.VERSION}. Use the bulkreset that wrote it.",
         "is damaged. Restore it from a backup. Without one, plan a new run of the rows that are not set.",
     ]
 

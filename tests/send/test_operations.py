@@ -31,6 +31,7 @@ from tests.send.fakes import (
     Scripted,
     row,
 )
+from tests.send.lanes import outcome_of
 
 MAYBE = "; an answer was lost, so the user may be signed out"
 
@@ -53,7 +54,7 @@ class Bench:
 
     def send(self) -> StepOutcome:
         task = StepTask(1, "user1", POOL)
-        outcome = self.worker.send(task).outcome
+        outcome = outcome_of(self.worker.send(task))
         assert isinstance(outcome, StepOutcome)
         assert outcome.row == task.number
         sent = ("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "user1"})
@@ -147,6 +148,12 @@ def test_row_that_is_given_up_says_whether_an_earlier_call_may_have_set_it(*, do
     assert outcome.message == (
         f"{given_up}; an earlier call, whose answer was lost, may have set the password" if doubted else given_up
     )
+
+
+def test_refusal_without_a_message_after_a_lost_answer_says_only_what_may_be() -> None:
+    state = AttemptState(was_in_doubt=True, attempts=2, response=Response(Disposition.REFUSED, "Strange"))
+    outcome = SetPassword({}).settle(row(doubted=False), state, 3)
+    assert outcome.message == "an earlier call, whose answer was lost, may have set the password"
 
 
 @pytest.mark.parametrize(("doubted", "since"), [(False, 9), (True, 5)])
