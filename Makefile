@@ -16,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 # The certificates that pip, git and the browser go by: a company's own are among them.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: demo test check soak peers fuzz mutants bench pictures fresh lint lock lowest pythons clean
+.PHONY: demo test check soak peers fuzz mutants bench pictures fresh lint contracts style lock lowest pythons clean
 
 # The sample job against the embedded Cognito.
 demo: $(DEMO)/installed
@@ -28,7 +28,7 @@ test: lint
 
 # The quick part of `make test`, for the time between two changes: everything but the tests that start a process.
 check: lint
-	$(BIN)/python -m pytest -m "not soak and not process"
+	$(BIN)/python -m pytest -m "not soak and not process" --hypothesis-profile=few
 
 # What takes minutes: kills by the dozen, millions of rows, properties with 500 examples.
 soak: $(VENV)/installed
@@ -61,11 +61,17 @@ pictures: $(VENV)/installed
 fresh:
 	tests/fresh.sh
 
+# Two of them at once: each uses one core.
 lint: $(VENV)/installed
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	@$(MAKE) --no-print-directory -j 2 contracts style
+
+contracts: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+style: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/python samples/make_samples.py --check
 
 # Development: everything, in exact versions.

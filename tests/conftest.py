@@ -4,24 +4,27 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from bulkreset import files
-from bulkreset.run import apply
-from tests import long_time_limits, open_journals, shared_botocore
-from tests.bucket import Storage
 from tests.sim import Simulator
 
+if TYPE_CHECKING:
+    from tests.bucket import Storage
+
 # No example fails because it is slow: the machine may be busy. Only a test with slow examples sets their number; `make
-# soak` gives the others the "long" profile.
+# check` gives the others the "few" profile, and `make soak` the "long" one.
 _NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("few", _NO_CLOCK, max_examples=15)
 settings.register_profile("quick", _NO_CLOCK, max_examples=40)
 settings.register_profile("long", _NO_CLOCK, max_examples=500)
 # For `make mutants`: the same examples every time, and no shrinking after a failure.
@@ -34,11 +37,11 @@ settings.load_profile("quick")  # `--hypothesis-profile` is read later, and over
 # folders.
 STARTING: Final = {"running", "stored", "dask_processes"}
 FOLDERS: Final = {"crash", "e2e", "histories", "lanes", "peers"}
-# Audit events: Python raises them just before it starts a process.
-STARTS: Final = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
-shared_botocore.share()
-long_time_limits.wait_long()
-open_journals.note_journals()
+# What starts a process. They are wrapped: a hook for audit events costs more, Python raises thousands in each test.
+STARTS: Final = [
+    (subprocess.Popen, "_execute_child"),
+    *((os, name) for name in ("fork", "forkpty", "posix_spawn", "system")),
+]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -51,7 +54,23 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
-    config.pluginmanager.register(_Watch())
+    if hasattr(config, "workerinput") or not config.option.numprocesses:
+        _prepare_to_run(config)
+
+
+def _prepare_to_run(config: pytest.Config) -> None:
+    """Prepare the process that runs tests. The process that only hands them out starts sooner without."""
+    from tests import long_time_limits, open_journals, shared_botocore  # noqa: PLC0415
+
+    shared_botocore.share()
+    long_time_limits.wait_long()
+    open_journals.note_journals()
+    config.pluginmanager.register(_Watch(open_journals.close_journals))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no folder of tests that start processes if such tests are left out."""
+    return (collection_path.name in FOLDERS and "not process" in config.option.markexpr) or None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,7 +85,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
             patch.delenv(name, raising=False)
-        patch.setattr(apply, "_frozen_heap", nullcontext)
+        patch.setattr("bulkreset.run.apply._frozen_heap", nullcontext)
         yield
 
 
@@ -97,14 +116,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _Watch:
-    """Fails a test that starts a process without the mark, so that `make check` stays fast.
+    """Fails a test that starts a process without the mark, so that `make check` stays fast."""
 
-    An audit hook cannot be removed; it is active only while a test without the mark runs.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, close_journals: Callable[[], None]) -> None:
         self.watched = ""
-        sys.addaudithook(self._audit)
+        self._close_journals = close_journals
+        for owner, name in STARTS:
+            setattr(owner, name, self._wrapped(name, getattr(owner, name)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -113,11 +131,16 @@ class _Watch:
             return (yield)
         finally:
             self.watched = ""
-            open_journals.close_journals()
+            self._close_journals()
 
-    def _audit(self, event: str, _given: tuple[object, ...]) -> None:
-        if event in STARTS and self.watched:
-            pytest.fail(f"{event}: mark this test with pytest.mark.process, or start nothing")
+    def _wrapped(self, name: str, start: Callable[..., object]) -> Callable[..., object]:
+        @wraps(start)
+        def watched(*given: object, **named: object) -> object:
+            if self.watched:
+                pytest.fail(f"{name}: mark this test with pytest.mark.process, or start nothing")
+            return start(*given, **named)
+
+        return watched
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -157,13 +180,15 @@ def running() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def stored() -> Iterator[Storage]:
+def stored() -> Iterator["Storage"]:
+    from tests.bucket import Storage  # noqa: PLC0415  (boto3, which takes long)
+
     with Storage() as storage:
         yield storage
 
 
 @pytest.fixture
-def s3(stored: Storage, monkeypatch: pytest.MonkeyPatch) -> Storage:
+def s3(stored: "Storage", monkeypatch: pytest.MonkeyPatch) -> "Storage":
     """An empty bucket that boto3 can reach."""
     stored.reset()
     for name, value in stored.environment().items():

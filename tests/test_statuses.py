@@ -14,10 +14,13 @@ PACKAGE = Path(statuses.__file__).parent
 WORDS = {status.value for status in Status}
 _UNAMBIGUOUS = WORDS - {"set", "ready", "in_doubt"}  # the others are also words of other things
 _SQL_LIST = re.compile(r"status\s+(?:NOT\s+)?IN\s*\(\s*'", re.IGNORECASE)
+_NAMED = re.compile(rf"\bStatus\b|\b(?:{'|'.join(_UNAMBIGUOUS)})\b")
 
 
 def lists(source: str) -> Iterator[str]:
     """Return every place in a module that lists two or more statuses, as members or as words."""
+    if len(_NAMED.findall(source)) < 2 and not _SQL_LIST.search(source):  # most modules; parsing all takes long
+        return
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Dict):
             parts = [key for key in node.keys if key]

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -72,7 +72,7 @@ class FakeDirectory(UserLister):
         self.asked: list[tuple[str | None, str]] = []
         self.renewals = renewals
         self.groups = groups or {}
-        self._shards: dict[str, list[dict[str, Any]]] = {}
+        self._shards: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -96,9 +96,7 @@ class FakeDirectory(UserLister):
             return self._page_of(self.users, token)
         if "^=" not in expression:
             return self._page_of(_filtered(self.users, expression), token)
-        if expression not in self._shards:  # filtered once: a sweep in shards asks for every page of each
-            self._shards[expression] = _filtered(self.users, expression)
-        return self._page_of(self._shards[expression], token)
+        return self._page_of(self._shard(expression), token)
 
     def members(self, group: str, token: str | None = None) -> UserPage:
         """Return the page at a token, of the users in a group."""
@@ -114,6 +112,20 @@ class FakeDirectory(UserLister):
         shown = tuple(parse_user(user, self.facts) for user in found[start : start + PAGE])
         return UserPage(shown, str(start + PAGE) if start + PAGE < len(found) else None)
 
+    def _shard(self, expression: str) -> Sequence[dict[str, Any]]:
+        """Return the users whose field begins so.
+
+        They are all grouped at the first call: a sweep in shards asks for every page of each.
+        """
+        field, _, prefix = _parts(expression)
+        kind = field, len(prefix)
+        if kind not in self._shards:
+            groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+            for user in self.users:
+                groups[_value_of(user, field)[: len(prefix)]].append(user)
+            self._shards[kind] = groups
+        return self._shards[kind].get(prefix, [])
+
     def abandon(self) -> None:
         """Do nothing: there is no call to abandon."""
 
@@ -123,17 +135,21 @@ class FakeDirectory(UserLister):
         return self.renewals >= 0
 
 
-def _filtered(users: Sequence[dict[str, Any]], expression: str) -> list[dict[str, Any]]:
-    """Return the users that match the filter."""
+def _parts(expression: str) -> tuple[str, ...]:
+    """Return the field, the operator and the value of a filter, the value in lower case."""
     found = re.fullmatch(r'([\w:]+) (\^?=) "(.*)"', expression)
-    if not found:
-        return [*users]
-    field, passes, wanted = found[1], str.startswith if found[2] == "^=" else str.__eq__, found[3].lower()
-    return [user for user in users if passes(_value_of(user, field).lower(), wanted)]
+    assert found, expression
+    return found[1], found[2], found[3].lower()
+
+
+def _filtered(users: Sequence[dict[str, Any]], expression: str) -> list[dict[str, Any]]:
+    """Return the users that match a filter for equal values."""
+    field, _, wanted = _parts(expression)
+    return [user for user in users if _value_of(user, field) == wanted]
 
 
 def _value_of(user: dict[str, Any], field: str) -> str:
     own = {"username": "Username", "cognito:user_status": "UserStatus"}.get(field)
     if own:
-        return str(user[own])
-    return next((str(one["Value"]) for one in user["Attributes"] if one["Name"] == field), "")
+        return str(user[own]).lower()
+    return next((str(one["Value"]).lower() for one in user["Attributes"] if one["Name"] == field), "")

@@ -8,7 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Any, ClassVar, NamedTuple, TextIO
 
 from bulkreset.errors import EmptyInput, InputError
@@ -186,7 +186,8 @@ class TextReader(InputReader):
             self._marks.append(records.mark())
         records.taken += 1
         sizes = (min(PIECE_ROWS, PAGE_ROWS - first) for first in range(0, PAGE_ROWS, PIECE_ROWS))
-        return [piece for size in sizes if (piece := self._next_piece(records, size)).columns]
+        pieces = (self._next_piece(records, size) for size in sizes)
+        return list(takewhile(lambda piece: piece.columns, pieces))  # stops at the end of the file
 
     def _next_piece(self, records: Records, rows: int) -> Piece:
         if self.can_be_entered and (plain := records.plain_columns(rows)):

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -164,13 +164,15 @@ class UserStore:
         with suppress(FileExistsError):
             os.close(create_file(self._path))
         connection = sqlite3.connect(self._path, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.executescript(_TABLES)
-        connection.create_function("found_cause", 2, found_cause, deterministic=True)
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            connection.close()
-            raise sqlite3.DatabaseError
+        with ExitStack() as on_error:
+            on_error.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.executescript(_TABLES)
+            connection.create_function("found_cause", 2, found_cause, deterministic=True)
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError
+            on_error.pop_all()
         return connection
 
     def _remove(self) -> None:

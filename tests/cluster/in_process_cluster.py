@@ -110,7 +110,8 @@ class Service:
 class FakeCluster:
     """A cluster whose workers are objects.
 
-    `cut` workers are unreachable, `dead` ones have ended, `unfit` ones are refused.
+    `cut` workers are unreachable, `dead` ones have ended, `unfit` ones are refused. `lies` begin when
+    events are heard: nobody would hear of a worker that is dropped before.
     """
 
     name = "in_process_cluster"
@@ -119,6 +120,7 @@ class FakeCluster:
         self.clock = clock
         self.names = list(names)
         self.gone = False
+        self.is_heard = False
         self.leases: list[float] = []  # the end of each granted lease, in Unix time
         self.cut: set[str] = set()
         self.dead: set[str] = set()
@@ -159,7 +161,7 @@ class FakeCluster:
                 raise OSError
             self.leases.append(lease)
             packed: object = self.sessions[session].exchange(turn, lease, envelope)
-        if worker in self.lies:
+        if worker in self.lies and self.is_heard:
             packed = self.lies[worker](packed)
         report = unpack_report(packed)
         report = replace(report, unix=report.unix + self.ahead.get(worker, 0.0))
@@ -270,7 +272,7 @@ class InProcessCluster:
                 lane_inputs.append(LaneInput(lane, Given(given)))
                 target = Target(user_pool_id=POOL, region="eu-west-1")
                 groups.append(LaneGroup(key, "", [target], emulated=True, lanes=[lane], weight=rate or 700.0))
-            cluster.send(groups, results, lambda event, **fields: self.events.append((event, fields)), permit)
+            cluster.send(groups, results, self._tell, permit)
             with ThreadPoolExecutor(1) as pool:
                 beside = pool.submit(during or (lambda _cluster: None), cluster)
                 beside.add_done_callback(lambda _done: self.service.let_go())
@@ -278,6 +280,10 @@ class InProcessCluster:
                     Coordinator(self.journal, self.clock, results, self.journal).run(lane_inputs)
                 finally:
                     beside.result()
+
+    def _tell(self, event: str, **fields: Any) -> None:  # noqa: ANN401  (of any event)
+        self.cluster.is_heard = True  # the first event: a worker has joined
+        self.events.append((event, fields))
 
     def events_named(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.events if name == event]

@@ -84,7 +84,8 @@ class RunningSweep:
 def counts_of(users: int) -> Counter[str]:
     """Count users with random subs: by the first two digits, and in all."""
     chance = random.Random(20261130)
-    return Counter(f"{chance.randrange(256):02x}" for _ in range(users)) | Counter({"": users})
+    counts = Counter(chance.choices(range(256), k=users))
+    return Counter({f"{first:02x}": count for first, count in counts.items()}) | Counter({"": users})
 
 
 class LargeDirectory(FakeDirectory):

@@ -4,7 +4,7 @@ from tests.bench.yielding import simulate
 
 
 def test_users_are_throttled_less_by_a_run_that_yields() -> None:
-    rows = 200_000
+    rows = 50_000
     taking, yielding = (simulate(rows, 1.0, yields=yields) for yields in (False, True))
     assert taking.served == yielding.served == rows
     assert yielding.throttled * 2 < taking.throttled
