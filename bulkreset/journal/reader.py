@@ -20,11 +20,14 @@ PasswordOf = Callable[[int, str, str, bool], Secret]
 
 _facts_of: Callable[[str], list[Any]] = lru_cache(maxsize=256)(json.loads)
 
+ReportFacts = tuple[int, str, str, str]
 
-def report_row(row: int, username: str, facts: str) -> ReportRow:
+
+def report_row(row: int, username: str, facts: str, own: str) -> ReportRow:
     """Return a row of `JournalReader.report_facts` with its columns."""
-    pool, *others, canonical = _facts_of(facts)
-    return ReportRow._make((row, pool, username, *others, username if canonical is None else canonical))
+    pool, *others, before, recovery, file, canonical = _facts_of(facts)
+    last = (before, recovery, file, username if canonical is None else canonical)
+    return ReportRow._make((row, pool, username, *others, *json.loads(own), *last))
 
 
 class JournalReader:
@@ -145,8 +148,11 @@ class JournalReader:
         """
         return starmap(report_row, self.report_facts(only, dry_run=dry_run))
 
-    def report_facts(self, only: Collection[str] = (), *, dry_run: bool) -> Iterator[tuple[int, str, str]]:
-        """Yield the rows of `report_rows` in three values: row, username, and JSON that many rows have in common."""
+    def report_facts(self, only: Collection[str] = (), *, dry_run: bool) -> Iterator[ReportFacts]:
+        """Yield the rows of `report_rows` in four values: row, username, and two times JSON.
+
+        The first has what many rows have in common; the second has the row's latency, request ID, start and end.
+        """
         unsent = Status.READY.at_end(dry_run=dry_run)
         wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
         files = [it.name for it in self.files() if it.first_row is not None]

@@ -16,7 +16,7 @@ from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
 from bulkreset.journal.journal import Journal
-from bulkreset.journal.reader import report_row
+from bulkreset.journal.reader import ReportFacts, report_row
 from bulkreset.models import REPORT_COLUMNS, ReportRow
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import redraw_advice
@@ -121,26 +121,37 @@ def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE
         out.write(_csv_text(some).encode())
 
 
-def write_facts(rows: Iterable[tuple[int, str, str]], out: IO[bytes]) -> None:
+def write_facts(rows: Iterable[ReportFacts], out: IO[bytes]) -> None:
     """Write the lines of `write_csv`. What many rows have in common is made into text once."""
     write_csv((), out)
     lines = (
-        f"{row}{before}{username if _is_plain(username) else _csv_text([(0, spreadsheet_safe(username))])[2:-1]}{after}"
-        for row, username, facts in rows
-        for before, after in (_around_username(facts),)
+        f"{row}{before}{_csv_cell(username)}{between}{_own_cells(own)}{after}"
+        for row, username, facts, own in rows
+        for before, between, after in (_around(facts),)
     )
     while text := "".join(islice(lines, LINES_AT_ONCE)):
         out.write(text.encode())
 
 
-_is_plain = re.compile(r"[A-Za-z0-9][\w.@-]*", re.ASCII).fullmatch  # of a username: safe, and needs no quotes
+_is_plain = re.compile(r"[A-Za-z0-9][\w.@-]*", re.ASCII).fullmatch  # of a text: safe, and needs no quotes
+
+
+def _csv_cell(text: str) -> str:
+    return text if _is_plain(text) else _csv_text([(0, spreadsheet_safe(text))])[2:-1]
 
 
 @lru_cache(maxsize=256)
-def _around_username(facts: str) -> tuple[str, str]:
-    """Return what a line of the CSV file has before and after the username, without the number of the row."""
-    _, pool, _, *others = _csv_cells(report_row(0, "", facts))
-    return _csv_text([("", pool, "")])[:-1], _csv_text([("", *others)])
+def _around(facts: str) -> tuple[str, str, str]:
+    """Return what a line of the CSV file has around the username and the row's own values, without its number."""
+    _, pool, _, *others = _csv_cells(report_row(0, "", facts, '[null,"",null,null]'))
+    return _csv_text([("", pool, "")])[:-1], _csv_text([("", *others[:-7], "")])[:-1], _csv_text([("", *others[-3:])])
+
+
+@lru_cache(maxsize=16)
+def _own_cells(own: str) -> str:
+    """Return the part of a line with the row's own values."""
+    latency, request, started, finished = json.loads(own)
+    return f"{'' if latency is None else latency},{_csv_cell(request)},{_iso(started)},{_iso(finished)}"
 
 
 def _csv_text(rows: Iterable[Sequence[Any]]) -> str:
