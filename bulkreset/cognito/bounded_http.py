@@ -266,7 +266,7 @@ class _Departing:
         return not self._poll.poll(0)
 
     def exchange(self, request: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a whole request on the open connection. Return the status, the headers (lower-case names) and the body.
+        """Send a whole request on the quiet connection. Return the status, the headers (lower-case names) and the body.
 
         http.client reads an unusual answer only: it takes more processor time than all else. Raises WithheldError if
         nothing may leave, and what sockets and http.client raise. From now on the socket does not block.

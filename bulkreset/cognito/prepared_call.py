@@ -152,13 +152,15 @@ class PreparedCall:
         key = f"AWS4{keys.secret_key}".encode()
         for part in scope:
             key = hmac.digest(key, part.encode(), "sha256")
+        inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in key.ljust(64, b"\0"))) for pad in (0x36, 0x5C))
         headers = self._headers | {"X-Amz-Date": at}
         if keys.token:
             headers["X-Amz-Security-Token"] = keys.token
         return _Stamp(
             keys,
             second,
-            *(hashlib.sha256(bytes(byte ^ pad for byte in key.ljust(64, b"\0"))) for pad in (0x36, 0x5C)),
+            inner,
+            outer,
             f"POST\n/\n\n{lines}\n{names}\n",
             f"AWS4-HMAC-SHA256\n{at}\n{'/'.join(scope)}\n",
             headers,
