@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final, Protocol
 
 DAY_MS: Final = 86_400_000  # milliseconds
+_WAKES_LATE: Final = 0.00015  # seconds; Linux wakes a thread so much later than asked, or more if it is busy
 
 
 class Clock(Protocol):
@@ -27,8 +28,18 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, stop: threading.Event, seconds: float) -> bool:
-        """Block this thread until `stop` is set or the seconds are over. Return True if it was set."""
-        return stop.wait(seconds) if seconds > 0 else stop.is_set()
+        """Block this thread until `stop` is set or the seconds are over. Return True if it was set.
+
+        The end is exact, because each slot of a lane begins with such a wait: the last moments are waited in a loop.
+        """
+        if seconds <= 0:
+            return stop.is_set()
+        until = time.monotonic() + seconds
+        if stop.wait(seconds - _WAKES_LATE):
+            return True
+        while time.monotonic() < until:
+            pass
+        return stop.is_set()
 
 
 _since_boot: Callable[[], float] = (

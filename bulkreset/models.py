@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, Never
+from typing import Any, ClassVar, Literal, NamedTuple, Never
 
 from bulkreset.errors import StoppedBy
 from bulkreset.statuses import Status as Status  # noqa: PLC0414  (exported: a row has a status)
@@ -315,4 +315,5 @@ class ReportRow(NamedTuple):
     canonical: str
 
 
+ReportFormat = Literal["csv", "parquet", "jsonl"]
 REPORT_COLUMNS = tuple(name for name in ReportRow._fields if name != "canonical")  # it can be a real name

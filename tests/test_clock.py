@@ -37,3 +37,17 @@ def test_fake_clock_passes_by_waiting() -> None:
     stop.set()
     assert clock.wait(stop, 2)
     assert clock.now() == 7
+
+
+def test_wait_is_not_over_before_its_seconds_are() -> None:
+    clock = SystemClock()
+    for seconds in (0.00005, 0.001, 0.01):
+        began = clock.now()
+        assert not clock.wait(threading.Event(), seconds)
+        assert clock.now() - began >= seconds
+
+
+def test_wait_in_its_last_moments_sees_the_stop() -> None:
+    stop = threading.Event()
+    stop.set()
+    assert SystemClock().wait(stop, 0.00005)

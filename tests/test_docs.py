@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer
@@ -25,7 +25,7 @@ import bulkreset
 from bulkreset import causes, errors
 from bulkreset.cli.main import app
 from bulkreset.cognito import http_errors, response, response_parser
-from bulkreset.job import Job
+from bulkreset.job import COMPRESSED, ENCRYPTED, SUFFIXES, Job
 from bulkreset.job.file import load
 from bulkreset.journal import schema
 from bulkreset.models import REPORT_COLUMNS, LaneSummary, RejectCode, SkipReason, Status, Summary
@@ -131,6 +131,43 @@ def _default(key: str, cell: str) -> object:
     if cell in words:
         return words[cell]
     return tomllib.loads(f"it = {quoted(cell)[0]}")["it"] if quoted(cell) else f"no default documented for {key}"
+
+
+def test_choices_of_job_keys() -> None:
+    """A key that has some texts as its values lists each of them."""
+    documented = {quoted(row["key"])[0]: row for row in table("key | type")}
+    choices = {key: [*_choices(kind)] for key, kind in kinds_of(Job)}
+    assert "csv" in choices["input.format"]
+    for key, values in choices.items():
+        row = documented[key]
+        for value in values:
+            assert json.dumps(value) in {*quoted(row["type"]), *quoted(row["meaning"])}, f"{key} = {value!r}"
+
+
+def kinds_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Return every key of the job with its type."""
+    for name, info in model.model_fields.items():
+        inner = [part for part in (info.annotation, *get_args(info.annotation)) if _is_table(part)]
+        if inner:
+            yield from kinds_of(inner[0], f"{prefix}{name}{'[]' if inner[0] is not info.annotation else ''}.")
+        else:
+            yield f"{prefix}{info.alias or name}", info.annotation
+
+
+def _choices(kind: object) -> Iterator[str]:
+    """Return the texts that a type has as literals, at any depth."""
+    for part in get_args(kind):
+        if get_origin(kind) is Literal:
+            yield from [part] if isinstance(part, str) else []
+        else:
+            yield from _choices(part)
+
+
+def test_suffixes_of_inputs() -> None:
+    assert {*SUFFIXES} == {value for key, kind in kinds_of(Job) if key == "input.format" for value in _choices(kind)}
+    (row,) = (line for line in DOCS.splitlines() if line.startswith("| formats |"))
+    named = {suffix for kind, suffixes in SUFFIXES.items() if kind != "csv" for suffix in suffixes}
+    assert {*quoted(row)} >= {*named, *COMPRESSED, ENCRYPTED}
 
 
 def test_example_job_loads(tmp_path: Path) -> None:
@@ -386,6 +423,7 @@ def test_schema() -> None:
     assert _tables(block("sql")) == _tables(schema.TABLES)
     assert f"schema version {schema.VERSION} (`user_version` {schema.VERSION}," in DOCS
     assert f"`application_id` {schema.APPLICATION_ID:#x}" in DOCS
+    assert f"Journal schema {schema.VERSION}." in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def _tables(statements: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -491,6 +529,24 @@ def anchors(page: Path) -> set[str]:
 def prose(text: str) -> str:
     """Return a page without its blocks."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_guide_names_what_exists() -> None:
+    """Check each path and each name of CONTRIBUTING's "How to add"."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    guide = text.partition("\n## How to add\n")[2].partition("\n## ")[0]
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("bulkreset", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if path != Path(__file__)
+    )
+    words = {*re.findall(r"\w+", code)}
+    for name in quoted(guide):
+        if re.search(r"/|\.(py|md|html|toml|yaml)$", name):
+            assert any((ROOT / folder / name).exists() for folder in ("bulkreset", "", "tests/input")), name
+        elif " " not in name:
+            assert {*re.findall(r"\w+", name)} <= words, name
 
 
 def test_every_page_and_picture_is_linked_from_the_front() -> None:

@@ -17,6 +17,8 @@ from bulkreset.cli.options import (
     complete_run_dir,
 )
 from bulkreset.errors import RecordError, Refused
+from bulkreset.models import ReportFormat
+from bulkreset.statuses import EXTRACTED
 
 
 def status(
@@ -60,7 +62,7 @@ def status(
 def report(
     run_dir: RunDirArgument,
     form: Annotated[
-        Literal["csv", "parquet", "jsonl", "html"] | None,
+        Literal[ReportFormat, "html"] | None,
         typer.Option(
             "--format",
             help="Output format. Default: from the file extension, else the job's format.",
@@ -117,7 +119,7 @@ def extract(
         list[str] | None,
         typer.Option(
             metavar="STATUS,...",
-            help="Only rows with one of these statuses. Default: failed,rejected,unprocessed.",
+            help=f"Only rows with one of these statuses. Default: {','.join(EXTRACTED)}.",
             show_default=False,
         ),
     ] = None,

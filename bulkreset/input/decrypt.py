@@ -11,13 +11,12 @@ from bulkreset.errors import InputError
 from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.first_bytes import AGE, BEGINNING
 from bulkreset.input.location import Digest, InputFile, denied_error
-from bulkreset.job import InputConfig, Location
+from bulkreset.job import ENCRYPTED, InputConfig, Location
 from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIX = ".age"
 _SKIPPED = 1 << 16  # bytes read at once on the way to a position
 HEAD_BYTES = 1 << 12  # bytes that are enough to recognise a file format
 
@@ -31,7 +30,7 @@ class InputContent:
         self._identity = spec.identity
         name = name_of(place.where).lower()
         self.is_encrypted = is_encrypted(place.where)
-        self.name = name.removesuffix(SUFFIX)
+        self.name = name.removesuffix(ENCRYPTED)
 
     @property
     def is_packed(self) -> bool:
@@ -50,16 +49,16 @@ class InputContent:
                 f"The input {self._path} is encrypted, but its name does not say so."
                 if begins
                 else f"The input {self._path} is not encrypted, but the job has input.identity.",
-                f"Rename it so that it ends in {SUFFIX}."
+                f"Rename it so that it ends in {ENCRYPTED}."
                 if begins
-                else f"Remove input.identity, or give the encrypted file ({SUFFIX}).",
+                else f"Remove input.identity, or give the encrypted file ({ENCRYPTED}).",
             )
         if not self.is_encrypted:
             return head
         if not begins:
             raise InputError(
-                f"The input {self._path} has the suffix {SUFFIX}, but is not an age file.",
-                f"Check that it is whole, or remove {SUFFIX} from its name.",
+                f"The input {self._path} has the suffix {ENCRYPTED}, but is not an age file.",
+                f"Check that it is whole, or remove {ENCRYPTED} from its name.",
             )
         if not self._identity:
             raise InputError(
@@ -136,7 +135,7 @@ def name_of(where: Location) -> str:
 
 def is_encrypted(where: Location) -> bool:
     """Return whether the file's name says that it is encrypted."""
-    return name_of(where).lower().endswith(SUFFIX)
+    return name_of(where).lower().endswith(ENCRYPTED)
 
 
 class RewoundFile(io.RawIOBase):

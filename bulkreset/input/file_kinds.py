@@ -2,7 +2,8 @@
 
 import codecs
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
 
 from bulkreset.input.first_bytes import (
     GZIP,
@@ -12,11 +13,14 @@ from bulkreset.input.first_bytes import (
     text_kind,
     unpack_beginning,
 )
-from bulkreset.job import InputConfig
+from bulkreset.job import COMPRESSED, ENCRYPTED, SUFFIXES, InputConfig
 
-_TEXTS = (".csv", ".jsonl", ".ndjson")
-KNOWN = (*(text + packed for text in _TEXTS for packed in ("", ".gz", ".zst")), ".parquet", ".pq")
-ENCRYPTED = ".age"
+# By format. Parquet compresses its own columns.
+ENDINGS: Mapping[str, tuple[str, ...]] = {
+    kind: tuple(ending + packed for ending in endings for packed in (("",) if kind == "parquet" else ("", *COMPRESSED)))
+    for kind, endings in SUFFIXES.items()
+}
+KNOWN = tuple(chain.from_iterable(ENDINGS.values()))
 _ENDINGS = tuple(ending + encrypted for ending in KNOWN for encrypted in ("", ENCRYPTED))
 # Exports have such names, but other files, too: their first bytes decide.
 _OPEN_ENDINGS = frozenset({"", "gz", "txt", "tsv", "dat", "psv", "text", "json"})

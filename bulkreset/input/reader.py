@@ -8,7 +8,7 @@ from bulkreset.errors import InputError
 from bulkreset.input.batch import CARRIED, FIELDS, RowBatch, carries_all
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
-from bulkreset.input.file_kinds import has_known_name
+from bulkreset.input.file_kinds import ENDINGS, has_known_name
 from bulkreset.input.first_bytes import not_as_named, sniffed_ending
 from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import Digest, InputFile, LocalFile
@@ -94,6 +94,4 @@ def _open_format(kind: str, spec: InputConfig, content: InputContent) -> InputRe
 
 def _format_of(name: str) -> str:
     """Return the format that a file's name implies; CSV if it implies none."""
-    if name.endswith((".parquet", ".pq")):
-        return "parquet"
-    return "jsonl" if name.removesuffix(".gz").removesuffix(".zst").endswith((".jsonl", ".ndjson")) else "csv"
+    return next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), "csv")

@@ -2,7 +2,16 @@
 
 from bulkreset.job.environment import ClusterConfig, MirrorConfig, is_loopback
 from bulkreset.job.guards import GuardsConfig
-from bulkreset.job.input import S3, ColumnsConfig, InputConfig, Location, SelectConfig
+from bulkreset.job.input import (
+    COMPRESSED,
+    ENCRYPTED,
+    S3,
+    SUFFIXES,
+    ColumnsConfig,
+    InputConfig,
+    Location,
+    SelectConfig,
+)
 from bulkreset.job.job import Job
 from bulkreset.job.output import NotifyConfig
 from bulkreset.job.pace import FASTEST, PaceConfig
@@ -11,8 +20,11 @@ from bulkreset.job.schedule import TAG, ScheduleConfig
 from bulkreset.job.target import Target
 
 __all__ = [
+    "COMPRESSED",
+    "ENCRYPTED",
     "FASTEST",
     "S3",
+    "SUFFIXES",
     "TAG",
     "ClusterConfig",
     "ColumnsConfig",

@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -13,11 +14,11 @@ from pydantic import ValidationError
 
 from bulkreset.errors import JobError
 from bulkreset.files import decode_text, read_small_file
-from bulkreset.job import S3, TAG, Job, ScheduleConfig
+from bulkreset.job import COMPRESSED, ENCRYPTED, S3, SUFFIXES, TAG, Job, ScheduleConfig
 from bulkreset.job.problems import describe_errors, describe_syntax, describe_unknown, keys_of
 from bulkreset.text import end_sentence, quoted
 
-_INPUTS = (".csv", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".zst", ".age")
+_INPUTS = (*chain.from_iterable(SUFFIXES.values()), *COMPRESSED, ENCRYPTED)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any], flags: Mapping[str, str] = MappingProxyType({})) -> Job:

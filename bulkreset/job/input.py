@@ -1,10 +1,11 @@
 """Settings for the source of the rows: local files, S3 objects or the user pools themselves."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +14,14 @@ from bulkreset.job.base import AbsolutePath, ConfigTable, absolute
 S3 = "s3://"
 Location = Path | str  # a local path, or an address that begins with S3
 
+# Of each format of InputConfig.
+SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+}
+COMPRESSED = (".gz", ".zst")  # suffixes that follow those of a text format
+ENCRYPTED = ".age"
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?=/)")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bulkreset.job.base import ConfigTable, Duration, matches, require_extra
-from bulkreset.models import REPORT_COLUMNS
+from bulkreset.models import REPORT_COLUMNS, ReportFormat
 
 
 class ReportConfig(ConfigTable):
@@ -17,7 +17,7 @@ class ReportConfig(ConfigTable):
     the input in the report.
     """
 
-    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    format: ReportFormat = "csv"
     redact: Literal["usernames"] | None = None
     html: bool = True
     live: Annotated[Duration, Field(ge=5)] | None = None

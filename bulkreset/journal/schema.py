@@ -1,4 +1,4 @@
-"""The journal's SQLite schema, version 5, and its statements; the journal is the only authority on a run's state."""
+"""The journal's SQLite schema and its statements; the journal is the only authority on a run's state."""
 
 from collections.abc import Iterable
 

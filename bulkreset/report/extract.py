@@ -14,7 +14,7 @@ from bulkreset.errors import InputError, RecordError, Refused, RunDirError
 from bulkreset.files import ELSEWHERE, atomic_bytes_writer, require_new
 from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, MAX_VALUE_LENGTH, RowBatch, carrying
 from bulkreset.input.input_set import InputSet
-from bulkreset.job import Job
+from bulkreset.job import ENCRYPTED, Job
 from bulkreset.job.file import job_from_journal
 from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal, locked_run
@@ -24,7 +24,6 @@ from bulkreset.plan.input_binding import reopen_input
 from bulkreset.statuses import EXTRACTED, Status
 from bulkreset.text import quoted
 
-_ENCRYPTED = ".age"
 _SHOWN = 10  # row numbers in a message
 
 
@@ -114,11 +113,9 @@ def _extract(home: RunDir, journal: Journal, wanted: ExtractRequest, stop: Cance
 def _recipients(job: Job, wanted: ExtractRequest) -> list[Any] | None:
     """Return the recipients of an encrypted file; None if the file is not encrypted. Raises Refused, JobError."""
     keys = [*wanted.recipients] or [*job.password.recipients]
-    if wanted.output.suffix != _ENCRYPTED:
+    if wanted.output.suffix != ENCRYPTED:
         if wanted.recipients:
-            raise Refused(
-                f"--recipient: {wanted.output} is not encrypted.", f"Name a file that ends with {_ENCRYPTED}."
-            )
+            raise Refused(f"--recipient: {wanted.output} is not encrypted.", f"Name a file that ends with {ENCRYPTED}.")
         return None
     if not keys:
         raise Refused(f"{wanted.output} has no recipient to encrypt it for.", "Name a public key with --recipient.")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
+from operator import call
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,8 +28,13 @@ REPORTED = tuple(status.value for status in statuses.REPORTED)
 GROUP_ROWS = 25_000  # rows in one row group of a Parquet file
 LINES_AT_ONCE = 1000  # of a CSV file
 _SECOND = 1000  # milliseconds
+# The columns that are not text.
+_NUMBERS = ("row", "attempts", "throttled", "latency_ms")
+_FLAGS = ("in_doubt", "permanent", *STEP_COLUMNS)
+_TIMES = ("started_at", "finished_at")
+_FLAG_PLACES = tuple(map(REPORT_COLUMNS.index, _FLAGS))
 _TEXT = {1: "true", 0: "false", None: ""}
-_TRUTH = {1: True, 0: False, None: None}
+_TRUTH: Mapping[Any, bool | None] = {1: True, 0: False, None: None}
 _shared = lru_cache(maxsize=512)(spreadsheet_safe)  # for columns where many rows have the same value
 
 
@@ -165,7 +171,7 @@ def write_jsonl(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NO
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     for row in rows:
         line = dict(zip(REPORT_COLUMNS, _typed_values(row), strict=True))
-        line |= {"started_at": _iso(row.started_at) or None, "finished_at": _iso(row.finished_at) or None}
+        line |= {name: _iso(line[name]) or None for name in _TIMES}
         line |= {name: cell or None for name, cell in zip(carried.names, carried.cells, strict=True)}
         out.write(json_safe(encode(line)).encode() + b"\n")
 
@@ -177,9 +183,9 @@ def write_parquet(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = 
 
     types: dict[str, pa.DataType] = {
         **dict.fromkeys(REPORT_COLUMNS, pa.string()),
-        **dict.fromkeys(("row", "attempts", "throttled", "latency_ms"), pa.int64()),
-        **dict.fromkeys(("in_doubt", "permanent", *STEP_COLUMNS), pa.bool_()),
-        **dict.fromkeys(("started_at", "finished_at"), pa.timestamp("ms", tz="UTC")),
+        **dict.fromkeys(_NUMBERS, pa.int64()),
+        **dict.fromkeys(_FLAGS, pa.bool_()),
+        **dict.fromkeys(_TIMES, pa.timestamp("ms", tz="UTC")),
     }
     columns = pa.schema(
         [pa.field(name, types[name]) for name in REPORT_COLUMNS]
@@ -199,56 +205,19 @@ WRITERS: Mapping[str, Writer] = {"csv": write_csv, "parquet": write_parquet, "js
 
 
 def _csv_cells(row: ReportRow) -> tuple[Any, ...]:
-    return (
-        row.row,
-        _shared(row.user_pool_id),
-        spreadsheet_safe(row.username),
-        row.status,
-        _shared(row.code),
-        _shared(row.message),
-        row.attempts,
-        row.throttled,
-        _TEXT[row.in_doubt],
-        _TEXT[row.permanent],
-        _TEXT[row.signed_out],
-        _TEXT[row.sessions_revoked],
-        _TEXT[row.devices_forgotten],
-        _TEXT[row.totp_deleted],
-        row.latency_ms,
-        spreadsheet_safe(row.request_id),
-        _iso(row.started_at),
-        _iso(row.finished_at),
-        _shared(row.status_before),
-        _shared(row.recovery),
-        _shared(row.file),
-    )
+    return tuple(map(call, _TO_CSV.values(), row))
 
 
 def _typed_values(row: ReportRow) -> tuple[Any, ...]:
     """Return a row's values in the order of REPORT_COLUMNS. A missing value is None; times are Unix milliseconds."""
-    return (
-        row.row,
-        row.user_pool_id or None,
-        row.username or None,
-        row.status,
-        row.code or None,
-        row.message or None,
-        row.attempts,
-        row.throttled,
-        _TRUTH[row.in_doubt],
-        _TRUTH[row.permanent],
-        _TRUTH[row.signed_out],
-        _TRUTH[row.sessions_revoked],
-        _TRUTH[row.devices_forgotten],
-        _TRUTH[row.totp_deleted],
-        row.latency_ms,
-        row.request_id or None,
-        row.started_at,
-        row.finished_at,
-        row.status_before or None,
-        row.recovery or None,
-        row.file or None,
-    )
+    cells: list[Any] = [None if cell == "" else cell for cell in row[: len(REPORT_COLUMNS)]]
+    for place in _FLAG_PLACES:
+        cells[place] = _TRUTH[row[place]]
+    return tuple(cells)
+
+
+def _as_is(number: int | None) -> int | None:
+    return number
 
 
 def _iso(unix_ms: int | None) -> str:
@@ -259,6 +228,16 @@ def _iso(unix_ms: int | None) -> str:
 @lru_cache(maxsize=64)
 def _second(unix: int) -> str:
     return format_iso(unix * _SECOND)[: -len("000Z")]
+
+
+# By column, in their order. `canonical`, which comes after them, is no column.
+_TO_CSV: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(REPORT_COLUMNS, _shared),
+    **dict.fromkeys(("username", "request_id"), spreadsheet_safe),
+    **dict.fromkeys(_NUMBERS, _as_is),
+    **dict.fromkeys(_FLAGS, _TEXT.__getitem__),
+    **dict.fromkeys(_TIMES, _iso),
+}
 
 
 class _CountingStream(io.RawIOBase):

@@ -10,18 +10,17 @@ from typing import IO, Any, cast
 
 from bulkreset.errors import RecordError, Refused
 from bulkreset.files import ELSEWHERE, require_new
+from bulkreset.job import SUFFIXES
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.report.page import write_page
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.report_writers import REPORTED, ReportSpec, stream_report, write_report
+from bulkreset.report.report_writers import REPORTED, WRITERS, ReportSpec, stream_report, write_report
 from bulkreset.report.summary import build_summary, write_summary
 from bulkreset.text import terminal_safe
 
 STANDARD_OUTPUT = Path("-")
-_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"} | {
-    ".html": "html"
-}
+_SUFFIXES = {suffix: form for form in WRITERS for suffix in SUFFIXES[form]} | {".html": "html"}
 
 
 @dataclass(frozen=True, slots=True)

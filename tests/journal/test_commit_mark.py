@@ -170,4 +170,6 @@ def test_mark_that_a_run_writes_during_the_look_is_no_loss(
 def test_copy_of_a_journal_that_sends_needs_no_mark(tmp_path: Path) -> None:
     journal = sending(tmp_path)
     commit(journal, [1])
-    assert journal.copy(tmp_path / "copy.sqlite").commits == journal.state.commits > 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert journal.copy(elsewhere / "copy.sqlite").commits == journal.state.commits > 0

@@ -201,8 +201,9 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
     journal = planned(tmp_path, "ann", "bob", "cat")
     commit(journal, [1, 2], [])
     commit(journal, [], [done(1)])
-    journal.write.mark_claimed_in_doubt()
+    journal.write.mark_claimed_in_doubt(rows=3)
     check(journal, 3)
+    assert journal.state.rows == 3
     assert [(row.number, row.was_in_doubt) for row in sendable(journal, 1, 3)] == [(2, 1), (3, 0)]
     commit(journal, [2], [])
     commit(journal, [], [done(2)])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bulkreset.errors import RecordError, Refused
 from bulkreset.journal.journal import Journal
-from bulkreset.models import REPORT_COLUMNS, Outcome, Status
+from bulkreset.models import REPORT_COLUMNS, Outcome, ReportFormat, Status
 from bulkreset.report import report_writers
 from bulkreset.report.report_writers import ReportSpec, stream_report, write_report
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
@@ -47,6 +47,10 @@ def report_rows(journal: Journal, form: str, only: Collection[str] = ()) -> list
     if form == "jsonl":
         return [json.loads(line) for line in out.getvalue().decode().split("\n")[:-1]]
     return list(csv.DictReader(io.StringIO(out.getvalue().decode(), newline=""), strict=True))
+
+
+def test_every_format_of_a_job_has_a_writer() -> None:
+    assert {*report_writers.WRITERS} == {*get_args(ReportFormat)}
 
 
 def test_typed_forms_agree_with_the_journal(journal: Journal) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from bulkreset.cli.prompts import describe_status
 from bulkreset.errors import RecordError, RunDirError, StoppedBy
+from bulkreset.journal import schema
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import LaneFacts, UndoFacts
@@ -300,7 +301,7 @@ def test_other_directories_are_ignored_and_unreadable_runs_are_named(tmp_path: P
     assert [Path(one.run_dir).name for one in unreadable] == ["empty", "newer", "text", "torn", "zeros"]
     assert [one.problem.partition("journal.sqlite ")[2] for one in unreadable[:3]] == [
         "is damaged. Restore it from a backup. Without one, plan a new run of the rows that are not set.",
-        "has version 99; this bulkreset knows version 5. Use the bulkreset that wrote it.",
+        f"has version 99; this bulkreset knows version {schema.VERSION}. Use the bulkreset that wrote it.",
         "is damaged. Restore it from a backup. Without one, plan a new run of the rows that are not set.",
     ]
 

@@ -149,6 +149,12 @@ def test_row_that_is_given_up_says_whether_an_earlier_call_may_have_set_it(*, do
     )
 
 
+def test_refusal_without_a_message_after_a_lost_answer_says_only_what_may_be() -> None:
+    state = AttemptState(was_in_doubt=True, attempts=2, response=Response(Disposition.REFUSED, "Strange"))
+    outcome = SetPassword({}).settle(row(doubted=False), state, 3)
+    assert outcome.message == "an earlier call, whose answer was lost, may have set the password"
+
+
 @pytest.mark.parametrize(("doubted", "since"), [(False, 9), (True, 5)])
 def test_time_of_a_doubt_counts_only_for_a_row_in_doubt(*, doubted: bool, since: int) -> None:
     what = replace(row(doubted=doubted), doubted_since=5)

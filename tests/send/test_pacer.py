@@ -530,3 +530,27 @@ def test_lane_without_a_pace_keeps_nothing_of_an_interval() -> None:
 @pytest.mark.parametrize(("rate", "later"), [(0.0, 0.5), (1.0, 0.0)], ids=["paused", "paced"])
 def test_slot_of_a_paused_lane_does_not_come_closer(rate: float, later: float) -> None:
     assert PacerState(rate, 0.5).after_seconds(3.0).next_in == later
+
+
+def test_pace_that_was_lifted_keeps_nothing_of_an_interval() -> None:
+    clock = FakeClock()
+    pacer, stop = Pacer(10.0, clock), threading.Event()
+    pacer.wait(stop)
+    pacer.set_ceiling(None)
+    pacer.set_ceiling(10.0)
+    assert pacer.state().next_in == 0.0
+    assert pacer.wait(stop)
+    assert clock.now() == 1000.0
+
+
+def test_stage_that_a_new_ceiling_begins_is_not_reported() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer, changes = noting(50, clock)
+    pacer.on_throttled(clock.now())
+    clock.advance(13)
+    pacer.wait(stop)
+    assert changes[-1] == (50, "at the ceiling")
+    changes.clear()
+    pacer.set_ceiling(500)  # now the lane probes
+    pacer.wait(stop)
+    assert changes == []

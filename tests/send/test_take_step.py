@@ -140,10 +140,18 @@ def test_stopped_step_begins_again_with_the_remaining_items(answer: Response) ->
     assert service.items == []
 
 
+def test_no_page_is_read_after_the_most_items_of_a_step() -> None:
+    page = MOST_ITEMS // 10
+    service = Service(FORGET_DEVICES, MOST_ITEMS + page, page=page)
+    assert Bench(service).take().code == TOO_MANY
+    assert len(service.items) == page
+
+
 def test_too_many_items_fail_the_step_and_the_next_attempt_continues() -> None:
     service = Service(FORGET_DEVICES, MOST_ITEMS + 50)
     outcome = Bench(service).take()
     assert (outcome.done, outcome.code, len(service.items)) == (False, TOO_MANY, 30)
+    assert outcome.message.endswith(": 1,000 were removed, and there are more")
     assert outcome.attempts <= FORGET_DEVICES.most_calls
     assert Bench(service).take().done is True
     assert service.items == []
@@ -182,6 +190,7 @@ def test_list_of_empty_pages_without_an_end_fails_the_step(step: Step) -> None:
         {"Devices": [{}]},
         {"Devices": [{"DeviceKey": 7}]},
         {"Devices": [], "PaginationToken": "leads to its own page"},
+        {"Devices": [], "PaginationToken": 7},
     ],
 )
 def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> None:
