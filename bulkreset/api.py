@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import TypeAdapter
+
 from bulkreset.cancellation import CancelToken, SendProgress
-from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError, StoppedBy
+from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError
 from bulkreset.files import read_small_file
 from bulkreset.hardening import apart
 from bulkreset.input.discovery import InputMissing
@@ -20,7 +22,7 @@ from bulkreset.job.file import load as load_file
 from bulkreset.journal.run_dir import RUNS, RunDir, give_back, new_path, reserve_path
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.factory import fetch_run_dir
-from bulkreset.models import LaneSummary, Summary
+from bulkreset.models import Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
 from bulkreset.report.contacts import write_contacts
@@ -35,11 +37,9 @@ from bulkreset.report.verify import verify as verify_run
 from bulkreset.run.abandon import AbandonedRun
 from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
-from bulkreset.run.control import give_order, new_order, orders_of
-from bulkreset.run.control_file import ControlOrder
+from bulkreset.run.control import ControlOrder, give_order, new_order, orders_of
 from bulkreset.run.scheduled import run_job as run_job_in
 from bulkreset.run.start import resume as resume_run
-from bulkreset.run.undo import UndoRequest
 from bulkreset.run.undo import undo as undo_run
 from bulkreset.statuses import EXTRACTED
 
@@ -112,12 +112,8 @@ class Result:
         path = Path(run_dir)
         try:
             figures = json.loads(read_small_file(RunDir(path).summary, MOST_SUMMARY))
-            figures["lanes"] = tuple(
-                LaneSummary(**_with_error(lane) | {"pools": tuple(lane["pools"])}) for lane in figures["lanes"]
-            )
-            figures["targets"] = tuple(figures["targets"])
-            return cls(path, Summary(**_with_error(figures)))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return cls(path, TypeAdapter(Summary).validate_python(figures))
+        except (OSError, ValueError, RecursionError):
             raise RunDirError(f"{path} has no summary.", "Look at it: bulkreset status " + str(path) + ".") from None
 
     @property
@@ -234,16 +230,10 @@ def apply(
         job = job.job
     if job.schedule.state:
         raise JobError("A scheduled job may have no run to apply, or two.", "Use run_job, which returns them all.")
-    (result,) = run_job(
-        job,
-        run_dir=run_dir,
-        approved=approved,
-        confirm=confirm,
-        again=again,
-        on_progress=on_progress,
-        stop=stop,
-        emulate=emulate,
+    options = RunOptions(
+        None, emulate=emulate, yes=confirm is True, again=again, approved=Path(approved) if approved else None
     )
+    (result,) = _run_job(job, run_dir, options, _Listener(on_progress, stop, confirm))
     return result
 
 
@@ -411,17 +401,9 @@ def undo(
     the command shows. Returns the recoveries by pool. Raises Refused if the run cannot be undone (now), NotConfirmed if
     it was not confirmed, ServiceError, Interrupted; after these the same call continues.
     """
-    if preview and cancel:
-        raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
     listener = _Listener(None, stop, confirm, on_notice)
     with apart():
-        return undo_run(Path(run_dir), UndoRequest(preview=preview, cancel=cancel), listener, listener.stop)
-
-
-def _with_error(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of summary.json, with `stopped_by` as a value."""
-    stopped_by = figures.get("stopped_by")
-    return figures | {"stopped_by": StoppedBy(**stopped_by) if stopped_by else None}
+        return undo_run(Path(run_dir), listener, listener.stop, preview=preview, cancel=cancel)
 
 
 def _run_job(job: Job, run_dir: PathLike | None, options: RunOptions, listener: "_Listener") -> list[Result]:

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fcntl
 import glob
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -18,6 +19,30 @@ MOST = 1 << 22  # bytes of a file that people write: a job file, a key, URLs
 ELSEWHERE = "Free disk space, or name a file elsewhere."  # the advice if a file that was named cannot be written
 _PRIVATE = 0o600
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class ReadStream(io.RawIOBase):
+    """A readable stream over `_stream`, which is closed with it."""
+
+    _stream: Any = None  # Python closes a stream that could not be opened, too
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset. Return the new position."""
+        return int(self._stream.seek(offset, whence))
+
+    def close(self) -> None:
+        """Close both."""
+        if self._stream is not None and not self.closed:
+            self._stream.close()
+        super().close()
 
 
 def read_small_file(path: Path, most: int = MOST) -> bytes:

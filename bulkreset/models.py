@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, NamedTuple, Never
@@ -228,7 +228,7 @@ class LaneSummary:
     rate: float | None
     quota: float
     ceiling: float | None
-    pools: Sequence[str] = ()
+    pools: tuple[str, ...] = ()
     rows: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     stopped_by: StoppedBy | None = None

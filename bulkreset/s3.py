@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from bulkreset.cognito.session import aws_session
 from bulkreset.errors import TargetError, missing_extra
+from bulkreset.files import ReadStream
 from bulkreset.job import S3
 from bulkreset.version import __version__
 
@@ -266,10 +267,8 @@ def _code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code") or "an error")
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(ReadStream):
     """The content of an object. Requests name its ETag, and its version if the bucket has versions."""
-
-    _stream: Any = None  # Python closes a stream that could not be opened, too
 
     def __init__(self, bucket: Bucket, found: Object) -> None:
         if not find_spec("smart_open"):
@@ -291,12 +290,6 @@ class _Ranges(io.RawIOBase):
             client_kwargs={"S3.Client.get_object": {"IfMatch": found.etag}},
         )
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer, or a part of it, and return the number of bytes. Raises BucketError."""
         with translate_errors(self._uri, self._action):
@@ -305,13 +298,8 @@ class _Ranges(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to an offset and return the new position in bytes."""
         with translate_errors(self._uri, self._action):
-            return int(self._stream.seek(offset, whence))
+            return super().seek(offset, whence)
 
     def tell(self) -> int:
         """Return the current position in bytes."""
         return int(self._stream.tell())
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        super().close()

@@ -218,7 +218,7 @@ def test_metrics() -> None:
     known = {
         family.name: sorted(set(family.samples[0].labels) - {"job"})
         for figures in (ended, going)
-        for family in textfile._render(figures, {}).collect()
+        for family in textfile.registry_of(figures).collect()
     }
     assert {quoted(row["metric"])[0]: sorted(quoted(row["labels beside `job`"])) for row in rows} == known
     documented = {name for row in rows for name in quoted(row["EMF"])}

@@ -146,8 +146,8 @@ def test_more_files_than_an_input_may_have_are_refused(
     for number in range(8):
         (tmp_path / f"{number}.csv").touch()
     monkeypatch.setattr(discovery, "MOST_FILES", 8)
-    assert len(discovery.find_inputs(InputConfig(path=tmp_path / given))) == 8
+    assert len(discovery.discover(InputConfig(path=tmp_path / given)).files) == 8
     monkeypatch.setattr(discovery, "MOST_FILES", 7)
     with pytest.raises(BulkresetError, match="has more than 7 files") as caught:
-        discovery.find_inputs(InputConfig(path=tmp_path / given))
+        discovery.discover(InputConfig(path=tmp_path / given))
     assert caught.value.exit_code == 2

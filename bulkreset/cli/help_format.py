@@ -29,70 +29,37 @@ for example BULKRESET_RATE=10. An option overrides its variable.
 """
 FEW = 6  # up to this number of options, no groups are shown
 
+# What follows the name of each command.
 EXAMPLES = {
-    "run": """
-  bulkreset run reset.toml --dry-run
-  bulkreset run reset.toml
-  bulkreset run reset.toml --approved runs/reset-20261121T083034Z
-  bulkreset run --input users.csv --user-pool-id eu-west-1_Example01 --permanent
-""",
-    "resume": """
-  bulkreset resume runs/reset-20261121T083034Z
-  bulkreset resume runs/reset-20261121T083034Z --failed --share 0.3
-""",
-    "abandon": """
-  bulkreset abandon runs/reset-20261121T083034Z
-""",
-    "status": """
-  bulkreset status
-  bulkreset status runs/reset-20261121T083034Z --json
-""",
-    "control": """
-  bulkreset control RUN_DIR
-  bulkreset control RUN_DIR --pause
-  bulkreset control RUN_DIR --continue --rate 10
-  bulkreset control RUN_DIR --lane 123456789012/eu-west-1 --share 0.3
-""",
-    "watch": """
-  bulkreset watch RUN_DIR
-""",
-    "report": """
-  bulkreset report RUN_DIR --only failed,rejected -o faults.csv
-  bulkreset report RUN_DIR --format parquet --redact usernames -o shared.parquet
-  bulkreset report RUN_DIR --format jsonl -o - | head
-""",
-    "extract": """
-  bulkreset extract RUN_DIR -o again.csv
-  bulkreset extract RUN_DIR --only failed -o again.csv.age --recipient age1...
-""",
-    "passwords": """
-  bulkreset passwords RUN_DIR --identity key.txt -o passwords.csv
-  bulkreset passwords RUN_DIR --identity key.txt --format jsonl | head
-""",
-    "contacts": """
-  bulkreset contacts RUN_DIR -o contacts.csv.age
-""",
-    "verify": """
-  bulkreset verify RUN_DIR
-  bulkreset verify RUN_DIR --within 2 --reissue again.csv
-""",
-    "undo": """
-  bulkreset undo RUN_DIR --preview
-  bulkreset undo RUN_DIR
-  bulkreset undo RUN_DIR --cancel
-""",
-    "init": """
-  bulkreset init
-  bulkreset init --kind scramble --input users.csv \\
-      --user-pool-id eu-west-1_Example01 -o scramble.toml
-""",
-    "demo": """
-  bulkreset demo
-""",
-    "help": """
-  bulkreset help run
-  bulkreset help --man > bulkreset.1
-""",
+    "run": (
+        "reset.toml --dry-run",
+        "reset.toml",
+        "reset.toml --approved runs/reset-20261121T083034Z",
+        "--input users.csv --user-pool-id eu-west-1_Example01 --permanent",
+    ),
+    "resume": ("runs/reset-20261121T083034Z", "runs/reset-20261121T083034Z --failed --share 0.3"),
+    "abandon": ("runs/reset-20261121T083034Z",),
+    "status": ("", "runs/reset-20261121T083034Z --json"),
+    "control": (
+        "RUN_DIR",
+        "RUN_DIR --pause",
+        "RUN_DIR --continue --rate 10",
+        "RUN_DIR --lane 123456789012/eu-west-1 --share 0.3",
+    ),
+    "watch": ("RUN_DIR",),
+    "report": (
+        "RUN_DIR --only failed,rejected -o faults.csv",
+        "RUN_DIR --format parquet --redact usernames -o shared.parquet",
+        "RUN_DIR --format jsonl -o - | head",
+    ),
+    "extract": ("RUN_DIR -o again.csv", "RUN_DIR --only failed -o again.csv.age --recipient age1..."),
+    "passwords": ("RUN_DIR --identity key.txt -o passwords.csv", "RUN_DIR --identity key.txt --format jsonl | head"),
+    "contacts": ("RUN_DIR -o contacts.csv.age",),
+    "verify": ("RUN_DIR", "RUN_DIR --within 2 --reissue again.csv"),
+    "undo": ("RUN_DIR --preview", "RUN_DIR", "RUN_DIR --cancel"),
+    "init": ("", "--kind scramble --input users.csv \\\n      --user-pool-id eu-west-1_Example01 -o scramble.toml"),
+    "demo": ("",),
+    "help": ("run", "--man > bulkreset.1"),
 }
 
 
@@ -170,15 +137,15 @@ class CommandHelp(TyperCommand):
 
     def format_epilog(self, _ctx: object, formatter: _Formatter) -> None:
         """Write the examples unchanged."""
-        if examples := EXAMPLES.get(str(self.name)):
-            formatter.write(f"\nExamples:{examples}")
+        lines = (f"bulkreset {self.name} {arguments}".rstrip() for arguments in EXAMPLES[str(self.name)])
+        formatter.write("".join(["\nExamples:\n", *(f"  {line}\n" for line in lines)]))
         if "auto_envvar_prefix" in self.context_settings:
             formatter.write(f"\n{_VARIABLES}")
 
 
 def show_help(
     ctx: typer.Context,
-    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.", show_default=False)] = None,
+    command: Annotated[str | None, typer.Argument(metavar="COMMAND", help="A command.")] = None,
     man: Annotated[bool, typer.Option("--man", help="Print the man page of all commands.")] = False,
 ) -> None:
     """Show the help of a command."""

@@ -13,25 +13,18 @@ from bulkreset.text import quoted
 
 
 def init(
-    kind: Annotated[JobKind | None, typer.Option(help="What the job is for.", show_default=False)] = None,
-    name: Annotated[str | None, typer.Option(help="The job's name.", show_default=False)] = None,
-    input_: Annotated[
-        str | None,
-        typer.Option("--input", help="Input file, folder, glob or s3:// URL.", show_default=False),
-    ] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="What the job is for.")] = None,
+    name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
+    input_: Annotated[str | None, typer.Option("--input", help="Input file, folder, glob or s3:// URL.")] = None,
     user_pool_id: UserPoolId = None,
-    region: Annotated[
-        str | None, typer.Option(help="AWS Region. Default: taken from the pool ID.", show_default=False)
-    ] = None,
+    region: Annotated[str | None, typer.Option(help="AWS Region. Default: taken from the pool ID.")] = None,
     profile: Profile = None,
     permanent: Permanent = None,
     recipient: Annotated[
-        str | None, typer.Option(help="age public key. Generated passwords are encrypted to it.", show_default=False)
+        str | None, typer.Option(help="age public key. Generated passwords are encrypted to it.")
     ] = None,
     rate: Rate = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="New output file. Default: NAME.toml.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="New output file. Default: NAME.toml.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a job file, step by step. Asks for values that no flag gives."""

@@ -20,20 +20,19 @@ from bulkreset.text import join_words, quoted
 
 Answers = Mapping[str, str]
 
-
-MEANT = {
-    JobKind.FILE: "set the passwords that are in a file",
-    JobKind.SCHEDULED: "set the passwords of a file or folder again and again, each input once (cron, systemd)",
-    JobKind.TEMPORARY: "generate temporary passwords, encrypted for your help desk",
-    JobKind.SCRAMBLE: "set passwords that nobody knows, for the users in a file",
-    JobKind.FROM_POOL: "set passwords that nobody knows, for all users of the pool (no input file)",
-}
-_TEMPLATES = {
-    JobKind.FILE: "file",
-    JobKind.SCHEDULED: "nightly-migration",
-    JobKind.TEMPORARY: "forced-reset",
-    JobKind.SCRAMBLE: "scramble",
-    JobKind.FROM_POOL: "from-pool",
+# The purpose of each kind, and the shipped job that it is made from.
+KINDS = {
+    JobKind.FILE: ("set the passwords that are in a file", "file"),
+    JobKind.SCHEDULED: (
+        "set the passwords of a file or folder again and again, each input once (cron, systemd)",
+        "nightly-migration",
+    ),
+    JobKind.TEMPORARY: ("generate temporary passwords, encrypted for your help desk", "forced-reset"),
+    JobKind.SCRAMBLE: ("set passwords that nobody knows, for the users in a file", "scramble"),
+    JobKind.FROM_POOL: (
+        "set passwords that nobody knows, for all users of the pool (no input file)",
+        "from-pool",
+    ),
 }
 _PACKAGE = Path(__file__).parents[1]
 # In a wheel, or in a checkout.
@@ -229,7 +228,7 @@ def _uncalled(line: str) -> str:
 
 def template_of(kind: str) -> Path:
     """Return the shipped job file that a kind is made from."""
-    return JOBS / f"{_TEMPLATES[JobKind(kind)]}.toml"
+    return JOBS / f"{KINDS[JobKind(kind)][1]}.toml"
 
 
 def _values(answers: Answers, path: Path) -> dict[str, str]:

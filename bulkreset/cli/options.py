@@ -48,61 +48,38 @@ class JobKind(StrEnum):
 
 # Arguments and options shared by several commands.
 RunDirArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN_DIR", help="The directory of a run.", show_default=False, autocompletion=complete_run_dir
-    ),
+    Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.", autocompletion=complete_run_dir)
 ]
-Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".', show_default=False)]
+Rate = Annotated[str | None, typer.Option(help='Calls per second, "auto" or "none".')]
 ControlRate = Annotated[
-    str | None,
-    typer.Option("--rate", help='At most N calls per second for each lane; "auto": no such limit.', show_default=False),
+    str | None, typer.Option("--rate", help='At most N calls per second for each lane; "auto": no such limit.')
 ]
 Share = Annotated[
-    float | None,
-    typer.Option(help="Share of the AWS quota to use, 0-1 (default 0.8). Used if --rate is auto.", show_default=False),
+    float | None, typer.Option(help="Share of the AWS quota to use, 0-1 (default 0.8). Used if --rate is auto.")
 ]
-Workers = Annotated[
-    int | None, typer.Option(help="Number of worker threads. Default: as many as the rate needs.", show_default=False)
-]
-MaxRows = Annotated[
-    int | None, typer.Option(help="Stop before sending if the input has more than N rows.", show_default=False)
-]
-MaxFailures = Annotated[
-    str | None,
-    typer.Option(help="Stop when more than N rows (or N%) have failed.", show_default=False),
-]
-MaxDuration = Annotated[
-    str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".', show_default=False)
-]
-UserPoolId = Annotated[str | None, typer.Option(help="The user pool.", show_default=False)]
-Profile = Annotated[
-    str | None, typer.Option(help="AWS profile. Default: boto3's credential chain.", show_default=False)
-]
+Workers = Annotated[int | None, typer.Option(help="Number of worker threads. Default: as many as the rate needs.")]
+MaxRows = Annotated[int | None, typer.Option(help="Stop before sending if the input has more than N rows.")]
+MaxFailures = Annotated[str | None, typer.Option(help="Stop when more than N rows (or N%) have failed.")]
+MaxDuration = Annotated[str | None, typer.Option(help='Stop after this time: seconds, or "90m", "8h".')]
+UserPoolId = Annotated[str | None, typer.Option(help="The user pool.")]
+Profile = Annotated[str | None, typer.Option(help="AWS profile. Default: boto3's credential chain.")]
 Permanent = Annotated[
     bool | None,
     typer.Option(
         "--permanent/--no-permanent",
         help="Set permanent passwords. Default: temporary; the user must change it at the next sign-in.",
-        show_default=False,
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Send at most N rows, then stop. `resume` sends the rest.", show_default=False)
-]
+Limit = Annotated[int | None, typer.Option(min=1, help="Send at most N rows, then stop. `resume` sends the rest.")]
 Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="WHERE",
         help="Where the workers run: a Dask scheduler (tls://HOST:PORT), N local processes (local:N), or this process (none).",
-        show_default=False,
     ),
 ]
 Mirror = Annotated[
-    str | None,
-    typer.Option(
-        metavar="none", help="none: continue without the mirror, if it is permanently gone.", show_default=False
-    ),
+    str | None, typer.Option(metavar="none", help="none: continue without the mirror, if it is permanently gone.")
 ]
 Moved = Annotated[
     bool, typer.Option("--moved", help="The directory was moved or copied here; the process that ran it has ended.")
@@ -122,8 +99,7 @@ Verbose = Annotated[
     ),
 ]
 NewRunDir = Annotated[
-    Path | None,
-    typer.Option(help="Directory for this run's files; must not exist. Default: runs/JOB-TIME.", show_default=False),
+    Path | None, typer.Option(help="Directory for this run's files; must not exist. Default: runs/JOB-TIME.")
 ]
 
 

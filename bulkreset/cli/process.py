@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli.entry import handle_signals
-from bulkreset.errors import RecordError, place_of
+from bulkreset.errors import RecordError, Refused, place_of
 from bulkreset.hardening import harden_process, pin_libraries, where_warned
 from bulkreset.text import terminal_safe
 
@@ -140,6 +140,12 @@ def require_stdout_written() -> None:
             f"The output could not be written completely to standard output: {why}.",
             "Free disk space, then run it again.",
         )
+
+
+def require_terminal(advice: str = "Look at a --dry-run first, then pass --yes.") -> None:
+    """Raise Refused with `advice` if there is no terminal to ask for confirmation."""
+    if not sys.stdin.isatty():
+        raise Refused("There is no terminal to ask for confirmation.", advice)
 
 
 def print_json(value: object, indent: int | None = None) -> None:

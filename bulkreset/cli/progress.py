@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.control import Control
@@ -14,17 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkreset.cancellation import LaneProgress, SendProgress
-from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import format_rows
-from bulkreset.statuses import FINISHED
+from bulkreset.statuses import FAILURES, FINISHED
 from bulkreset.steps import STEPS
-from bulkreset.text import format_duration
+from bulkreset.text import format_duration, format_short_duration, show_invisible
 
 PLAIN_EVERY = 30.0  # seconds between two lines if nothing is drawn
 DRAWN_EVERY = 0.5
 WINDOW = 15.0  # seconds over which the current rate is averaged
 BAR = 20  # columns
 BESIDES = 6  # terminal lines not used for lanes: bar, figures, heading, summed lanes, and some space
+NARROW = 100  # terminal columns; a narrower terminal gets shorter headings
 
 
 class RateMeter:
@@ -42,19 +41,6 @@ class RateMeter:
             self._seen.popleft()
         (then, before) = self._seen[0]
         return (count - before) / (now - then) if now > then else None
-
-
-@dataclass(slots=True)
-class ProgressState:
-    """The data to show: a phase, and `done` of `total`, counted in `unit`. `total` is None if unknown."""
-
-    phase: str = ""
-    done: int = 0
-    total: int | None = None
-    unit: str = "rows"
-    progress: SendProgress | None = None
-    meter: RateMeter = field(default_factory=RateMeter)
-    meters: list[RateMeter] = field(default_factory=list)
 
 
 class ProgressDisplay:
@@ -76,18 +62,24 @@ class ProgressDisplay:
         self._quiet = quiet
         self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._now = now
-        self._shown = ProgressState()
+        # What is shown: `done` of `total` of a phase, counted in `unit`. `total` is None if unknown.
+        self._phase = ""
+        self._done = 0
+        self._total: int | None = None
+        self._unit = "rows"
+        self._progress: SendProgress | None = None
+        self._meter = RateMeter()
+        self._meters: list[RateMeter] = []
         self._live: Live | None = None
         self._told_at = self._drawn_at = now()
         self._widths: list[int] = []  # in columns, of the drawn lines
 
     def show(self, phase: str, done: int, total: int | None, unit: str = "rows") -> None:
         """Show that `done` of `total` of a phase is done."""
-        shown = self._shown
-        if phase != shown.phase:
-            shown.meter = RateMeter()
-            shown.meter.rate(self._now(), done)
-        shown.phase, shown.done, shown.total, shown.unit = phase, done, total, unit
+        if phase != self._phase:
+            self._meter = RateMeter()
+            self._meter.rate(self._now(), done)
+        self._phase, self._done, self._total, self._unit = phase, done, total, unit
         if self._quiet:
             return
         if self._draws:
@@ -102,8 +94,8 @@ class ProgressDisplay:
 
     def sending(self, progress: SendProgress) -> None:
         """Show the progress of sending, then of the steps that remain."""
-        if self._shown.progress is not progress:
-            self._shown.progress, self._shown.meters = progress, [RateMeter() for _ in progress.lanes]
+        if self._progress is not progress:
+            self._progress, self._meters = progress, [RateMeter() for _ in progress.lanes]
             self._rates(self._now())
         if progress.finished >= progress.total and progress.all_steps:  # all rows are finished, and steps remain
             one = STEPS[next(iter(progress.pending))] if len(progress.pending) == 1 else None
@@ -147,21 +139,20 @@ class ProgressDisplay:
 
     def _line(self) -> str:
         """Return the progress as one line."""
-        shown = self._shown
-        of = "" if shown.total is None else f" of {'about ' * (shown.unit == 'calls')}{shown.total:,}"
-        return f"{shown.phase}: " + ", ".join([f"{shown.done:,}{of} {shown.unit}", *self._figures()])
+        of = "" if self._total is None else f" of {'about ' * (self._unit == 'calls')}{self._total:,}"
+        return f"{self._phase}: " + ", ".join([f"{self._done:,}{of} {self._unit}", *self._figures()])
 
     def _as_figures(self) -> dict[str, object]:
         """Return the progress as figures; unknown ones are None. `rate` is per second."""
-        shown, now = self._shown, self._now()
-        rate = shown.meter.rate(now, shown.done)
-        progress = shown.progress
+        now = self._now()
+        rate = self._meter.rate(now, self._done)
+        progress = self._progress
         left = self._seconds_left(rate, now)
         return {
-            "phase": shown.phase,
-            "done": shown.done,
-            "total": shown.total,
-            "unit": shown.unit,
+            "phase": self._phase,
+            "done": self._done,
+            "total": self._total,
+            "unit": self._unit,
             "rate": None if rate is None else round(rate, 1),
             "seconds_left": None if left is None else round(left),
             "counts": dict(progress.counts) if progress else {},
@@ -171,11 +162,11 @@ class ProgressDisplay:
 
     def _figures(self, room: int | None = None) -> list[str]:
         """Return the figures besides the done count; with `room`, only the most important that fit in these columns."""
-        shown, now = self._shown, self._now()
-        rate = shown.meter.rate(now, shown.done)
+        now = self._now()
+        rate = self._meter.rate(now, self._done)
         said = {} if rate is None else {"rate": f"{rate:,.1f}/s"}
-        progress = shown.progress
-        if progress and shown.phase == "sending":
+        progress = self._progress
+        if progress and self._phase == "sending":
             said |= {"rate": said["rate"] + _ceiling(progress.lanes)} if said else {}
             said |= count_text(progress)
             if limits := progress.limits():
@@ -184,8 +175,8 @@ class ProgressDisplay:
             said |= {
                 STEPS[name].undone: f"{n:,} {STEPS[name].undone}" for name, n in progress.failed_steps.items() if n
             }
-        waiting = progress.retrying() if progress and shown.phase == "sending" else []
-        if progress and waiting and shown.total is not None and len(waiting) >= shown.total - shown.done:
+        waiting = progress.retrying() if progress and self._phase == "sending" else []
+        if progress and waiting and self._total is not None and len(waiting) >= self._total - self._done:
             # Nothing but retries remains: a time left from the rate would be wrong.
             said["left"] = f"waiting to retry {format_rows(len(waiting))} ({_attempts(waiting, progress.max_attempts)})"
         elif seconds := self._seconds_left(rate, now):
@@ -194,47 +185,44 @@ class ProgressDisplay:
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:
         """Return the seconds until the last lane is done at the lanes' current rates; None if unknown."""
-        shown = self._shown
-        if shown.progress and shown.phase == "sending" and len(shown.progress.lanes) > 1:
-            lanes = shown.progress.lanes
+        if self._progress and self._phase == "sending" and len(self._progress.lanes) > 1:
+            lanes = self._progress.lanes
             known = [
                 seconds_for(lane.remaining, speed)
                 for lane, speed in zip(lanes, self._rates(now), strict=True)
                 if lane.remaining
             ]
             return max((seconds for seconds in known if seconds is not None), default=None)
-        return None if shown.total is None else seconds_for(shown.total - shown.done, rate)
+        return None if self._total is None else seconds_for(self._total - self._done, rate)
 
     def _rates(self, now: float) -> list[float | None]:
         """Return each lane's rows per second; None if unknown."""
-        shown = self._shown
-        lanes = shown.progress.lanes if shown.progress else ()
-        return [meter.rate(now, lane.finished) for meter, lane in zip(shown.meters, lanes, strict=True)]
+        lanes = self._progress.lanes if self._progress else ()
+        return [meter.rate(now, lane.finished) for meter, lane in zip(self._meters, lanes, strict=True)]
 
     def _parts(self) -> Iterator[RenderableType]:
         """Yield the parts to draw, fitted to the current size of the terminal."""
-        shown, width = self._shown, self._console.width
+        width = self._console.width
         yield self._bar(width)
         yield Text("  " + ", ".join(self._figures(width - 2)), no_wrap=True, overflow="ellipsis")
-        progress = shown.progress
-        if progress and shown.phase == "sending" and len(progress.lanes) > 1:
+        progress = self._progress
+        if progress and self._phase == "sending" and len(progress.lanes) > 1:
             room = max(1, self._console.height - BESIDES)
             yield lanes_table(progress.lanes, self._rates(self._now()), room, width)
 
     def _bar(self, width: int) -> Table:
-        shown = self._shown
         line = Table.grid(padding=(0, 1))
         line.add_column(no_wrap=True)
-        cells: list[Text | ProgressBar] = [Text(shown.phase)]
-        if shown.total:
-            text = f"{shown.done:,}/{shown.total:,} {shown.unit} {shown.done * 100 // shown.total}%"
-            bar = min(BAR, max(5, width // 4), width - len(shown.phase) - len(text) - 3)
+        cells: list[Text | ProgressBar] = [Text(self._phase)]
+        if self._total:
+            text = f"{self._done:,}/{self._total:,} {self._unit} {self._done * 100 // self._total}%"
+            bar = min(BAR, max(5, width // 4), width - len(self._phase) - len(text) - 3)
             if bar >= 5:  # noqa: PLR2004  (a shorter bar shows nothing)
                 line.add_column(width=bar)
-                cells.append(ProgressBar(shown.total, shown.done))
+                cells.append(ProgressBar(self._total, self._done))
             cells.append(Text(text))
         else:
-            cells.append(Text(f"{shown.done:,} {shown.unit}"))
+            cells.append(Text(f"{self._done:,} {self._unit}"))
         line.add_column(no_wrap=True, overflow="ellipsis")
         line.add_row(*cells)
         return line
@@ -280,3 +268,95 @@ def _ceiling(lanes: Sequence[LaneProgress]) -> str:
     """Return the total rate limit of the active lanes as text; "" if a lane has no limit."""
     ceilings = [lane.ceiling for lane in lanes if not lane.stopped]
     return "" if None in ceilings or not ceilings else f" of {sum(ceiling or 0 for ceiling in ceilings):,.4g}/s"
+
+
+def lanes_table(lanes: Sequence[LaneProgress], rates: Sequence[float | None], room: int, width: int) -> Table:
+    """Return a table with a line for each lane, at most `room` lines and `width` columns.
+
+    If there are too many lanes, the last line sums up the others; lanes that are done go there first. Columns that do
+    not fit are left out. A lane's name is cut only if no other column can be left out.
+    """
+    order = sorted(range(len(lanes)), key=lambda at: (not lanes[at].remaining, at))
+    kept = sorted(order if len(order) <= room else order[: room - 1])
+    rest = [at for at in range(len(lanes)) if at not in set(kept)]
+    lines = [_cells(lanes[at].name, [lanes[at]], rates[at], _lane_left(lanes[at], rates[at])) for at in kept]
+    if rest:
+        name = f"{len(rest):,} more account Regions" if kept else f"{len(rest):,} account Regions"
+        left = max((seconds_for(lanes[at].remaining, rates[at]) or 0.0 for at in rest), default=0.0)
+        rate = sum(rates[at] or 0.0 for at in rest)
+        lines.append(_cells(name, [lanes[at] for at in rest], rate, format_short_duration(left) if left else ""))
+    return _fit_columns(lines, width)
+
+
+def _fit_columns(lines: Sequence[Mapping[str, str]], width: int) -> Table:
+    """Return a table with the most columns that fit."""
+    for columns in _COLUMNS if width >= NARROW else _COLUMNS[1:]:
+        widths = [
+            max(
+                len(it) for it in (_HEADS.get(name, name), "  lane" * (name == "lane"), *(line[name] for line in lines))
+            )
+            for name in columns
+        ]
+        if sum(widths) + len(widths) <= width:
+            break
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="")
+    for name, least in zip(columns, widths, strict=True):
+        if name == "lane":
+            room = width - sum(widths[1:]) - len(widths)
+            table.add_column("  account Region", no_wrap=True, overflow="ellipsis", width=max(5, min(least, room)))
+        else:
+            table.add_column(_HEADS.get(name, name), justify="right", no_wrap=True, min_width=least)
+    for line in lines:
+        table.add_row(*(Text(line[name]) for name in columns))
+    return table
+
+
+# From most to fewest columns. Failed and in-doubt rows and the remaining time are never left out.
+_SHORT = tuple(status.facts.short for status in FAILURES)
+_COLUMNS = (
+    ("lane", "rows", "rate of", "throttled", *(one.facts.label for one in FINISHED), "left"),
+    ("lane", "rows", "rate of", "thr.", *_SHORT, "left"),
+    ("lane", "done", "rate of", "thr.", *_SHORT, "left"),
+    ("lane", "done", "rate", "thr.", *_SHORT, "left"),
+    ("lane", "done", "rate", *_SHORT, "left"),
+    ("lane", "done", *_SHORT, "left"),
+)
+_HEADS = {"rate of": "rate/s", "rate": "rate/s"}
+
+
+def _cells(name: str, lanes: Sequence[LaneProgress], rate: float | None, left: str) -> dict[str, str]:
+    """Return the cells for one or more lanes, by column name."""
+    ceilings = [lane.ceiling for lane in lanes]
+    of = "" if None in ceilings else f"/{sum(ceiling or 0 for ceiling in ceilings):,.4g}"
+    finished, total = sum(lane.finished for lane in lanes), sum(lane.total for lane in lanes)
+    finished_as = {
+        name: f"{sum(lane.counts[status] for lane in lanes):,}"
+        for status in FINISHED
+        for name in (status.facts.label, status.facts.short)
+    }
+    throttled = sum(lane.throttled for lane in lanes)
+    return {
+        "lane": show_invisible(f"  {name}"),
+        "rows": f"{finished:,}/{total:,}",
+        "done": f"{finished * 100 // total if total else 100}%",
+        "rate of": f"{rate or 0.0:,.1f}{of}",
+        "rate": f"{rate or 0.0:,.1f}",
+        "throttled": f"{throttled:,}",
+        "thr.": f"{throttled:,}",
+        **finished_as,
+        "left": left,
+    }
+
+
+def _lane_left(lane: LaneProgress, rate: float | None) -> str:
+    if lane.stopped:
+        return "stopped"
+    if not lane.remaining:
+        return "done"
+    seconds = seconds_for(lane.remaining, rate or lane.pace() or 0.0)
+    return "" if seconds is None else format_short_duration(seconds)
+
+
+def seconds_for(left: int, rate: float | None) -> float | None:
+    """Return the seconds that `left` rows take at `rate`; None if the rate is unknown or no row remains."""
+    return left / rate if rate and left > 0 else None

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.cli.json_events import current
+from bulkreset.cli.process import require_terminal
 from bulkreset.errors import Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.models import Summary, format_rows
@@ -121,10 +122,7 @@ class TerminalUi:
 
     def confirm(self, preflight: "Preflight") -> bool:
         """Ask for confirmation and return the answer. Raises Refused if there is no terminal."""
-        if not sys.stdin.isatty():
-            raise Refused(
-                "There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes."
-            )
+        require_terminal()
         if self.is_quiet:  # nobody can confirm a plan unseen
             self._show_plan(preflight)
         wanted = _confirmation_word(preflight)
@@ -206,11 +204,11 @@ def wrap_lines(text: str, width: int) -> str:
 
 def ask_questions(terminal: TerminalUi, given: Mapping[str, str]) -> dict[str, str]:
     """Ask for each answer that no flag gives, until it is valid. Returns all answers."""
-    from bulkreset.cli.job_template import MEANT, QUESTIONS
+    from bulkreset.cli.job_template import KINDS, QUESTIONS
 
     known: dict[str, str] = {}
     if "kind" not in given:
-        for kind, meant in MEANT.items():
+        for kind, (meant, _) in KINDS.items():
             terminal.notice(f"  {kind:10} {meant}")
     for question in QUESTIONS:
         if not question.is_due(known, given):
@@ -247,9 +245,9 @@ def describe_status(status: RunStatus) -> str:
             lines.append(f"  {lane.account or 'account unknown'} {lane.region}: {counts}")
     lines += _control_lines(status)
     if status.codes:
-        lines.append("  codes: " + ", ".join(f"{code} {rows:,}" for code, rows in status.codes.items()))
+        lines.append(f"  codes: {_codes_text(status)}")
     if status.attempts:
-        lines.append(f"  {format_count(status.attempts, 'call')}, {status.throttled:,} throttled")
+        lines.append(f"  {_calls_text(status)}")
     if status.rate:
         ends = f", about {format_duration(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
@@ -272,58 +270,45 @@ def _control_lines(status: RunStatus) -> list[str]:
     return lines
 
 
-def print_summary(summary: Summary, home: RunDir, out: IO[str]) -> None:
-    """Write the last lines: the results of the rows, and the path of the report."""
+def describe_summary(summary: Summary, home: RunDir) -> list[str]:
+    """Return the last lines of a run: the results of the rows, and the path of the report."""
     dry_run = summary.mode == "dry_run"
     counts = describe_counts(summary.counts, dry_run=dry_run) or "no rows"
     what = "Dry run" if dry_run else "Run"
-    out.write(f"{what} {state_text(summary.state)}: {_rows_read_text(summary)}: {counts}.\n")
-    if not summary.plan_complete:
-        out.write(f"{_NOT_WHOLE}\n")
-    for remark in summary.input.get("remarks", ()):
-        out.write(f"Input: {remark}\n")
-    for column, counted in summary.steps.items():
-        out.write(f"{_step_text(column, counted)}.\n")
-    if summary.codes:
-        out.write("Codes: " + ", ".join(f"{code} {rows:,}" for code, rows in summary.codes.items()) + ".\n")
+    lines = [f"{what} {state_text(summary.state)}: {_rows_read_text(summary)}: {counts}."]
+    lines += [] if summary.plan_complete else [_NOT_WHOLE]
+    lines += [f"Input: {remark}" for remark in summary.input.get("remarks", ())]
+    lines += [f"{_step_text(column, counted)}." for column, counted in summary.steps.items()]
+    lines += [f"Codes: {_codes_text(summary)}."] if summary.codes else []
     if summary.attempts:
-        out.write(
-            f"{format_count(summary.attempts, 'call')}, {summary.throttled:,} throttled, {summary.rows_per_second:g} rows/s over {format_duration(summary.sending_seconds)}.\n"
-        )
-    if resent := resent_text(summary.resent):
-        out.write(f"{resent}\n")
-    if summary.emulated:
-        out.write("Emulated: no real user was changed.\n")
-    _print_files(summary, home, out)
+        sent = f"{summary.rows_per_second:g} rows/s over {format_duration(summary.sending_seconds)}"
+        lines.append(f"{_calls_text(summary)}, {sent}.")
+    lines += [resent_text(summary.resent)] if summary.resent else []
+    lines += ["Emulated: no real user was changed."] if summary.emulated else []
+    return lines + _file_lines(summary, home)
 
 
-def print_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir, out: IO[str]) -> None:
-    """Write the last lines of a resumed run that had nothing left to do. `before` is its status."""
+def describe_nothing_to_do(summary: Summary, before: RunStatus, home: RunDir) -> list[str]:
+    """Return the last lines of a resumed run that had nothing left to do. `before` is its status."""
     when = format_time(before.finished_at or before.started_at)
-    verb = "was" if summary.rows == 1 else "were"
     if summary.mode == "dry_run":
         done = f"this dry run is complete since {when}"
     elif summary.counts.get(Status.SET) == summary.rows:
-        rows = "the row" if summary.rows == 1 else f"all {format_rows(summary.rows)}"
-        done = f"{rows} {verb} already set"
+        rows = "the row was" if summary.rows == 1 else f"all {format_rows(summary.rows)} were"
+        done = f"{rows} already set"
     else:
         done = f"the run ended on {when}: {describe_counts(summary.counts) or 'no rows'}"
-    out.write(f"Nothing to do: {done}.\n")
-    for column, counted in summary.steps.items():
-        if counted["failed"]:
-            out.write(f"{_step_text(column, counted)}.\n")
-    _print_files(summary, home, out)
+    failed = [f"{_step_text(column, counted)}." for column, counted in summary.steps.items() if counted["failed"]]
+    return [f"Nothing to do: {done}.", *failed, *_file_lines(summary, home)]
 
 
-def _print_files(summary: Summary, home: RunDir, out: IO[str]) -> None:
-    if (home.path / summary.report).exists():  # a stopped run does not wait for a long one
-        out.write(f"Report: {home.path / summary.report}\n")
-    if home.page.exists():
-        out.write(f"Page: {home.page}\n")
+def _file_lines(summary: Summary, home: RunDir) -> list[str]:
+    files = {"Report": home.path / summary.report, "Page": home.page}
+    return [f"{what}: {path}" for what, path in files.items() if path.exists()]  # a stopped run has no long report
 
 
-def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, out: IO[str]) -> None:
-    """Write the next commands, `ways` first, each with its effect."""
+def describe_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path) -> list[str]:
+    """Return the next commands, `ways` first, each on a line after its effect, so that it can be copied."""
     counts, where = summary.counts, quoted(path)
     more = []
     if counts.get(Status.REJECTED) and not summary.resumable:
@@ -331,7 +316,15 @@ def print_next(ways: Sequence[tuple[str, str]], summary: Summary, path: Path, ou
         more.append(("Write the rejected rows to a new input", extract))
     if counts.get(Status.SET) and not (ways or summary.resumable or summary.emulated):
         more.append(("See who has signed in since", f"bulkreset verify {where}"))
-    out.writelines(f"{effect}:\n  {command}\n" for effect, command in [*ways, *more])  # a line to copy
+    return [f"{effect}:\n  {command}" for effect, command in [*ways, *more]]
+
+
+def _codes_text(of: RunStatus | Summary) -> str:
+    return ", ".join(f"{code} {rows:,}" for code, rows in of.codes.items())
+
+
+def _calls_text(of: RunStatus | Summary) -> str:
+    return f"{format_count(of.attempts, 'call')}, {of.throttled:,} throttled"
 
 
 def _rows_read_text(of: RunStatus | Summary) -> str:

@@ -24,16 +24,10 @@ from bulkreset.statuses import EXTRACTED
 def status(
     run_dir: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="RUN_DIR",
-            help="One run. Default: all runs in runs/.",
-            show_default=False,
-            autocompletion=complete_run_dir,
-        ),
+        typer.Argument(metavar="RUN_DIR", help="One run. Default: all runs in runs/.", autocompletion=complete_run_dir),
     ] = None,
     last: Annotated[
-        int | None,
-        typer.Option("--last", metavar="N", min=1, help="Only the N newest runs of all runs.", show_default=False),
+        int | None, typer.Option("--last", metavar="N", min=1, help="Only the N newest runs of all runs.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -63,27 +57,19 @@ def report(
     run_dir: RunDirArgument,
     form: Annotated[
         Literal[ReportFormat, "html"] | None,
-        typer.Option(
-            "--format",
-            help="Output format. Default: from the file extension, else the job's format.",
-            show_default=False,
-        ),
+        typer.Option("--format", help="Output format. Default: from the file extension, else the job's format."),
     ] = None,
     only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="STATUS,...", help="Only rows with one of these statuses.", show_default=False),
+        list[str] | None, typer.Option(metavar="STATUS,...", help="Only rows with one of these statuses.")
     ] = None,
     redact: Annotated[
         Literal["usernames", "none"] | None,
-        typer.Option(help="Replace usernames by hashes. Default: as set in the job.", show_default=False),
+        typer.Option(help="Replace usernames by hashes. Default: as set in the job."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o",
-            "--output",
-            help="New output file, or - for standard output. Default: a file in the run directory.",
-            show_default=False,
+            "-o", "--output", help="New output file, or - for standard output. Default: a file in the run directory."
         ),
     ] = None,
     bom: Annotated[bool, typer.Option("--bom", help="CSV for Excel: begin with a UTF-8 byte order mark.")] = False,
@@ -108,19 +94,12 @@ def extract(
     run_dir: RunDirArgument,
     output: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="New CSV file (mode 0600). It is encrypted if its name ends with .age.",
-            show_default=False,
-        ),
+        typer.Option("-o", "--output", help="New CSV file (mode 0600). It is encrypted if its name ends with .age."),
     ],
     only: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="STATUS,...",
-            help=f"Only rows with one of these statuses. Default: {','.join(EXTRACTED)}.",
-            show_default=False,
+            metavar="STATUS,...", help=f"Only rows with one of these statuses. Default: {','.join(EXTRACTED)}."
         ),
     ] = None,
     recipient: Annotated[
@@ -128,7 +107,6 @@ def extract(
         typer.Option(
             metavar="KEY",
             help="Public key that can decrypt the file; may be repeated. Default: password.recipients of the job.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -156,20 +134,12 @@ def extract(
 
 def passwords(
     run_dir: RunDirArgument,
-    identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).", show_default=False)],
+    identity: Annotated[Path, typer.Option(help="Private key file of a recipient (age or SSH).")],
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", help="New output file (mode 0600). Default: standard output.", show_default=False
-        ),
+        Path | None, typer.Option("-o", "--output", help="New output file (mode 0600). Default: standard output.")
     ] = None,
     form: Annotated[
-        Literal["csv", "jsonl"] | None,
-        typer.Option(
-            "--format",
-            help="csv or jsonl. Default: csv.",
-            show_default=False,
-        ),
+        Literal["csv", "jsonl"] | None, typer.Option("--format", help="csv or jsonl. Default: csv.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -208,16 +178,12 @@ def passwords(
 
 def contacts(
     run_dir: RunDirArgument,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).", show_default=False),
-    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="New output file, encrypted with age (mode 0600).")],
     recipient: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY",
             help="Public key of a person who may read it (age or SSH). Default: the recipients in the job.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -235,17 +201,13 @@ def verify(
         float, typer.Option(metavar="DAYS", help="Report temporary passwords that expire within this many days.")
     ] = 1.0,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", help="New output file. Default: verify.csv in the run directory.", show_default=False
-        ),
+        Path | None, typer.Option("-o", "--output", help="New output file. Default: verify.csv in the run directory.")
     ] = None,
     reissue: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Write an input file with the users whose temporary password has expired or expires soon.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

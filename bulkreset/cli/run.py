@@ -1,9 +1,8 @@
-"""The commands that run jobs: run, resume, abandon, demo."""
+"""The commands that run jobs, and give up or undo a run: run, resume, abandon, undo, demo."""
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -56,14 +55,11 @@ if TYPE_CHECKING:
 
 
 def run(
-    job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).", show_default=False)] = None,
+    job: Annotated[Path | None, typer.Argument(metavar="JOB", help="A job file (TOML).")] = None,
     input_: Annotated[
         list[str] | None,
         typer.Option(
-            "--input",
-            metavar="FILE",
-            help="Input file, folder, glob or s3:// URL. May be given several times.",
-            show_default=False,
+            "--input", metavar="FILE", help="Input file, folder, glob or s3:// URL. May be given several times."
         ),
     ] = None,
     spool: Annotated[
@@ -73,29 +69,19 @@ def run(
         ),
     ] = False,
     user_pool_id: UserPoolId = None,
-    region: Annotated[str | None, typer.Option(help="The pool's Region.", show_default=False)] = None,
+    region: Annotated[str | None, typer.Option(help="The pool's Region.")] = None,
     profile: Profile = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Endpoint of Cognito, if it is not AWS's own.", show_default=False)
-    ] = None,
-    ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.", show_default=False)] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="Endpoint of Cognito, if it is not AWS's own.")] = None,
+    ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.")] = None,
     no_verify_ssl: Annotated[
         bool, typer.Option("--no-verify-ssl", help="Do not verify the endpoint's certificate.")
     ] = False,
-    connect_timeout: Annotated[
-        float | None, typer.Option(help="Seconds to wait for a connection.", show_default=False)
-    ] = None,
-    read_timeout: Annotated[
-        float | None, typer.Option(help="Seconds to wait for an answer.", show_default=False)
-    ] = None,
+    connect_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for a connection.")] = None,
+    read_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for an answer.")] = None,
     permanent: Permanent = None,
     sign_out: Annotated[
         bool | None,
-        typer.Option(
-            "--sign-out/--no-sign-out",
-            help="Sign each user out of all devices after the password is set.",
-            show_default=False,
-        ),
+        typer.Option("--sign-out/--no-sign-out", help="Sign each user out of all devices after the password is set."),
     ] = None,
     rate: Rate = None,
     share: Share = None,
@@ -109,9 +95,7 @@ def run(
     check_users: Annotated[
         bool | None,
         typer.Option(
-            "--check-users/--no-check-users",
-            help="Check that every user exists before sending (default: on).",
-            show_default=False,
+            "--check-users/--no-check-users", help="Check that every user exists before sending (default: on)."
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report; send nothing.")] = False,
@@ -121,7 +105,6 @@ def run(
             metavar="DRY_RUN_DIR",
             autocompletion=complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
-            show_default=False,
         ),
     ] = None,
     emulate: Annotated[
@@ -139,7 +122,7 @@ def run(
 
     kept = _spool_path(input_, run_dir) if spool else None
     input_ = [str(kept)] if kept else input_
-    overrides: dict[str, Any] = {
+    overrides = {
         "input.path": input_ if input_ and len(input_) > 1 else input_[0] if input_ else None,
         "targets.user_pool_id": user_pool_id,
         "targets.region": region,
@@ -160,20 +143,19 @@ def run(
             "--approved needs the input of the dry run, and --spool would make a new file of standard input.",
             "Pass the file that the dry run kept, with --input.",
         )
-    overrides |= _limits(rate, share, workers, max_rows, max_failures, max_duration)
-    given = {key: value for key, value in overrides.items() if value is not None} | parse_cluster(cluster)
+    given = _given(overrides) | _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
     asked = load(job, given, flags_of(given))
-    _require_confirmable(yes=yes or emulate or bool(approved) or dry_run)
-    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
-    if kept:
-        from bulkreset.input.spool import spool as keep
-        from bulkreset.journal.run_dir import require_free
+    if not (yes or emulate or approved or dry_run or sys.stdin.isatty()):
+        if not (kept or asked.schedule.state):
+            from bulkreset.input.discovery import discover
 
-        if run_dir:
-            require_free(run_dir)  # before standard input is read, which can be read only once
-        keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
-    mode = replace(
-        options,
+            discover(asked.input)  # raises if it is missing, which is more useful to know
+        process.require_terminal()
+    stop, ui, mode = _terminal(
+        progress=not no_progress,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=json,
         dry_run=dry_run,
         emulate=emulate,
         yes=yes or emulate,
@@ -182,6 +164,13 @@ def run(
         limit=limit,
         command=_command_to_repeat(sys.argv[1:], kept),
     )
+    if kept:
+        from bulkreset.input.spool import spool as keep
+        from bulkreset.journal.run_dir import require_free
+
+        if run_dir:
+            require_free(run_dir)  # before standard input is read, which can be read only once
+        keep(cast("io.BufferedReader", sys.stdin.buffer), kept, asked.input.identity)
     if kept and not quiet:
         ui.notice(f"Standard input is kept in {kept}, encrypted. Delete it when no run needs it any more.")
     _execute(asked, run_dir, mode, stop, ui, as_json=json)
@@ -191,10 +180,7 @@ def resume(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_DIR",
-            help="The directory of a run, or its s3:// mirror.",
-            show_default=False,
-            autocompletion=complete_run_dir,
+            metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", autocompletion=complete_run_dir
         ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
@@ -220,12 +206,13 @@ def resume(
     from bulkreset.mirror.factory import fetch_run_dir
     from bulkreset.run.start import resume as resume_run
 
-    asked = _limits(rate, share, workers, max_rows, max_failures, max_duration)
-    given = {key: value for key, value in asked.items() if value is not None}
-    overrides = given | parse_cluster(cluster) | parse_mirror(mirror)
-    stop, ui, options = _terminal(progress=not no_progress, quiet=quiet, verbose=verbose, as_json=json)
-    mode = replace(
-        options,
+    limits = _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
+    overrides = limits | parse_mirror(mirror)
+    stop, ui, mode = _terminal(
+        progress=not no_progress,
+        quiet=quiet,
+        verbose=verbose,
+        as_json=json,
         yes=yes,
         again=again,
         limit=limit,
@@ -237,11 +224,8 @@ def resume(
     before = _finished(path)
     if failed and before and any(step["failed"] for step in before.steps.values()):
         before = None  # steps are taken again, so there is something to do
-
-    def resumed() -> Iterator["RunEnd"]:
-        yield resume_run(path, mode, overrides, ui, stop)
-
-    _run_and_exit(resumed(), stop, ui, path, before=before, as_json=json)
+    ends = (resume_run(at, mode, overrides, ui, stop) for at in [path])  # begins when signals are handled
+    _run_and_exit(ends, stop, ui, path, before=before, as_json=json)
 
 
 def abandon(
@@ -267,6 +251,36 @@ def abandon(
     process.require_stdout_written()
 
 
+def undo(
+    run_dir: RunDirArgument,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", help="Show what a recovery would change, then cancel it. Pauses the pool's writes."),
+    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo in progress.")] = False,
+) -> None:
+    """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
+
+    Everything since then is reverted, not only this run. The pool accepts no writes meanwhile. It asks twice: before
+    the preview, and before anything is changed. If it was interrupted, the same command continues.
+    """
+    from bulkreset.cli.prompts import TerminalUi
+    from bulkreset.run.undo import undo as undo_run
+
+    if not cancel:
+        process.require_terminal("Run undo in a terminal.")
+    stop = CancelToken()
+    ui = TerminalUi(stop, show_progress=False)
+    process.install_handlers(stop, json_events.emit_aborted)
+    try:
+        undone = undo_run(run_dir, ui, stop, preview=preview, cancel=cancel)
+    finally:
+        ui.close()
+    for pool, facts in undone.items():
+        sys.stdout.write(f"{pool}: {facts.status}\n")
+    process.require_stdout_written()
+
+
 def demo(
     run_dir: NewRunDir = None,
     no_progress: NoProgress = False,
@@ -276,8 +290,8 @@ def demo(
     from bulkreset.cli.job_template import JOBS
     from bulkreset.job.file import load
 
-    stop, ui, options = _terminal(progress=not no_progress, verbose=verbose)
-    _execute(load(JOBS / "demo.toml", {}), run_dir, replace(options, emulate=True, yes=True), stop, ui)
+    stop, ui, mode = _terminal(progress=not no_progress, verbose=verbose, emulate=True, yes=True)
+    _execute(load(JOBS / "demo.toml", {}), run_dir, mode, stop, ui)
 
 
 def _limits(
@@ -287,9 +301,10 @@ def _limits(
     max_rows: int | None,
     max_failures: str | None,
     max_duration: str | None,
+    cluster: str | None,
 ) -> dict[str, Any]:
-    """Return the job keys that flags of both run and resume set; None where a flag is not given."""
-    return {
+    """Return the job keys that the flags of both run and resume set."""
+    limits = {
         "pace.rate": parse_rate(rate),
         "pace.share": share,
         "pace.workers": workers,
@@ -297,12 +312,23 @@ def _limits(
         "guards.max_failures": parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
+    return _given(limits) | parse_cluster(cluster)
+
+
+def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job keys whose flag is given."""
+    return {key: value for key, value in overrides.items() if value is not None}
 
 
 def _terminal(
-    *, progress: bool, quiet: bool = False, verbose: int = 0, as_json: bool = False
+    *,
+    progress: bool,
+    quiet: bool = False,
+    verbose: int = 0,
+    as_json: bool = False,
+    **more: Any,  # noqa: ANN401  (fields of RunOptions)
 ) -> "tuple[CancelToken, TerminalUi, RunOptions]":
-    """Return what the terminal's user is asked and shown with, and the options that follow from it.
+    """Return what the terminal's user is asked and shown with, and the options that follow from it and from `more`.
 
     Raises Refused if both --quiet and --verbose are given.
     """
@@ -319,6 +345,7 @@ def _terminal(
         console_json=json_events.current() is not None,
         out=None if as_json else sys.stdout,
         ask_code=ui.ask_code,
+        **more,
     )
     return stop, ui, options
 
@@ -353,8 +380,8 @@ def _command_to_repeat(arguments: Sequence[str], spooled: Path | None = None) ->
         str(spooled) if argument == "-" else f"--input={spooled}" if argument == "--input=-" else argument
         for argument in arguments
     ]
-    for option in ("--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q", "--spool"):
-        kept = [argument for argument in kept if argument != option]
+    once = {"--dry-run", "--yes", "--again", "--no-progress", "--quiet", "-q", "--spool"}
+    kept = [argument for argument in kept if argument not in once]
     while "--run-dir" in kept[:-1]:
         at = kept.index("--run-dir")
         del kept[at : at + 2]
@@ -389,8 +416,6 @@ def _run_and_exit(
     known before. `nothing` is printed if there was nothing to run. An input that is set aside in `left_out` counts as
     rows that are not set. `before` is the status of a finished run that is resumed.
     """
-    from bulkreset.journal.run_dir import give_back
-
     process.install_handlers(stop, lambda code: json_events.emit_aborted(code, path))
     codes: list[int] = []
     try:
@@ -400,8 +425,6 @@ def _run_and_exit(
             codes.append(end.summary.exit_code)
     finally:
         ui.close()
-        if path:
-            give_back(path)
     code = EXIT_ROWS if left_out and left_out.set_aside else EXIT_OK
     if not codes:
         nothing = " ".join([nothing, *(left_out.held if left_out else ())])
@@ -420,23 +443,22 @@ def _print_end(end: "RunEnd", before: "RunStatus | None" = None, *, quiet: bool,
 
     If it is resumable, the last line is the resume command.
     """
-    from bulkreset.cli.prompts import print_next, print_nothing_to_do, print_summary
+    from bulkreset.cli.prompts import describe_next, describe_nothing_to_do, describe_summary
     from bulkreset.journal.run_dir import RunDir
     from bulkreset.report.summary import summary_figures
 
-    path, summary = end.run_dir, end.summary
+    path, summary, home = end.run_dir, end.summary, RunDir(end.run_dir)
     resume = f"bulkreset resume {quoted(path)}" if summary.resumable else ""
     if as_json:
         commands = [command for _, command in end.ways]
         process.print_json({"run_dir": str(path), **summary_figures(summary), "commands": commands})
-    elif quiet and summary.exit_code == EXIT_OK:
-        pass
-    else:
+    elif not quiet or summary.exit_code != EXIT_OK:
         if before and summary.state == "finished" and summary.attempts == before.attempts:
-            print_nothing_to_do(summary, before, RunDir(path), sys.stdout)
+            lines = describe_nothing_to_do(summary, before, home)
         else:
-            print_summary(summary, RunDir(path), sys.stdout)
-        print_next([way for way in end.ways if way[1] != resume], summary, path, sys.stdout)
+            lines = describe_summary(summary, home)
+        lines += describe_next([way for way in end.ways if way[1] != resume], summary, path)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
     if why := process.stdout_error():
         process.print_error(
             f"The summary could not be written to standard output: {why}. The report: {path / summary.report}"
@@ -453,9 +475,3 @@ def _end_message(summary: Summary) -> str:
     if in_doubt := summary.counts.get("in_doubt"):
         return f"{format_rows(in_doubt)} {'is' if in_doubt == 1 else 'are'} in doubt: perhaps sent, and no answer is known."
     return ""
-
-
-def _require_confirmable(*, yes: bool) -> None:
-    """Raise Refused if a confirmation is needed and there is no terminal."""
-    if not (yes or sys.stdin.isatty()):
-        raise Refused("There is no terminal to ask for confirmation.", "Look at a --dry-run first, then pass --yes.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bulkreset.cli.progress import ProgressDisplay
     from bulkreset.journal.run_state import RunState
     from bulkreset.report.run_status import RunStatus
-    from bulkreset.run.control_file import ControlOrder
+    from bulkreset.run.control import ControlOrder
 
 WATCH_SECONDS = 1.0  # seconds between two reads of the journal
 WATCH_PART = 10  # counting the rows takes at most this part of the time
@@ -30,19 +30,13 @@ _LATER = "It sends nothing yet: orders take effect from the first row on."
 def control(
     run_dir: RunDirArgument,
     rate: ControlRate = None,
-    share: Annotated[
-        float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.", show_default=False)
-    ] = None,
+    share: Annotated[float | None, typer.Option(min=0.001, max=1, help="At most this share of the AWS quota.")] = None,
     pause: Annotated[bool, typer.Option("--pause", help="Send nothing until --continue.")] = False,
     continue_: Annotated[bool, typer.Option("--continue", help="Send again after --pause.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the run. It can be resumed.")] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Send at most N rows in this execution, then stop.", show_default=False),
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Send at most N rows in this execution, then stop.")] = None,
     lane: Annotated[
-        str | None,
-        typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.", show_default=False),
+        str | None, typer.Option(metavar="ACCOUNT/REGION", help="Only this lane. Default: all lanes.")
     ] = None,
 ) -> None:
     """Slow down, pause or stop a run that another process works on. Without options, show the current limits."""
@@ -89,13 +83,13 @@ def watch(
     stop = CancelToken()
     process.install_handlers(stop, json_events.emit_aborted)
     display = ProgressDisplay(Console(file=sys.stderr, highlight=False, soft_wrap=True, emoji=False), quiet=False)
-    watched = WatchedRun(display)
+    progress = SendProgress(0)
     try:
         while True:
             began = time.monotonic()
             if not (status := read_status(run_dir)).alive:
                 break
-            watched.show(status)
+            progress = _show(display, progress, status)
             stop.wait(max(WATCH_SECONDS, (time.monotonic() - began) * WATCH_PART))
     finally:
         display.close()
@@ -104,36 +98,30 @@ def watch(
     raise SystemExit(Stopped.exit_code if status.exit_code is None else status.exit_code)
 
 
-class WatchedRun:
-    """Shows statuses of one run, read from its journal, as the run's own progress."""
+def _show(display: "ProgressDisplay", progress: SendProgress, status: "RunStatus") -> SendProgress:
+    """Show the status as the run's own progress: rows of all executions, and the remaining ones.
 
-    def __init__(self, display: "ProgressDisplay") -> None:
-        self._display = display
-        self._progress: SendProgress | None = None
-
-    def show(self, status: "RunStatus") -> None:
-        """Show the status: rows of all executions, and the remaining ones."""
-        if not status.plan_complete or not status.attempts:
-            self._display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
-            return
-        if self._progress is None or len(self._progress.lanes) != len(status.lanes):
-            lanes = [
-                LaneProgress(f"{lane.account} {lane.region}".strip(), 0, None, lambda: None) for lane in status.lanes
-            ]
-            self._progress = SendProgress(0, lanes=lanes)
-        progress = self._progress
-        progress.counts, progress.total = _counted(status.counts)
-        progress.attempts, progress.throttled = status.attempts, status.throttled
-        for shown, lane in zip(progress.lanes, status.lanes, strict=True):
-            shown.counts, shown.total = _counted(lane.counts)
-            shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
-            shown.stopped = lane.stopped_by is not None
-        for column, step in status.steps.items():
-            name = BY_COLUMN[column].name
-            progress.pending = {**progress.pending, name: sum(step.values()) - progress.counts[Status.SET]}
-            progress.steps[name] = step["done"] + step["failed"]
-            progress.failed_steps[name] = step["failed"]
-        self._display.sending(progress)
+    `progress` is what was shown before. Returns what is shown now.
+    """
+    if not status.plan_complete or not status.attempts:
+        display.show("planning" if not status.plan_complete else "waiting", status.rows, None)
+        return progress
+    if len(progress.lanes) != len(status.lanes):
+        names = [f"{lane.account} {lane.region}".strip() for lane in status.lanes]
+        progress = SendProgress(0, lanes=[LaneProgress(name, 0, None, lambda: None) for name in names])
+    progress.counts, progress.total = _counted(status.counts)
+    progress.attempts, progress.throttled = status.attempts, status.throttled
+    for shown, lane in zip(progress.lanes, status.lanes, strict=True):
+        shown.counts, shown.total = _counted(lane.counts)
+        shown.ceiling, shown.limited_by = lane.limit if lane.limited_by else lane.ceiling, lane.limited_by
+        shown.stopped = lane.stopped_by is not None
+    for column, step in status.steps.items():
+        name = BY_COLUMN[column].name
+        progress.pending = {**progress.pending, name: sum(step.values()) - progress.counts[Status.SET]}
+        progress.steps[name] = step["done"] + step["failed"]
+        progress.failed_steps[name] = step["failed"]
+    display.sending(progress)
+    return progress
 
 
 def _counted(counts: Mapping[str, int]) -> tuple[Counter[Status], int]:

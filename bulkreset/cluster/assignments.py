@@ -21,13 +21,12 @@ from bulkreset.cluster.protocol import (
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
 from bulkreset.cluster.worker_report_check import check_report
-from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind
+from bulkreset.cognito.transport import TransportKind
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Row
-from bulkreset.send.lane import Result, Results, WorkerCrashed
-from bulkreset.send.operations import AttemptState
+from bulkreset.send.lane import Result, Results, WorkerCrashed, max_rate_of
+from bulkreset.send.operations import AttemptState, LaneFailed
 from bulkreset.send.pacer import PacerState
-from bulkreset.send.worker import RowResult
 
 Tell = Callable[..., None]
 
@@ -106,7 +105,7 @@ class LaneAssignments:
         while lane.waiting:
             what = lane.waiting.popleft()
             outcome = lane.operation.settle(what, lane.operation.begin(what), lane.pace.max_attempts)
-            self._settle(lane, RowResult(outcome, fatal=fatal))
+            self._settle(lane, LaneFailed(outcome, fatal) if fatal else outcome)
 
     def _settle(self, lane: RemoteLane[Any], result: Result) -> None:
         if self._results:
@@ -144,7 +143,7 @@ class LaneAssignments:
         if isinstance(what, Row):
             outcome = replace(outcome, message=what.password.withhold(outcome.message))
             fatal = fatal and replace(fatal, message=what.password.withhold(fatal.message))
-        self._settle(lane, RowResult(outcome, row.latency, fatal))
+        self._settle(lane, LaneFailed(outcome, fatal) if fatal else outcome)
 
     def _apply_pace(self, report: WorkerReport) -> None:
         now = self._clock.now()
@@ -157,7 +156,7 @@ class LaneAssignments:
     def _on_opened(self, group: LaneGroup, kind: TransportKind) -> None:
         group.apply(GroupEvent.OPENED)
         for lane in group.lanes:
-            lane.max_rate = MAX_RATE[kind if lane.operation.needs_claim else "boto3"]
+            lane.max_rate = max_rate_of(lane.operation, kind)
         if group.state is GroupState.HALTED and group.worker:  # the order to halt came before the lanes were open
             group.worker.order(HaltLanes(group.key.number))
         for lane in group.lanes:
@@ -214,7 +213,7 @@ class LaneAssignments:
             lane.away, lane.away_since = {}, {}
             if group.state is GroupState.HALTED:
                 for what in away:
-                    self._settle(lane, RowResult(lane.operation.settle(what, unknown, lane.pace.max_attempts)))
+                    self._settle(lane, lane.operation.settle(what, unknown, lane.pace.max_attempts))
             else:
                 lane.waiting.extendleft(
                     _in_doubt(what, since.get(what.number)) if isinstance(what, Row) else what

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from bulkreset.cognito.response import Response
-from bulkreset.cognito.transport_factory import TransportKind
+from bulkreset.cognito.transport import TransportKind
 from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Row, Secret, StepOutcome, StepTask
 from bulkreset.send.pacer import PacerState
 
-PROTOCOL: Final = 5  # version of these messages; a worker with another version gets no lane
+PROTOCOL: Final = 6  # version of these messages; a worker with another version gets no lane
 LEASE_SECONDS: Final = 5.0  # seconds that a worker agent keeps sending without a message from the coordinator
 MAX_TEXT: Final = 2**20  # characters of a text that a worker reports: a service may send long texts
 
@@ -152,11 +152,10 @@ WorkerOrder = OpenLanes | SendRows | SetCeiling | HaltLanes | CloseLanes | EndSe
 
 @dataclass(frozen=True, slots=True)
 class RowReport:
-    """The result of a row of a lane. `latency` is in seconds; `fatal` is the answer that must stop the lane."""
+    """The outcome of a row of a lane. `fatal` is the answer that must stop the lane."""
 
     lane: LaneAddress
     outcome: Outcome | StepOutcome
-    latency: float | None = None
     fatal: Response | None = None
 
 

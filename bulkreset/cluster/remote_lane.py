@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkreset.cluster.placement import GroupEvent, GroupState, next_state
 from bulkreset.cluster.protocol import ListingPace, WorkerOrder
-from bulkreset.cognito.transport_factory import MAX_RATE
+from bulkreset.cognito.transport import MAX_RATE
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
-from bulkreset.send.lane import LaneKey, LaneProtocol, Result
+from bulkreset.send.lane import LaneKey, LaneProtocol, Result, WorkerCrashed
 from bulkreset.send.operations import Operation, T
 from bulkreset.send.pacer import PacerState
-from bulkreset.send.worker import RowResult
 
 if TYPE_CHECKING:
     from bulkreset.cluster.cluster_runner import ClusterRunner
@@ -98,7 +97,7 @@ class RemoteLane(LaneProtocol[T]):
 
     def on_result(self, result: Result) -> None:
         """Count one result taken by the coordinator. A crash belongs to no row: its rows come back in doubt."""
-        if isinstance(result, RowResult):
+        if not isinstance(result, WorkerCrashed):
             super().on_result(result)
 
     def ensure_workers(self) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,17 +32,15 @@ from bulkreset.cluster.protocol import (
     pack_info,
     pack_report,
 )
-from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
-from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, choose_transport, open_transport
+from bulkreset.cognito.transport import TransportKind, choose_transport
 from bulkreset.departure import Deadline
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
-from bulkreset.send.evidence import ListedEvidence
-from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Result, Results, WorkerCrashed
-from bulkreset.send.operations import Operation, SetPassword, TakeStep
+from bulkreset.send.lane import Lane, LaneKey, LaneOpener, LaneProtocol, Result, Results, WorkerCrashed
+from bulkreset.send.operations import LaneFailed, Operation, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import GATE_SECONDS
 from bulkreset.steps import BY_CALL
@@ -223,31 +221,15 @@ class WorkerAgent:
         if kind == "crt" and not find_spec("awscrt"):
             raise TargetError("It lacks the extra crt, which the job's pace.transport needs.", "Install it there.")
         key = LaneKey(order.group)
+        opener = LaneOpener(sessions, kind, key, order.pace, self._clock, self._results, self._lease)
+        listing = LeasedPacer(order.look_up.ceiling, self._clock, self._lease) if order.look_up else None
         lanes: list[Lane[Any]] = []
         for index, wanted in enumerate(order.lanes):
-            operation: Operation[Any]
-            if wanted.call == SetPassword.call:
-                operation = SetPassword(
-                    {pool: open_transport(kind, session) for pool, session in sessions.items()},
-                    self._evidence(order, sessions, key),
-                )
-                max_rate = MAX_RATE[kind]
-            else:
-                operation = TakeStep(
-                    BY_CALL[wanted.call], {pool: BotoTransport.of(session) for pool, session in sessions.items()}
-                )
-                max_rate = MAX_RATE["boto3"]
-            pacer = Pacer(wanted.ceiling, self._clock, self._rate_callback((order.group, index)))
-            if wanted.state:
-                pacer.resume(wanted.state)
-            lanes.append(Lane(operation, pacer, order.pace, self._clock, self._results, key, max_rate, self._lease))
+            step = None if wanted.call == SetPassword.call else BY_CALL[wanted.call]
+            operation: Operation[Any] = opener.take_step(step) if step else opener.set_password(listing)
+            changed = self._rate_callback((order.group, index))
+            lanes.append(opener.open(operation, wanted.ceiling, changed, wanted.state))
         return _OpenGroup(key, lanes), kind
-
-    def _evidence(self, order: OpenLanes, sessions: Mapping[str, TargetSession], key: LaneKey) -> ListedEvidence | None:
-        if order.look_up is None:
-            return None
-        pacer = LeasedPacer(order.look_up.ceiling, self._clock, self._lease)
-        return ListedEvidence(sessions, pacer, self._clock, key.stop)
 
     def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
         def changed(rate: float, why: str) -> None:
@@ -276,8 +258,9 @@ class WorkerAgent:
         if isinstance(result, WorkerCrashed):
             self._bugs.put(place_of(result.error))
         elif isinstance(lane, Lane) and lane in self._addresses:
-            fatal = result.fatal if isinstance(result.fatal, Response) else None
-            report.results.append(RowReport(self._addresses[lane], result.outcome, result.latency, fatal))
+            outcome, error = (result.outcome, result.error) if isinstance(result, LaneFailed) else (result, None)
+            fatal = error if isinstance(error, Response) else None
+            report.results.append(RowReport(self._addresses[lane], outcome, fatal))
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:

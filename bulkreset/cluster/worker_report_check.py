@@ -71,7 +71,6 @@ class _Check:
         calls = lane.operation.step.most_calls if lane.operation.step else 1
         _ensure(0 <= outcome.attempts <= lane.pace.max_attempts * calls, "a wrong number of attempts")
         _ensure(0 <= outcome.throttled <= outcome.attempts, "a wrong number of throttled attempts")
-        _ensure(row.latency is None or _is_time(row.latency), "an invalid latency")
         _ensure(row.fatal is None or row.fatal.disposition in FATAL_SET, "an answer that is not fatal")
         fatal = (row.fatal.code, row.fatal.message, row.fatal.request_id) if row.fatal else ()
         _ensure(all(len(text) <= MAX_TEXT for text in (*_texts(outcome), *fatal)), "a long text")

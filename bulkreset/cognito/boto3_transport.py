@@ -1,7 +1,7 @@
 """Sends AdminSetUserPassword for one row, and the calls of the steps after it, with boto3 and returns a Response."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from botocore import xform_name
 from botocore.exceptions import (
@@ -35,8 +35,11 @@ from bulkreset.steps import CALLS
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
+# A client and its prepared call; None if the client has to make each call itself.
+_Means: TypeAlias = "tuple[CognitoIdentityProviderClient, PreparedCall | None]"
 
-class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
+
+class BotoTransport(RenewingTransport["_Means"]):
     """A transport that sends all calls with one boto3 client, shared by all threads of a lane.
 
     `renew` returns a client with newer credentials, or None if there are none.
@@ -47,15 +50,11 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
         client: "CognitoIdentityProviderClient",
         renew: "Callable[[], CognitoIdentityProviderClient | None]" = lambda: None,
     ) -> None:
-        def renewed() -> "CognitoIdentityProviderClient | None":
-            client = renew()
-            if not client:
-                return None
-            self._prepared = client, PreparedCall.of(client)  # before another thread may use the client
-            return _prepared(client)
+        def renewed() -> "_Means | None":
+            newer = renew()
+            return _means(newer) if newer else None
 
-        super().__init__(_prepared(client), renewed)
-        self._prepared = client, PreparedCall.of(client)
+        super().__init__(_means(client), renewed)
 
     @classmethod
     def of(cls, session: TargetSession) -> Self:
@@ -72,26 +71,22 @@ class BotoTransport(RenewingTransport["CognitoIdentityProviderClient"]):
             read(answer)
             return _succeeded(answer, str)
 
-        return self._sent(lambda client: _answer(lambda: called(client), str))
+        return self._sent(lambda means: _answer(lambda: called(means[0]), str))
 
-    def _send(self, means: "CognitoIdentityProviderClient", row: Row) -> Response:
+    def _send(self, means: "_Means", row: Row) -> Response:
+        client, prepared = means
         withhold = row.password.withhold
-        if prepared := self._prepared_for(means):
+        if prepared:
             return _answer(lambda: prepared.send(row), withhold)
         return _answer(
             lambda: _succeeded(
-                means.admin_set_user_password(
+                client.admin_set_user_password(
                     UserPoolId=row.pool, Username=row.username, Password=row.password.reveal(), Permanent=row.permanent
                 ),
                 withhold,
             ),
             withhold,
         )
-
-    def _prepared_for(self, client: "CognitoIdentityProviderClient") -> PreparedCall | None:
-        """Return the client's prepared call; None if the client has to make each call itself."""
-        known, prepared = self._prepared
-        return prepared if known is client else None
 
 
 def _answer(  # noqa: PLR0911  (one return for each kind of result)
@@ -128,10 +123,10 @@ def _lost(error: Exception) -> Response:
     return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
-def _prepared(client: "CognitoIdentityProviderClient") -> "CognitoIdentityProviderClient":
+def _means(client: "CognitoIdentityProviderClient") -> "_Means":
     for operation in ("AdminSetUserPassword", *CALLS):
         client.meta.events.register(f"before-parse.cognito-identity-provider.{operation}", _checked)
-    return client
+    return client, PreparedCall.of(client)
 
 
 def _checked(response_dict: dict[str, Any], **_kwargs: object) -> None:

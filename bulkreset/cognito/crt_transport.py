@@ -19,7 +19,7 @@ from bulkreset.cognito.bounded_http import (
     require_headers,
 )
 from bulkreset.cognito.crt_connections import ConnectionPool, CrtConnection, NoConnectionError, keep_thread_state
-from bulkreset.cognito.endpoint import password_body, resolve_endpoint
+from bulkreset.cognito.endpoint import resolve_endpoint
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
@@ -30,7 +30,7 @@ from bulkreset.cognito.response_parser import (
     read_response,
 )
 from bulkreset.cognito.session import TargetSession
-from bulkreset.cognito.transport import RenewingTransport
+from bulkreset.cognito.transport import RenewingTransport, password_body
 from bulkreset.departure import Departure, WithheldError, current_departure, require_departure
 from bulkreset.models import Row
 

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from bulkreset.backoff import retrying
 from bulkreset.cognito.bounded_http import PAGE_BYTES, Answers
 from bulkreset.cognito.forgot_password import mfa_attributes
 from bulkreset.cognito.pool import PoolFacts
-from bulkreset.cognito.read_calls import ReadCallError, call_read, milliseconds_ahead
-from bulkreset.cognito.response import Disposition, classify
-from bulkreset.cognito.response_parser import UnreadableResponseError
+from bulkreset.cognito.read_calls import ReadCallError, call_read, is_transient, milliseconds_ahead
+from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 from bulkreset.models import Recovery
@@ -22,7 +19,7 @@ from bulkreset.models import Recovery
 ATTEMPTS = 6  # attempts to read one page of a group
 PAGE = 60  # users; the maximum of ListUsers
 MOST_EMPTY_PAGES = 10_000  # in a row, each with a token of a next one; a filter may pass over many users
-_NAMES = frozenset({"sub", "email", "phone_number", "preferred_username"})
+_NAMES = frozenset({"email", "phone_number", "preferred_username"})  # attributes that may be the name of a row
 _EXTERNAL = "EXTERNAL_PROVIDER"
 
 
@@ -179,43 +176,19 @@ def _is_a_uuid(name: str) -> bool:
 
 
 def group_members(session: TargetSession, group: str) -> set[str]:
-    """Return every name that a row could use for a member of `group`. Raises TargetError if it cannot be read.
-
-    Uses ListUsersInGroup with 60 users per page.
-    """
-    client = session.cognito(Answers(PAGE_BYTES))
-    retry = retrying(_is_transient, attempts=ATTEMPTS, longest_wait=5)
+    """Return every name that a row could use for a member of `group`. Raises TargetError if it cannot be read."""
+    lister = UserLister(session, PoolFacts(session.target.user_pool_id, sign_in_by=_NAMES))
+    retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=5)
     names: set[str] = set()
-    more: dict[str, str] = {}
-    empty = 0
+    token: str | None = None
     try:
         while True:
-            page = retry(
-                client.list_users_in_group, UserPoolId=session.target.user_pool_id, GroupName=group, Limit=60, **more
-            )
-            for user in page.get("Users", []):
-                names.add(user["Username"])
-                attributes = user.get("Attributes", [])
-                names.update(found["Value"] for found in attributes if found["Name"] in _NAMES and "Value" in found)
-            if not page.get("NextToken"):
+            page = retry(lister.members, group, token)
+            names.update(name for user in page.users for name in user.names)
+            if (token := page.token) is None:
                 return names
-            empty = 0 if page.get("Users") else empty + 1
-            if more.get("NextToken") == page["NextToken"] or empty > MOST_EMPTY_PAGES:  # it would loop forever
-                raise UnreadableResponseError  # noqa: TRY301  (as for a page that is malformed)
-            more = {"NextToken": page["NextToken"]}
-    except (ClientError, BotoCoreError, UnreadableResponseError, AttributeError, KeyError, TypeError) as error:
-        code = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
+    except ReadCallError as error:
         raise TargetError(
-            f"The protected group {group!r} of {session.target.user_pool_id} could not be read: {code}.",
+            f"The protected group {group!r} of {session.target.user_pool_id} could not be read: {error.code}.",
             "Allow cognito-idp:ListUsersInGroup on the pool and check the group's name.",
         ) from None
-
-
-def _is_transient(error: object) -> bool:
-    if isinstance(error, ClientError):
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        return classify(error.response["Error"].get("Code", ""), status) in {
-            Disposition.THROTTLED,
-            Disposition.AMBIGUOUS,
-        }
-    return isinstance(error, BotoCoreError | UnreadableResponseError)

@@ -15,10 +15,11 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import HTTPClientError, NoCredentialsError
 
 from bulkreset.cognito.bounded_http import AnswerTooLargeError, take_open_connection
-from bulkreset.cognito.endpoint import netloc, password_body, request_of
+from bulkreset.cognito.endpoint import netloc, request_of
 from bulkreset.cognito.http_errors import exchange_error
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import read_response
+from bulkreset.cognito.transport import password_body
 from bulkreset.departure import WithheldError
 from bulkreset.models import Row
 

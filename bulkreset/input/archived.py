@@ -1,49 +1,28 @@
 """Find finished inputs that a scheduled run has archived: the same content under another path or address."""
 
-import io
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.decrypt import name_of
-from bulkreset.input.discovery import find_inputs, unescape_pattern
+from bulkreset.input.discovery import discover, list_objects, unescape_pattern
 from bulkreset.input.input_set import InputSet, PlannedFile
-from bulkreset.input.location import Fingerprint, InputFile, LocalFile, S3Object, denied_error
+from bulkreset.input.location import Fingerprint, InputFile, LocalFile, S3Object, reading
 from bulkreset.job import TAG, InputConfig, Location
-from bulkreset.s3 import Bucket, BucketError
+from bulkreset.s3 import Bucket
 
 
-class ArchivedFile:
-    """An archived file that is compared by content, because S3 treats a moved object as a new one."""
+class _ArchivedObject(S3Object):
+    """An archived object, which is compared by content: S3 treats a moved object as a new one."""
 
-    def __init__(self, place: InputFile) -> None:
-        self.where = place.where
-        self.version = place.version
-        self._place = place
-        self._found: Fingerprint | None = None
-
-    def open(self) -> io.BufferedReader:
-        """Return a stream of the file's bytes."""
-        return self._place.open()
-
-    def size(self) -> int:
-        """Return the size in bytes."""
-        return self._place.size()
-
-    def identity(self) -> tuple[object, ...]:
-        """Return values that change whenever the file is written or replaced."""
-        return self._place.identity()
-
-    def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint; this reads the whole file."""
-        return self._place.fingerprint()
+    _found: Fingerprint | None = None
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether the content is as planned. Later calls also check that the file itself has not changed."""
-        if self._found and not self._place.is_unchanged(self._found):
+        """Return whether the content is as planned. Later calls check only that the object has not changed."""
+        if self._found and not super().is_unchanged(self._found):
             return False
         found = self._found = self._found or self.fingerprint()
         return (found.size, found.sha256) == (planned.size, planned.sha256)
@@ -70,7 +49,7 @@ def reopen_archived(
 
 def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:
     try:
-        (place,) = find_inputs(spec.model_copy(update={"path": (given,)}))
+        (place,) = discover(spec.model_copy(update={"path": (given,)})).files
         return place if place.is_unchanged(mark) else None
     except (InputError, ValueError):  # the file is gone, or the path is now a folder with more files
         return None
@@ -78,30 +57,27 @@ def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFi
 
 def _find_archived(spec: InputConfig, done: Location, given: Location, mark: Fingerprint) -> InputFile | None:
     """Return the archived file with the input's name (or name-NUMBER) and the same content, None if there is none."""
+    if not mark.sha256:
+        return None
     stem, dot, endings = name_of(unescape_pattern(given) if isinstance(given, str) else given).partition(".")
     fits = re.compile(re.escape(stem) + r"(-\d+)?" + re.escape(dot + endings))
-    if isinstance(done, str):
-        candidates = _s3_candidates(Bucket(spec.profile, spec.region), done, fits, mark.size)
-    else:
-        candidates = _local_candidates(done, fits, mark.size)
-    return next((place for place in map(ArchivedFile, candidates) if place.is_unchanged(mark)), None)
+    found: Iterator[InputFile] = (
+        _archived_objects(Bucket(spec.profile, spec.region), done, fits, mark.size)
+        if isinstance(done, str)
+        else _archived_files(done, fits, mark.size)
+    )
+    return next((place for place in found if place.is_unchanged(mark)), None)
 
 
-def _local_candidates(folder: Path, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
-    try:
+def _archived_files(folder: Path, fits: re.Pattern[str], size: int) -> Iterator[LocalFile]:
+    with reading(folder), suppress(FileNotFoundError):
         found = [folder / name for name in sorted(os.listdir(folder)) if fits.fullmatch(name)]  # noqa: PTH208
         yield from [LocalFile(path) for path in found if path.is_file() and path.stat().st_size == size]
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise unreadable_input_error(folder, error) from None
 
 
-def _s3_candidates(bucket: Bucket, done: str, fits: re.Pattern[str], size: int) -> Iterator[InputFile]:
-    folder = done if done.endswith("/") else f"{done}/"
-    try:
-        for one in bucket.objects(folder, "/"):
-            if fits.fullmatch(name_of(one.uri)) and one.size == size:
-                yield S3Object(bucket, bucket.head(one.uri))
-    except BucketError as error:
-        raise (unreadable_input_error(folder, error) if error.is_passing else denied_error(folder, error)) from None
+def _archived_objects(bucket: Bucket, done: str, fits: re.Pattern[str], size: int) -> Iterator[S3Object]:
+    for one in list_objects(bucket, done if done.endswith("/") else f"{done}/", "/"):
+        if fits.fullmatch(name_of(one.uri)) and one.size == size:
+            with reading(one.uri):
+                found = bucket.head(one.uri)
+            yield _ArchivedObject(bucket, found)

@@ -1,14 +1,18 @@
-"""Batches of input rows, and the checks that all input formats share."""
+"""Batches of input rows, the base class of their readers, and the columns that all input formats share."""
 
-import gzip
+import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from urllib.parse import unquote
 
 from bulkreset.age_encryption import DecryptError
-from bulkreset.errors import BulkresetError, InputError, Stopped
+from bulkreset.errors import InputError
+from bulkreset.input.decrypt import InputContent
+from bulkreset.input.location import Digest, unreadable_input_error
 from bulkreset.input.own_files import is_report, no_passwords_error
-from bulkreset.job import ColumnsConfig, InputConfig, Location
+from bulkreset.job import S3, ColumnsConfig, InputConfig, Location
 from bulkreset.s3 import BucketError
 from bulkreset.text import format_count
 
@@ -24,50 +28,18 @@ NEEDED = ("username", "password")
 # Other names of these columns in other programs, without blanks, "_" and "-". A name for passwords is shown only if the
 # column of usernames was found: otherwise the first line may be a row.
 _USUAL = {
-    "username": {
-        "user",
-        "userid",
-        "login",
-        "loginname",
-        "email",
-        "emailaddress",
-        "mail",
-        "benutzer",
-        "benutzername",
-        "utilisateur",
-        "usuario",
-        "userprincipalname",
-        "upn",
-        "samaccountname",
-        "accountname",
-        "preferredusername",
-        "phone",
-        "phonenumber",
-        "sub",
-        "uid",
-        "cognito:username",
-    },
-    "password": {
-        "pass",
-        "passwd",
-        "pwd",
-        "secret",
-        "newpassword",
-        "temporarypassword",
-        "userpassword",
-        "passwort",
-        "kennwort",
-        "motdepasse",
-        "contraseña",
-        "senha",
-        "pw",
-        "initialpassword",
-    },
+    "username": re.compile(
+        r"user(id)?|login(name)?|mail|email(address)?|benutzer(name)?|utilisateur|usuario|userprincipalname|upn"
+        r"|samaccountname|accountname|preferredusername|phone(number)?|sub|uid|cognito:username"
+    ),
+    "password": re.compile(
+        r"pass(wd)?|pwd?|secret|(new|temporary|user|initial)password|passwort|kennwort|motdepasse|contraseña|senha"
+    ),
 }
-
-
 _EDGES = "\"'`*:#()[]<>"  # characters that may surround a name similar to a column's
 CARRIED = "+"  # prefix of the name of a column that is not one of ours
+_EMPTY = "__HIVE_DEFAULT_PARTITION__"  # how Hive writes NULL in the name of a directory
+_IN_DIRECTORIES = ("permanent", "user_pool_id")
 
 
 class CarryingColumns(ColumnsConfig):
@@ -80,36 +52,18 @@ ALL_COLUMNS = ("*",)
 
 
 def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
-    """Return the settings of an input with these additional columns. Their field is CARRIED and the name."""
-    if not columns:
+    """Return the settings of an input with these additional columns, or as they are if they have some already.
+
+    The field of such a column is CARRIED and the name.
+    """
+    if not columns or isinstance(spec.columns, CarryingColumns):
         return spec
     return spec.model_copy(update={"columns": CarryingColumns(**dict(spec.columns), carried=columns)})
-
-
-def carries(spec: InputConfig) -> bool:
-    """Return whether additional columns of this input are read."""
-    return isinstance(spec.columns, CarryingColumns)
 
 
 def carries_all(spec: InputConfig) -> bool:
     """Return whether all columns of this input are read."""
     return isinstance(spec.columns, CarryingColumns) and spec.columns.carried == ALL_COLUMNS
-
-
-class _EveryField(Collection[str]):
-    """All fields that an input has."""
-
-    def __contains__(self, _field: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(FIELDS)
-
-    def __len__(self) -> int:
-        return len(FIELDS)
-
-
-EVERY_FIELD: Collection[str] = _EveryField()
 
 
 class RowBatch:
@@ -150,6 +104,80 @@ class RowBatch:
         text, blank = pa.large_string(), pa.repeat("", self.last - self.first + 1)
         columns: dict[str, Any] = {field: pa.array(self.columns.get(field, blank), text) for field in FIELDS}
         return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
+
+
+class BatchSource(Protocol):
+    """A source of rows in batches."""
+
+    def batches(self) -> Iterator[RowBatch]:
+        """Yield the rows in order."""
+
+
+class InputReader(ABC):
+    """One input file. `batches` can be called any number of times.
+
+    If `keeps_open` is set, a new call of `batches` continues with the open file. `remembers`: reading can begin at any
+    row that was read once. `remark` is the text for the user about a file that was read to its end, or "". `directories`
+    are the values of our fields that the file's directories name.
+    """
+
+    # Exceptions for a file that is damaged or cannot be read.
+    faults: ClassVar[tuple[type[Exception], ...]] = (OSError, DecryptError, BucketError)
+
+    def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
+        self.keeps_open = False
+        self.remembers = False
+        self.remark = ""
+        self._spec = spec
+        self._content = content
+        self._directories = directories
+
+    def batches(
+        self,
+        first: int = 1,
+        fields: Collection[str] | None = None,
+        size: int | None = None,
+        digest: Digest | None = None,
+    ) -> Iterator[RowBatch]:
+        """Yield the rows in order, up to `size` at a time, from row `nearest(first)`; only `fields`, if given.
+
+        The bytes that are read in order are added to `digest`. Raises InputError if the file does not fit or cannot be
+        read to its end.
+        """
+        try:
+            for batch in self._read(first, fields, size or BATCH_ROWS, digest):
+                yield self._with_directories(batch, fields) if self._directories else batch
+            self.close()
+        except self.faults as error:
+            raise unreadable_input_error(self._spec.file, error) from None
+        finally:
+            if not self.keeps_open:
+                self.close()
+
+    @abstractmethod
+    def _read(
+        self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None
+    ) -> Iterator[RowBatch]: ...
+
+    @abstractmethod
+    def nearest(self, row: int) -> int:
+        """Return the last row at or before `row` at which reading can begin. Any thread may call it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def _with_directories(self, batch: RowBatch, fields: Collection[str] | None) -> RowBatch:
+        """Return the batch with the columns that the directories name."""
+        added = {field: it for field, it in self._directories.items() if fields is None or field in fields}
+        if twice := next((field for field in added if field in batch.columns), None):
+            raise InputError(
+                f"The input {_masked(self._spec.file)} has the column {twice!r}, and a directory of that name.",
+                "Remove the column, or rename the directory.",
+            )
+        rows = range(batch.last - batch.first + 1)
+        cells = {field: ["" if row in batch.malformed else it for row in rows] for field, it in added.items()}
+        return RowBatch(batch.first, {**batch.columns, **cells}, batch.malformed)
 
 
 def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part: str = "first line") -> dict[str, int]:
@@ -204,7 +232,7 @@ def _missing_column_error(
     name = wanted[field]
     bare = _EDGES if field == "username" or wanted["username"] in names else ""
     near = [found for found in names if fold_words(found).strip(bare) == fold_words(name)]
-    usual = [found for found in names if fold_words(found) in _USUAL[field] and found not in wanted.values()]
+    usual = [found for found in names if _USUAL[field].fullmatch(fold_words(found)) and found not in wanted.values()]
     missing = f"The input {path} has no column {name!r} ({format_count(len(names), 'column')} in its {part})."
     advice = f"set [input] columns.{field} to the name in the file."
     if near:
@@ -267,35 +295,44 @@ def input_too_short_error(path: Location, row: int) -> InputError:
     return InputError(f"The input {path} ends before row {row}, so it has changed.", "Restore the original file.")
 
 
-def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
-    """Return the error for a file that cannot be read to its end because of the system, S3 or its format.
+def partition_columns(where: Location, columns: ColumnsConfig) -> dict[str, str]:
+    """Return the value of each of our fields that a directory in the path names.
 
-    It is Stopped if a retry may succeed, otherwise InputError.
+    Raises InputError if a directory names a username or a password, a field twice, or a field with another spelling.
+    Its message never has the value, which may be a password.
     """
-    if isinstance(error, BucketError):
-        if error.is_changed or error.is_missing:
-            return InputError(
-                f"The input {path} has changed in S3 or is gone: {error.action} failed with {error.code}.",
-                "Restore it, or start a new run of the rows that are not set.",
+    found: dict[str, str] = {}
+    names = {field: getattr(columns, field) or "password" for field in FIELDS}
+    for directory in _directories(where):
+        key, equals, value = directory.partition("=")
+        name = unquote(key).strip()
+        field = next(
+            (field for field, known in names.items() if name == known or fold_name(name) == fold_name(known) != ""),
+            None,
+        )
+        if not equals or field is None:
+            continue
+        if field not in _IN_DIRECTORIES or name != names[field]:
+            raise InputError(
+                f"A directory of the input {_masked(where)} is named {name}=…, which would be ignored.",
+                f'Rename the directory, or write the column into the files. Directory names may be "{names["permanent"]}" and'
+                f' "{names["user_pool_id"]}".',
             )
-        return Stopped(
-            f"The input {path} could not be read to its end: {error.action} failed with {error.code}.", error.advice
-        )
-    if isinstance(error, DecryptError):
-        return InputError(
-            f"The encrypted input {path} cannot be decrypted: {error}.",
-            "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
-        )
-    advice = "Copy or write the file again."
-    if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords
-        why = "it is not gzip, or it is damaged"
-    elif isinstance(error, EOFError):
-        why = "it is cut off"
-    elif isinstance(error, UnicodeDecodeError):  # its own message quotes the file, too
-        why = "a name in it is not UTF-8"
-    else:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        # Arrow quotes the value that it could not read, so remove unprintable characters.
-        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
-        advice = "Check the file and its rights." if isinstance(error, OSError) and error.errno else advice
-    return InputError(f"The input {path} cannot be read: {why}.", advice)
+        text = "" if value == _EMPTY else unquote(value)
+        if found.get(field, text) != text:
+            raise InputError(
+                f"Two directories of the input {_masked(where)} are named {name}=…, with different values.",
+                "Rename one of them.",
+            )
+        found[field] = text
+    return found
+
+
+def _directories(where: Location) -> list[str]:
+    return where.removeprefix(S3).split("/")[1:-1] if isinstance(where, str) else list(where.parts[:-1])
+
+
+def _masked(where: Location) -> str:
+    """Return the path without the values in its directory names."""
+    *directories, name = str(where).split("/")
+    return "/".join([*(f"{one.partition('=')[0]}=…" if "=" in one else one for one in directories), name])

@@ -3,41 +3,17 @@
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import TextIO
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
-from bulkreset.input.decrypt import InputContent
-from bulkreset.input.own_files import is_report, restore_names
-from bulkreset.input.text_lines import MARK, UNDECODED, LineReader
-from bulkreset.input.text_reader import Position, TextReader
+from bulkreset.input.own_files import is_report
+from bulkreset.input.text_lines import MARK, UNDECODED
+from bulkreset.input.text_reader import Records, TextReader
 from bulkreset.job import InputConfig
-
-
-class CsvReader(TextReader):
-    """A CSV file, which may be compressed and encrypted.
-
-    The csv module in strict mode parses the records. The pandas parser would pad short lines, accept broken quotes and
-    not report the line of a bad byte, so a row could be lost or changed without an error.
-    """
-
-    def __init__(self, spec: InputConfig, content: InputContent) -> None:
-        super().__init__(spec, content, CsvRecords, lambda head: _line_end(head, spec), (), restore_names)
-
-
-def _line_end(head: str, spec: InputConfig) -> str:
-    r"""Return "\r" for a file with only CR as line end, otherwise "\n", which ends LF and CRLF.
-
-    A lone CR must not cut a password, so any LF outside quotes near the beginning decides.
-    """
-    if "\r" not in head:
-        return "\n"
-    bare = re.sub(r"\\.", "", head, flags=re.DOTALL) if spec.escape else head
-    bare = re.sub(r'"[^"]*(?:"|\Z)', "", bare)
-    return "\r" if "\r" in bare and "\n" not in bare else "\n"
-
+from bulkreset.text import parse_cell
 
 _LOOKED_AT = 20  # lines that are searched for a header after the first line
 _SET_ESCAPE = 'set [input] escape = "\\\\"'
@@ -56,24 +32,22 @@ def _show_delimiter(delimiter: str) -> str:
     return json.dumps(delimiter)[1:-1]
 
 
-class CsvRecords:
-    """An iterator over the file's records: a list of fields, or the error text of a malformed line.
+class CsvRecords(Records):
+    """An iterator over the file's records. It skips blank lines.
 
-    It yields all fields of the header first, then only our fields of each record. It skips blank lines.
+    It yields all fields of the header first, then only our fields of each record.
     """
 
+    format = "CSV"
+
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
-        self.taken = 0  # pages
-        self.is_report = False  # known after `header`
+        super().__init__(text, spec)
         self._width = 0
         self._doubled: set[bool] = set()  # whether the backslashes in our values are doubled
         self._header: list[str] = []
         self._names: frozenset[str] = frozenset()
         self._header_end = ""  # the line ending of the header
         self._ours: list[int] = []  # indexes of our fields in a record
-        self._text = text
-        self._spec = spec
-        self._lines = LineReader(text, spec)
         self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True, escapechar=spec.escape or None)
 
     def header(self) -> dict[str, int]:
@@ -144,15 +118,6 @@ class CsvRecords:
                 )
         return None
 
-    def mark(self) -> Position:
-        """Return the position at which the next record begins."""
-        return Position(self._text.tell(), self._lines.number)
-
-    def go_to(self, page: int, mark: Position) -> None:
-        """Continue reading at `mark`, the start of page `page`."""
-        self._lines.seek(*mark)
-        self.taken = page
-
     def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
         """Return the cells of our fields in the next rows, column by column, if each row is one line without a fault.
 
@@ -172,9 +137,6 @@ class CsvRecords:
             return None
         self._lines.skip_ahead()
         return [[record[place] for record in records] for place in self._ours]
-
-    def __iter__(self) -> Iterator[list[str] | str]:
-        return self
 
     def __next__(self) -> list[str] | str:
         lines, parser = self._lines, self._parser
@@ -302,3 +264,27 @@ _SAID = {
 
 def _ending(line: str) -> str:
     return "\r\n" if line.endswith("\r\n") else line[-1:] if line[-1:] in {"\n", "\r"} else ""
+
+
+class CsvReader(TextReader):
+    """A CSV file.
+
+    The csv module in strict mode parses the records. The pandas parser would pad short lines, accept broken quotes and
+    not report the line of a bad byte, so a row could be lost or changed without an error.
+    """
+
+    records = CsvRecords
+
+    def _reported_name(self, cell: str) -> str:
+        return parse_cell(cell)
+
+    def _line_end(self, head: str) -> str:
+        r"""Return "\r" for a file with only CR as line end, otherwise "\n", which ends LF and CRLF.
+
+        A lone CR must not cut a password, so any LF outside quotes near the beginning decides.
+        """
+        if "\r" not in head:
+            return "\n"
+        bare = re.sub(r"\\.", "", head, flags=re.DOTALL) if self._spec.escape else head
+        bare = re.sub(r'"[^"]*(?:"|\Z)', "", bare)
+        return "\r" if "\r" in bare and "\n" not in bare else "\n"

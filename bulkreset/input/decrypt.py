@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bulkreset.age_encryption import DecryptError, load_identities, open_encrypted
+from bulkreset.age_encryption import load_identities, open_encrypted
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
+from bulkreset.files import ReadStream
 from bulkreset.input.first_bytes import AGE, BEGINNING
-from bulkreset.input.location import Digest, InputFile, denied_error
+from bulkreset.input.location import Digest, InputFile, reading
 from bulkreset.job import ENCRYPTED, InputConfig, Location
-from bulkreset.s3 import BucketError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +41,8 @@ class InputContent:
 
         Raises InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file.
         """
-        head = self._head()
+        with reading(self._path), self._place.open() as file:
+            head = file.read(HEAD_BYTES)
         begins = head.startswith(AGE)
         if not self.is_encrypted and (begins or self._identity):
             raise InputError(
@@ -65,21 +65,13 @@ class InputContent:
                 f"The input {self._path} is encrypted, but the job has no input.identity.",
                 "Set input.identity to the private key file that decrypts it.",
             )
-        try:
-            with self.open() as file:
-                return file.read(HEAD_BYTES)
-        except (OSError, DecryptError, BucketError) as error:
-            raise unreadable_input_error(self._path, error) from None
+        with reading(self._path), self.open() as file:
+            return file.read(HEAD_BYTES)
 
     def beginning(self) -> bytes:
         """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""
-        try:
-            with self.open() as file:
-                return file.read(BEGINNING)
-        except BucketError as error:
-            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
-        except (OSError, DecryptError) as error:
-            raise unreadable_input_error(self._path, error) from None
+        with reading(self._path), self.open() as file:
+            return file.read(BEGINNING)
 
     def open(self, digest: Digest | None = None) -> io.BufferedReader:
         """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
@@ -118,15 +110,6 @@ class InputContent:
     def _identities(self) -> list[Any]:
         return load_identities(self._identity) if self._identity else []
 
-    def _head(self) -> bytes:
-        try:
-            with self._place.open() as file:
-                return file.read(HEAD_BYTES)
-        except BucketError as error:
-            raise (denied_error if error.is_denied else unreadable_input_error)(self._path, error) from None
-        except OSError as error:
-            raise unreadable_input_error(self._path, error) from None
-
 
 def name_of(where: Location) -> str:
     """Return the last part of a path or an address."""
@@ -138,23 +121,13 @@ def is_encrypted(where: Location) -> bool:
     return name_of(where).lower().endswith(ENCRYPTED)
 
 
-class RewoundFile(io.RawIOBase):
+class RewoundFile(ReadStream):
     """A stream that can only be read forward. Seeking reads up to the position; seeking back starts it again."""
-
-    _stream: Any = None  # Python closes a stream that could not be opened, too
 
     def __init__(self, start: Callable[[], Any]) -> None:
         self._start = start
         self._stream = start()
         self._at = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer or a part of it. Return the number of bytes read."""
@@ -174,12 +147,6 @@ class RewoundFile(io.RawIOBase):
         while self._at < place and self.read(min(place - self._at, _SKIPPED)):
             pass
         return self._at
-
-    def close(self) -> None:
-        """Close the stream."""
-        if self._stream is not None and not self.closed:
-            self._stream.close()
-        super().close()
 
 
 class _DecryptedFile(RewoundFile):

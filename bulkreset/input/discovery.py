@@ -11,10 +11,9 @@ from typing import NamedTuple, TypeVar
 
 from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.file_kinds import KNOWN, NO_IDENTITY, has_known_name, is_helper, why_unread
-from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error
+from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error, reading, unreadable_input_error
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import Bucket, BucketError, Object, split
 from bulkreset.text import format_count
@@ -46,11 +45,6 @@ class InputMissing(InputError):
     unread: Sequence[Unread] = ()
 
 
-def find_inputs(spec: InputConfig) -> list[InputFile]:
-    """Return the files of an input in reading order, each once. Raises the errors of `discover`."""
-    return discover(spec).files
-
-
 def discover(spec: InputConfig) -> Discovery:
     """Return the files of an input in reading order, each once, and what is not read beside them.
 
@@ -64,14 +58,12 @@ def discover(spec: InputConfig) -> Discovery:
         files, others = _find_in_s3(bucket, spec, given) if isinstance(given, str) else _find_local(spec, given)
         found += files
         unread += others
-    files = _cap(dict.fromkeys(found), spec.named)
-    known = set(files)
-    return Discovery(_stat_inputs(bucket, files), [one for one in dict.fromkeys(unread) if one.where not in known])
+    return _each_once(_stat_inputs(bucket, _cap(dict.fromkeys(found), spec.named)), unread)
 
 
 def discover_existing(spec: InputConfig) -> Discovery:
     """Return the same, but ignore paths that do not exist or match nothing."""
-    found: dict[Location, InputFile] = {}
+    found: list[InputFile] = []
     unread: list[Unread] = []
     for given in spec.places:
         try:
@@ -79,9 +71,26 @@ def discover_existing(spec: InputConfig) -> Discovery:
         except InputMissing as error:
             unread += error.unread
         else:
-            found |= {place.where: place for place in files}
+            found += files
             unread += others
-    return Discovery(list(found.values()), [one for one in dict.fromkeys(unread) if one.where not in found])
+    return _each_once(found, unread)
+
+
+def _each_once(found: Iterable[InputFile], unread: Sequence[Unread]) -> Discovery:
+    """Return each file once, and what is not read: links to a file that is read, too. Its rows would be duplicates."""
+    files = {place.where: place for place in found}
+    real = {where: where.resolve() if isinstance(where, Path) else where for where in files}
+    read: dict[Location, Location] = {}
+    for where in sorted(files, key=lambda it: isinstance(it, Path) and it.is_symlink()):
+        read.setdefault(real[where], where)
+    links = [
+        Unread(where, f"another name of {_legible(name)}, which is read")
+        for where in files
+        if (name := read[real[where]]) != where
+    ]
+    for link in links:
+        del files[link.where]
+    return Discovery([*files.values()], [one for one in dict.fromkeys([*unread, *links]) if one.where not in files])
 
 
 def describe_unread(unread: Sequence[Unread]) -> str:
@@ -112,7 +121,7 @@ def unescape_pattern(given: str) -> str:
 
 def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], list[Unread]]:
     """Return the files for a local path, folder or pattern, and those that are not read."""
-    try:
+    with reading(given):
         if given.is_dir():
             with os.scandir(given) as entries:
                 names = sorted(_cap((entry.path for entry in entries if not is_helper(entry.name)), given))
@@ -127,8 +136,6 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
         )
         files = sorted(_cap(matched, given), key=str)
         return _sort_out(spec, files, f"No input matches {given}.", named=True)
-    except OSError as error:
-        raise unreadable_input_error(given, error) from None
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
@@ -174,7 +181,7 @@ def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence
     if not key or key.endswith("/"):
         folders: list[str] = []
         listed = _cap(
-            (one for one in _list_objects(bucket, given, "/", folders) if not is_helper(_last(one.uri))), given
+            (one for one in list_objects(bucket, given, "/", folders) if not is_helper(_last(one.uri))), given
         )
         unread = [
             Unread(uri, 'a folder: a pattern such as "**/*.csv" reads what is in it')
@@ -190,7 +197,7 @@ def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence
     listed = _cap(
         (
             one
-            for one in _list_objects(bucket, begins)
+            for one in list_objects(bucket, begins)
             if fits.fullmatch(one.uri) and not _is_kept_out(one.uri.split("/")[fixed:], given)
         ),
         given,
@@ -261,7 +268,8 @@ def _pattern_regex(given: str) -> str:
     ).replace(r"\-", "-")
 
 
-def _list_objects(bucket: Bucket, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
+def list_objects(bucket: Bucket, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
+    """Yield the objects as `Bucket.objects` does. Raises InputError if they cannot be listed, Stopped in an outage."""
     try:
         yield from bucket.objects(uri, delimiter, folders)
     except BucketError as error:
@@ -286,15 +294,16 @@ def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
             if not os.path.lexists(where):
                 raise InputMissing(f"There is no input file {where}.", "Check the path.")
             return LocalFile(where)
-        try:
-            return S3Object(bucket, bucket.head(where))
-        except BucketError as error:
-            if error.is_missing:
+        with reading(where):
+            try:
+                return S3Object(bucket, bucket.head(where))
+            except BucketError as error:
+                if not error.is_missing:
+                    raise
                 raise InputMissing(
                     f"There is no input {where}: s3:GetObject failed with {error.code}.",
                     "Check the bucket and the key.",
                 ) from None
-            raise (unreadable_input_error(where, error) if error.is_passing else denied_error(where, error)) from None
 
     if not any(isinstance(where, str) for where in found):
         return [meet(where) for where in found]

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import FIELDS, RowBatch, unreadable_input_error
+from bulkreset.input.batch import RowBatch
 from bulkreset.input.decrypt import is_encrypted
 from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover
-from bulkreset.input.location import Digest, Fingerprint, InputFile, combined_fingerprint, is_fresh, require_text_name
+from bulkreset.input.location import (
+    Digest,
+    Fingerprint,
+    InputFile,
+    combined_fingerprint,
+    is_fresh,
+    reading,
+    require_text_name,
+    unreadable_input_error,
+)
 from bulkreset.input.reader import open_rows
 from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import BucketError
@@ -148,8 +157,10 @@ class InputSet:
 
         return look
 
-    def batches(self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None) -> Iterator[RowBatch]:
-        """Yield the rows of all files in order, from row `nearest(first)`.
+    def batches(
+        self, first: int = 1, fields: Collection[str] | None = None, size: int | None = None
+    ) -> Iterator[RowBatch]:
+        """Yield the rows of all files in order, from row `nearest(first)`; only `fields`, if given.
 
         The first call reads every file to its end and takes its fingerprint on the way. If a later call also reads a
         file from its beginning, in order, it compares the content. Raises InputError if it differs or cannot be read.
@@ -178,7 +189,7 @@ class InputSet:
         self._note_rows(before)
 
     def _batches_of(
-        self, number: int, first: int, fields: Collection[str], size: int | None, digest: Digest
+        self, number: int, first: int, fields: Collection[str] | None, size: int | None, digest: Digest
     ) -> Iterator[RowBatch]:
         """Yield the batches of one file. An empty file among others has none: a part of an export without rows."""
         if len(self.files) == 1 or self._fingerprints[number].size:
@@ -272,10 +283,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _unread_fingerprint(place: InputFile) -> Fingerprint:
-    try:
+    with reading(place.where):
         return Fingerprint(place.size(), "", place.version)
-    except OSError as error:
-        raise unreadable_input_error(place.where, error) from None
 
 
 def names_of(found: Sequence[Location]) -> list[str]:

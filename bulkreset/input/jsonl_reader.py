@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import Any, NoReturn, TextIO
 
@@ -22,33 +22,14 @@ from bulkreset.input.batch import (
 )
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import JSON, JSON_LINES
-from bulkreset.input.own_files import is_report, require_names
-from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED, LineReader
-from bulkreset.input.text_reader import Piece, Position, TextReader
+from bulkreset.input.own_files import is_report
+from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED
+from bulkreset.input.text_reader import Piece, Records, TextReader
 from bulkreset.job import InputConfig
 
 LOOKED_AT = 100  # lines that are searched for columns: a program may leave out a field without a value
 KEPT_SHAPES = 256  # sequences of field names whose columns are remembered
 LONGEST_SHAPE = 64  # fields
-
-
-class JsonLinesReader(TextReader):
-    """A JSON Lines file, which may be compressed and encrypted. JSON is always UTF-8."""
-
-    def __init__(self, spec: InputConfig, content: InputContent) -> None:
-        spec = spec.model_copy(update={"encoding": "utf-8", "escape": ""})
-        super().__init__(spec, content, JsonLinesRecords, _line_end, (JSON, JSON_LINES), require_names)
-
-    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Collection[str], *, is_report: bool) -> RowBatch:
-        """Return the rows without the optional fields that none of them has: a later line may have them."""
-        made = super()._make_batch(first, pieces, fields, is_report=is_report)
-        optional = {*FIELDS} - {*NEEDED}
-        columns = {field: cells for field, cells in made.columns.items() if field not in optional or any(cells)}
-        return RowBatch(made.first, columns, made.malformed)
-
-
-def _line_end(head: str) -> str:
-    return "\r" if "\r" in head and "\n" not in head else "\n"
 
 
 _CSV = ("is CSV, not JSON Lines", 'Rename it so that it ends in .csv, or set [input] format = "csv".')
@@ -85,20 +66,13 @@ _DECODER = json.JSONDecoder(
 )
 
 
-class JsonLinesRecords:
-    """An iterator over the file's objects: the values of our fields, or the error text of a malformed line.
+class JsonLinesRecords(Records):
+    """An iterator over the file's objects. It skips blank lines. A field that is absent or null is empty."""
 
-    It skips blank lines. A field that is absent or null is empty.
-    """
-
-    remark = ""  # a truncated object is malformed
+    format = "JSON Lines"
 
     def __init__(self, text: TextIO, spec: InputConfig) -> None:
-        self.taken = 0  # pages
-        self.is_report = False  # known after `header`
-        self._text = text
-        self._spec = spec
-        self._lines = LineReader(text, spec, "JSON Lines")
+        super().__init__(text, spec)
         self._ours = {field: name for field in FIELDS if (name := getattr(spec.columns, field))}
         self._wanted = self._ours  # and the additional columns, after `header`
         self._shapes: dict[tuple[str, ...], Sequence[int] | str] = {}
@@ -145,21 +119,6 @@ class JsonLinesRecords:
                 f"The names of the fields of the input {self._spec.file} have more than {LONGEST_LINE:,} characters together.",
                 "Check that the names of the fields are the same in all lines.",
             )
-
-    def mark(self) -> Position:
-        """Return the position at which the next record begins."""
-        return Position(self._text.tell(), self._lines.number)
-
-    def go_to(self, page: int, mark: Position) -> None:
-        """Continue reading at `mark`, the start of page `page`."""
-        self._lines.seek(*mark)
-        self.taken = page
-
-    def plain_columns(self, _rows: int) -> None:
-        """Return None: each line is read by itself."""
-
-    def __iter__(self) -> Iterator[list[str] | str]:
-        return self
 
     def __next__(self) -> list[str] | str:
         found = self._read_line()
@@ -253,6 +212,28 @@ class JsonLinesRecords:
             elif any(fold_words(found) == fold_words(name) for found in stripped):
                 return f"no {name!r}, but a name like it; names are case-sensitive"
         return [stripped.index(name) if counts[name] else -1 for name in self._wanted.values()]
+
+
+class JsonLinesReader(TextReader):
+    """A JSON Lines file. JSON is always UTF-8."""
+
+    records = JsonLinesRecords
+    ours = (JSON, JSON_LINES)
+
+    def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
+        super().__init__(spec.model_copy(update={"encoding": "utf-8", "escape": ""}), content, directories)
+
+    def _line_end(self, head: str) -> str:
+        return "\r" if "\r" in head and "\n" not in head else "\n"
+
+    def _make_batch(
+        self, first: int, pieces: Sequence[Piece], fields: Collection[str] | None, *, is_report: bool
+    ) -> RowBatch:
+        """Return the rows without the optional fields that none of them has: a later line may have them."""
+        made = super()._make_batch(first, pieces, fields, is_report=is_report)
+        optional = {*FIELDS} - {*NEEDED}
+        columns = {field: cells for field, cells in made.columns.items() if field not in optional or any(cells)}
+        return RowBatch(made.first, columns, made.malformed)
 
 
 def _kind(value: object) -> str:

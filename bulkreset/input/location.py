@@ -1,17 +1,20 @@
 """Input files on this machine and in S3: their names, content and fingerprints."""
 
+import gzip
 import hashlib
 import io
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from bulkreset.age_encryption import DecryptError
 from bulkreset.cancellation import check_current
-from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
+from bulkreset.errors import BulkresetError, InputError, Stopped
+from bulkreset.files import ReadStream
 from bulkreset.job import Location
 from bulkreset.s3 import Bucket, BucketError, Object
 
@@ -62,63 +65,20 @@ class Digest:
         return self._sha256.hexdigest()
 
 
-class _HashedFile(io.RawIOBase):
+class _HashedFile(ReadStream):
     """A stream that adds what is read from it to a digest."""
 
     def __init__(self, stream: io.BufferedReader, digest: Digest) -> None:
         self._stream = stream
         self._digest = digest
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
         """Fill the buffer or a part of it. Return the number of bytes read."""
         check_current()
         at = self._stream.tell()
-        read = self._stream.readinto(buffer)
+        read: int = self._stream.readinto(buffer)
         self._digest.add(at, memoryview(buffer)[:read])
         return read
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to an offset. Return the new position."""
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the current position in bytes."""
-        return self._stream.tell()
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
-
-
-class InputFile(Protocol):
-    """One file of an input. `version` is the version or the ETag in S3, "" on this machine."""
-
-    version: str
-
-    @property
-    def where(self) -> Location:
-        """Return the path or address."""
-
-    def open(self) -> io.BufferedReader:
-        """Return a seekable stream of the bytes. Opening and reading raise OSError or BucketError."""
-
-    def size(self) -> int:
-        """Return the size in bytes. Raises OSError."""
-
-    def identity(self) -> tuple[object, ...]:
-        """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
-
-    def fingerprint(self) -> Fingerprint:
-        """Read the whole file once. Raises InputError if it cannot be read, Stopped if S3 cannot be reached."""
-
-    def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether the file is as planned. Raises the same errors as `fingerprint`."""
 
 
 class LocalFile:
@@ -127,10 +87,8 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         self.where = path
         self.version = ""
-        try:
+        with reading(path):  # its name may not be valid for a file
             exists, is_file = path.exists(), path.is_file()
-        except OSError as error:  # a name that is not valid for a file
-            raise unreadable_input_error(path, error) from None
         if not exists:
             raise InputError(f"There is no input file {path}.", "Check the path.")
         if not is_file:
@@ -148,12 +106,15 @@ class LocalFile:
         return self.where.stat().st_size
 
     def identity(self) -> tuple[object, ...]:
-        """Return device, inode, size and times."""
-        return identity(self.where)
+        """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
+        with reading(self.where):
+            found = self.where.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def fingerprint(self) -> Fingerprint:
-        """Return size and SHA-256."""
-        return fingerprint(self.where)
+        """Read the whole file once and return size and SHA-256. Raises InputError if it cannot be read."""
+        with reading(self.where), self.open() as file:
+            return Fingerprint(sha256=digest_of(file), size=file.tell())
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
         """Return whether the content is as planned.
@@ -161,7 +122,7 @@ class LocalFile:
         Only the size is compared if the plan did not read it to its end.
         """
         if not planned.sha256:
-            return identity(self.where)[2] == planned.size
+            return self.identity()[2] == planned.size
         return self.fingerprint() == planned
 
 
@@ -188,24 +149,17 @@ class S3Object:
 
     def fingerprint(self) -> Fingerprint:
         """Return size, SHA-256, and the version or the ETag."""
-        try:
-            with self.open() as stream:
-                digest = digest_of(stream)
-        except BucketError as error:
-            if error.is_denied:
-                raise denied_error(self.where, error) from None
-            raise unreadable_input_error(self.where, error) from None
-        return Fingerprint(self.met.size, digest, self.version)
+        with reading(self.where), self.open() as stream:
+            return Fingerprint(self.met.size, digest_of(stream), self.version)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
         """Return whether size and version (or ETag) are as planned. S3 gives a version or ETag to one content only."""
-        try:
+        with reading(self.where):
             now = self._bucket.head(self.where)
-        except BucketError as error:
-            if error.is_passing or error.is_missing:
-                raise unreadable_input_error(self.where, error) from None
-            raise denied_error(self.where, error) from None
         return (now.version or now.etag, now.size) == (planned.version, planned.size)
+
+
+InputFile = LocalFile | S3Object
 
 
 def require_text_name(name: str) -> None:
@@ -219,15 +173,6 @@ def require_text_name(name: str) -> None:
         ) from None
 
 
-def identity(path: Path) -> tuple[object, ...]:
-    """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise unreadable_input_error(path, error) from None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
 def is_fresh(found: tuple[object, ...]) -> bool:
     """Return whether a file with this identity was written just now.
 
@@ -235,15 +180,6 @@ def is_fresh(found: tuple[object, ...]) -> bool:
     """
     *_, written, changed = found
     return time.time_ns() - max(int(str(written)), int(str(changed))) < FRESH_NS
-
-
-def fingerprint(path: Path) -> Fingerprint:
-    """Read the whole file once and return its fingerprint. Raises InputError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return Fingerprint(sha256=digest_of(file), size=file.tell())
-    except OSError as error:
-        raise unreadable_input_error(path, error) from None
 
 
 def digest_of(stream: io.BufferedReader) -> str:
@@ -258,6 +194,54 @@ def digest_of(stream: io.BufferedReader) -> str:
 def denied_error(where: Location, error: BucketError) -> InputError:
     """Return the error for denied access to an object or to the listing of its bucket."""
     return InputError(f"The input {where} cannot be read: {error.action} failed with {error.code}.", error.advice)
+
+
+def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
+    """Return the error for a file that cannot be read to its end because of the system, S3 or its format.
+
+    It is Stopped if a retry may succeed, otherwise InputError.
+    """
+    if isinstance(error, BucketError):
+        if error.is_changed or error.is_missing:
+            return InputError(
+                f"The input {path} has changed in S3 or is gone: {error.action} failed with {error.code}.",
+                "Restore it, or start a new run of the rows that are not set.",
+            )
+        return Stopped(
+            f"The input {path} could not be read to its end: {error.action} failed with {error.code}.", error.advice
+        )
+    if isinstance(error, DecryptError):
+        return InputError(
+            f"The encrypted input {path} cannot be decrypted: {error}.",
+            "Check that the file is whole, and that [input] identity has the key of one of its recipients.",
+        )
+    advice = "Copy or write the file again."
+    if isinstance(error, gzip.BadGzipFile):  # its own message quotes the file, and the file holds passwords
+        why = "it is not gzip, or it is damaged"
+    elif isinstance(error, EOFError):
+        why = "it is cut off"
+    elif isinstance(error, UnicodeDecodeError):  # its own message quotes the file, too
+        why = "a name in it is not UTF-8"
+    else:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        # Arrow quotes the value that it could not read, so remove unprintable characters.
+        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
+        advice = "Check the file and its rights." if isinstance(error, OSError) and error.errno else advice
+    return InputError(f"The input {path} cannot be read: {why}.", advice)
+
+
+@contextmanager
+def reading(where: Location) -> Iterator[None]:
+    """Turn each error of the system, of S3 or of decryption in the block into ours.
+
+    It is Stopped if a retry may succeed, otherwise InputError.
+    """
+    try:
+        yield
+    except BucketError as error:
+        raise (denied_error if error.is_denied else unreadable_input_error)(where, error) from None
+    except (OSError, DecryptError) as error:
+        raise unreadable_input_error(where, error) from None
 
 
 def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:

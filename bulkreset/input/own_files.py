@@ -1,10 +1,10 @@
-"""Recognise reports of this program that are used as an input, and read the original names from their cells."""
+"""Recognise reports of this program that are used as an input."""
 
 from collections.abc import Collection, Iterable
 
 from bulkreset.errors import InputError
 from bulkreset.job import Location
-from bulkreset.text import is_redacted, parse_cell
+from bulkreset.text import is_redacted
 
 # Columns that only our files have together: those of `report` and `verify`, without columns that other files have, too.
 _REPORTS = (
@@ -19,19 +19,12 @@ def is_report(header: Collection[str]) -> bool:
     return any(columns <= names for columns in _REPORTS)
 
 
-def restore_names(cells: Iterable[str], path: Location) -> list[str]:
-    """Return the usernames in the cells of a CSV report. Raises InputError if they are hashes."""
-    return [parse_cell(cell) for cell in require_names(cells, path)]
-
-
-def require_names(cells: Iterable[str], path: Location) -> list[str]:
-    """Return the cells unchanged. Raises InputError if one has a hash in place of a username."""
-    names = list(cells)
+def require_names(names: Iterable[str], path: Location) -> None:
+    """Raise InputError if one of the usernames of a report is a hash."""
     if any(map(is_redacted, names)):
         raise InputError(
             f"{path} has hashes instead of usernames.", "Write that report with --redact none, and use that one."
         )
-    return names
 
 
 def no_passwords_error(path: Location) -> InputError:

@@ -29,16 +29,12 @@ _BYTE_ARRAY = 6  # the physical type of text
 _STRUCT, _LISTS, _MAP, _BINARY, _DOUBLE, _BYTE = 12, {9, 10}, 11, 8, 7, 3
 
 
-class PageTooLargeError(Exception):
-    """A page would fill the memory. The message names it."""
+class RefusedPagesError(Exception):
+    """The footer or a page is damaged, or would fill the memory. The message says what it is, and `advice` what to do."""
 
-
-class FooterTooLargeError(Exception):
-    """The footer has more columns and row groups than may be read. The text says how many values."""
-
-
-class DamagedPagesError(Exception):
-    """The footer or a page header cannot be read."""
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.advice = advice
 
 
 class _Page(NamedTuple):
@@ -73,7 +69,7 @@ def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[
     """Return how to read a file, so that `columns` take at most BUDGET each.
 
     A few bytes can stand for gigabytes: pages are compressed, and a dictionary or a prefix stores a value once for
-    many rows. Raises PageTooLargeError, DamagedPagesError, and what reading `stream` raises.
+    many rows. Raises RefusedPagesError, and what reading `stream` raises.
     """
     groups: list[dict[str, _Lengths]] = []
     try:
@@ -85,7 +81,7 @@ def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[
                 if name in columns:
                     found[name] = _longest_values(stream, meta, name)
     except (KeyError, TypeError, ValueError, AttributeError, struct.error, pa.ArrowException) as error:
-        raise DamagedPagesError(str(error)) from None
+        raise RefusedPagesError(f"cannot be read: its pages are damaged ({error})", "Write the file again.") from None
     # Arrow adds the values of other pages to a dictionary while reading it, until they fill the memory.
     whole = {name for name in columns if not any(group[name].pages for group in groups if name in group)}
     expanded = Counter[str]()
@@ -97,7 +93,7 @@ def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[
             if is_long and name not in whole:
                 expanded[name] += it.dictionary * it.indexes
                 if expanded[name] > MOST_EXPANDED:
-                    raise PageTooLargeError(f"repeats a value of {it.dictionary:,} bytes in its column {name!r}")
+                    raise _too_large_error(f"repeats a value of {it.dictionary:,} bytes in its column {name!r}")
             longest = max(longest, it.pages, LONGEST_BYTES if is_long and name in whole else it.dictionary)
         steps.append(max(1, int(BUDGET / longest)))
     return Steps(
@@ -105,12 +101,16 @@ def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[
     )
 
 
+def _too_large_error(what: str) -> RefusedPagesError:
+    return RefusedPagesError(what, "Check that it is the right column, or write the file with smaller pages.")
+
+
 def _longest_values(stream: io.BufferedReader, meta: dict[int, Any], name: str) -> _Lengths:
     longest, in_dictionary, indexes = 0.0, 0.0, 0
     for page in _pages(stream, meta):
         most = LARGEST_DICTIONARY if page.kind == _DICTIONARY_PAGE else LARGEST_PAGE
         if page.size > most:
-            raise PageTooLargeError(
+            raise _too_large_error(
                 f"has a page of {page.size >> 20:,} MB in its column {name!r}; {LARGEST_PAGE >> 20} MB are read,"
                 f" {LARGEST_DICTIONARY >> 20} MB of a dictionary"
             )
@@ -193,7 +193,10 @@ class _Thrift:
     def _value(self, kind: int) -> Any:  # noqa: ANN401, PLR0911  (one return for each kind that the file may have)
         self._values += 1
         if self._values > MOST_VALUES:
-            raise FooterTooLargeError(f"has a footer of more than {MOST_VALUES:,} values")
+            raise RefusedPagesError(
+                f"has a footer of more than {MOST_VALUES:,} values",
+                "Write it with fewer columns, or in larger row groups.",
+            )
         if kind in {1, 2}:
             return kind == 1
         if kind == _BYTE:

@@ -3,7 +3,7 @@
 import os
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -13,34 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bulkreset.age_encryption import DecryptError
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
-    BATCH_ROWS,
     CARRIED,
-    FIELDS,
+    InputReader,
     RowBatch,
     find_columns,
-    unreadable_input_error,
 )
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
 from bulkreset.input.own_files import is_report, require_names
-from bulkreset.input.parquet_pages import (
-    LONGEST_BYTES,
-    DamagedPagesError,
-    FooterTooLargeError,
-    PageTooLargeError,
-    Steps,
-    bounded_steps,
-)
+from bulkreset.input.parquet_pages import LONGEST_BYTES, RefusedPagesError, Steps, bounded_steps
 from bulkreset.job import InputConfig
-from bulkreset.s3 import BucketError
 
-# Exceptions for a file that is damaged or cannot be read. UnicodeDecodeError: a column name is not UTF-8.
-DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, DecryptError, BucketError)
 UUID_BYTES = 16
 GATHERED = 16 << 20  # bytes of a batch
 LARGEST_FOOTER = 32 << 20  # bytes; the footer lists the columns of all row groups
@@ -48,59 +35,45 @@ FOOTER_ENDS = 8  # bytes at the end of a footer: its length, then MAGIC
 MAGIC = (PARQUET, ENCRYPTED_PARQUET)
 
 
-class ParquetReader:
+class ParquetReader(InputReader):
     """A Parquet file, read batch by batch; null and "" both mean an empty cell.
 
-    An encrypted file is decrypted as a whole, because reading begins with the footer at its end.
+    An encrypted file is decrypted as a whole, because reading begins with the footer at its end. Nothing is added to a
+    digest, because the bytes are not read in order.
     """
 
-    def __init__(self, spec: InputConfig, content: InputContent) -> None:
-        self.keeps_open = False
-        self.remembers = False
-        self.remark = ""
-        self._spec = spec
-        self._content = content
+    faults = (*InputReader.faults, pa.ArrowException, UnicodeDecodeError)  # the last: a column name is not UTF-8
+
+    def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
+        super().__init__(spec, content, directories)
         self._steps: Steps | None = None  # None until known
         self._file: pq.ParquetFile | None = None
         self._starts: Sequence[int] = [0]  # number of rows before each row group
 
-    def batches(
-        self,
-        first: int = 1,
-        fields: Collection[str] = FIELDS,
-        size: int | None = None,
-        digest: Digest | None = None,  # noqa: ARG002  (the bytes are not read in order)
+    def _read(
+        self, first: int, fields: Collection[str] | None, size: int, _digest: Digest | None
     ) -> Iterator[RowBatch]:
-        """Yield the rows in order, from row `nearest(first)`. Nothing is added to `digest`.
-
-        Raises InputError if the schema does not fit or the file is damaged.
-        """
-        try:
-            file = self._file = self._file or self.open()
-            names = {field: name for field, name in self.names(file).items() if field in fields}
-            reported = names.get("username") == "username" and is_report(file.schema_arrow.names)
+        file = self._file = self._file or self.open()
+        names = {field: name for field, name in self.names(file).items() if fields is None or field in fields}
+        reported = names.get("username") == "username" and is_report(file.schema_arrow.names)
+        if reported:
+            names.pop("permanent", None)  # of the earlier run
+        group = bisect_right(self._starts, first - 1) - 1
+        start = self._starts[group] + 1
+        for parts in self._gathered(self._steps_from(file, group, names, size), size):
+            batch = _make_batch(start, parts, names)
             if reported:
-                names.pop("permanent", None)  # of the earlier run
-            group = bisect_right(self._starts, first - 1) - 1
-            start = self._starts[group] + 1
-            for parts in self._gathered(self._steps_from(file, group, names), size or BATCH_ROWS):
-                batch = _make_batch(start, parts, names)
-                if reported:
-                    require_names(batch.cells("username"), self._spec.file)
-                yield batch
-                start += sum(part.num_rows for part in parts)
-            self.close()
-        except DAMAGED as error:
-            raise unreadable_input_error(self._spec.file, error) from None
-        finally:
-            if not self.keeps_open:
-                self.close()
+                require_names(batch.cells("username"), self._spec.file)
+            yield batch
+            start = batch.last + 1
 
-    def _steps_from(self, file: pq.ParquetFile, group: int, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    def _steps_from(
+        self, file: pq.ParquetFile, group: int, names: Mapping[str, str], most: int
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows from a row group on, in steps with bounded values; long values are cut."""
         steps = self._steps.rows if self._steps else [1] * file.num_row_groups
         for number in range(group, file.num_row_groups):
-            rows, wanted = min(BATCH_ROWS, steps[number]), list(dict.fromkeys(names.values()))
+            rows, wanted = min(most, steps[number]), list(dict.fromkeys(names.values()))
             for batch in file.iter_batches(rows, row_groups=[number], columns=wanted, use_threads=False):
                 check_current()
                 if batch.num_rows:
@@ -147,7 +120,11 @@ class ParquetReader:
         opened = partial(pq.ParquetFile, found, pre_buffer=False, buffer_size=1 << 20)
         file = opened()
         if self._steps is None:
-            self._steps = self._bounded_steps(source, footer, list(self.names(file).values()))
+            try:
+                with self._bytes(source) as stream:
+                    self._steps = bounded_steps(stream, footer, list(self.names(file).values()))
+            except RefusedPagesError as error:
+                raise InputError(f"The input {self._spec.file} {error}.", error.advice) from None
         if self._steps.dictionaries:
             file = opened(read_dictionary=list(self._steps.dictionaries))
         sizes = (file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
@@ -191,60 +168,32 @@ class ParquetReader:
             file.seek(size - FOOTER_ENDS - footer_length)
             return bytes(file.read(footer_length))
 
-    def _bounded_steps(self, source: pa.BufferReader | None, footer: bytes, names: Sequence[str]) -> Steps:
-        """Return how to read the file in bounded memory. Raises InputError if a page or a value is too large."""
-        try:
-            with self._bytes(source) as file:
-                return bounded_steps(file, footer, names)
-        except PageTooLargeError as error:
-            raise InputError(
-                f"The input {self._spec.file} {error}.",
-                "Check that it is the right column, or write the file with smaller pages.",
-            ) from None
-        except FooterTooLargeError as error:
-            raise InputError(
-                f"The input {self._spec.file} {error}.", "Write it with fewer columns, or in larger row groups."
-            ) from None
-        except DamagedPagesError as error:
-            raise InputError(
-                f"The input {self._spec.file} cannot be read: its pages are damaged ({error}).", "Write the file again."
-            ) from None
-
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
         schema = file.schema_arrow
         places = find_columns(schema.names, self._spec.columns, self._spec.file, "schema")
         for field, place in places.items():
-            if field.startswith(CARRIED):
-                self._check_carried(schema.field(place))
-                continue
             self._check_type(field, schema.field(place))
         return {field: schema.field(place).name for field, place in places.items()}
 
     def _check_type(self, field: str, column: "pa.Field[Any]") -> None:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        fits = (
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_string_view(kind)
-            or pa.types.is_null(kind)
-        )
-        binary = self._spec.binary
-        fits = fits or (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
-        if not (fits or (field == "permanent" and pa.types.is_boolean(kind))):
+        types, binary = pa.types, self._spec.binary
+        kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+        is_bytes = _is_binary(kind) or _is_uuid(kind)
+        if (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind)):
+            return
+        if field.startswith(CARRIED):
+            fits = not (types.is_nested(kind) or is_bytes)
+        elif field == "permanent" and types.is_boolean(kind):
+            fits = True
+        else:
+            fits = any(
+                fits(kind) for fits in (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+            )
+        if not fits:
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
                 _conversion_hint(field, kind),
-            )
-
-    def _check_carried(self, column: "pa.Field[Any]") -> None:
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        binary = self._spec.binary
-        is_told = (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind))
-        if pa.types.is_nested(kind) or ((_is_binary(kind) or _is_uuid(kind)) and not is_told):
-            raise InputError(
-                f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
-                "Write it as a string column, or remove the column.",
             )
 
 
@@ -265,6 +214,8 @@ def _is_uuid(kind: Any) -> bool:  # noqa: ANN401  (any of Arrow's types)
 
 def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arrow's types)
     """Return advice on the type to use instead for a column of this type."""
+    if field.startswith(CARRIED):
+        return "Write it as a string column, or remove the column."
     if field == "permanent":
         return "Write it as a boolean or a string column."
     types = pa.types
@@ -303,15 +254,10 @@ def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stub
 
 def _cut_value(raw: bytes) -> bytes:
     short = raw[:LONGEST_BYTES]
-    return short.decode(errors="ignore").encode() if _is_utf8(raw) else short
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
+    with suppress(UnicodeDecodeError):
         raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return short.decode(errors="ignore").encode()
+    return short
 
 
 def _make_batch(first: int, parts: Sequence[pa.RecordBatch], names: Mapping[str, str]) -> RowBatch:

@@ -1,57 +1,16 @@
 """Open an input file of any known format and read its rows in batches, in constant memory."""
 
-from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Protocol
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import CARRIED, FIELDS, RowBatch, carries_all
+from bulkreset.input.batch import CARRIED, InputReader, carries_all, partition_columns
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.file_kinds import ENDINGS, has_known_name
 from bulkreset.input.first_bytes import not_as_named, sniffed_ending
 from bulkreset.input.jsonl_reader import JsonLinesReader
-from bulkreset.input.location import Digest, InputFile, LocalFile
-from bulkreset.input.partitions import PartitionedReader, partition_columns
+from bulkreset.input.location import InputFile, LocalFile
 from bulkreset.job import InputConfig, Location
-
-
-class BatchSource(Protocol):
-    """A source of rows in batches."""
-
-    def batches(self) -> Iterator[RowBatch]:
-        """Yield the rows in order."""
-
-
-class InputReader(Protocol):
-    """One input file. `batches` can be called any number of times.
-
-    If `keeps_open` is set, a new call of `batches` continues with the open file.
-    """
-
-    @property
-    def remark(self) -> str:
-        """Return the text for the user about a file that was read to its end, or ""."""
-
-    @property
-    def remembers(self) -> bool:
-        """Return whether reading can begin at any row that was read once."""
-
-    keeps_open: bool
-
-    def batches(
-        self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None, digest: Digest | None = None
-    ) -> Iterator[RowBatch]:
-        """Yield the rows in order, up to `size` at a time, from row `nearest(first)`.
-
-        The bytes that are read are added to `digest`. Raises InputError if the file cannot be read to its end.
-        """
-
-    def nearest(self, row: int) -> int:
-        """Return the last row at or before `row` at which reading can begin. Any thread may call it."""
-
-    def close(self) -> None:
-        """Close the file."""
 
 
 def open_rows(
@@ -78,18 +37,11 @@ def open_rows(
     values = partition_columns(place.where if origin is None else origin, named)
     if carries_all(spec):
         values |= {CARRIED + getattr(named, field): value for field, value in values.items()}
-    reader = _open_format(kind, spec, content)
-    return PartitionedReader(reader, values, place.where) if values else reader
-
-
-def _open_format(kind: str, spec: InputConfig, content: InputContent) -> InputReader:
-    if kind == "csv":
-        return CsvReader(spec, content)
-    if kind == "jsonl":
-        return JsonLinesReader(spec, content)
+    if kind != "parquet":
+        return (JsonLinesReader if kind == "jsonl" else CsvReader)(spec, content, values)
     from bulkreset.input.parquet_reader import ParquetReader  # noqa: PLC0415  (only Parquet needs pyarrow)
 
-    return ParquetReader(spec, content)
+    return ParquetReader(spec, content, values)
 
 
 def _format_of(name: str) -> str:

@@ -43,31 +43,12 @@ _ESCAPE_URL = re.compile(
 _ESCAPE_JSON = re.compile(r"\\u[0-9a-f]{4}", re.IGNORECASE).search
 _DASH = re.compile("[\u2013\u2014\u2026]").search
 _CHANGED_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?E\+?\d+|\d+\.0", re.IGNORECASE).fullmatch
-_PLACEHOLDERS = frozenset(
-    [
-        "null",
-        "(null)",
-        "<null>",
-        "nil",
-        "none",
-        "nan",
-        "undefined",
-        "redacted",
-        "[redacted]",
-        "true",
-        "false",
-        "n/a",
-        "#n/a",
-        "#name?",
-        "#value!",
-        "#ref!",
-        "#num!",
-        "#null!",
-        "#div/0!",
-        "#getting_data",
-        "\\n",
-    ]
+# The same in Python's syntax and in RE2's.
+_PLACEHOLDERS = (
+    r"null|\(null\)|<null>|nil|none|nan|undefined|redacted|\[redacted\]|true|false|#?n/a"
+    r"|#(?:name\?|(?:value|ref|num|null|div/0)!|getting_data)|\\n"
 )
+_PLACEHOLDER = re.compile(_PLACEHOLDERS, re.IGNORECASE).fullmatch
 _MASK = re.compile(r"([*\u2022\u25cf.xX#-])\1{3,}").fullmatch
 _CURLY = re.compile("[\u2018-\u201f]").search
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u00ab": "\u00bb", "\u00bb": "\u00ab", "\u2039": "\u203a"}
@@ -76,7 +57,7 @@ _ANY_FORM = r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}
 _MAY_BE = re.compile(_ANY_FORM, re.IGNORECASE).search
 # For a whole column, as RE2 searches it: every suspect password has it, and every empty one.
 PERHAPS_SUSPECT = (
-    rf"(?i)^$|{_ANY_FORM}|^(?:{'|'.join(map(re.escape, sorted(_PLACEHOLDERS)))})$|^(?:\.{{4,}}|x{{4,}}|#{{4,}}|-{{4,}})$"
+    rf"(?i)^$|{_ANY_FORM}|^(?:{_PLACEHOLDERS})$|^(?:\.{{4,}}|x{{4,}}|#{{4,}}|-{{4,}})$"
     r"|^[+-]?[0-9]+(?:[.,][0-9]+)?E\+?[0-9]+$|^[0-9]+\.0$"
 )
 _SHORTEST_WRAPPED = 3
@@ -84,7 +65,7 @@ _SHORTEST_WRAPPED = 3
 
 def suspicion(password: str) -> str:
     """Return what looks wrong with a password, in words that contain no part of it; "" if nothing does."""
-    if password.casefold() in _PLACEHOLDERS or (password[:1] == password[-1:] and _MASK(password)):
+    if _PLACEHOLDER(password) or (password[:1] == password[-1:] and _MASK(password)):
         return PLACEHOLDER
     if not _MAY_BE(password):
         return NUMBER if password[-1:].isdigit() and _CHANGED_NUMBER(password) else ""

@@ -5,14 +5,14 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol, TextIO
+from typing import Any, ClassVar, NamedTuple, TextIO
 
-from bulkreset.age_encryption import DecryptError
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import BATCH_ROWS, FIELDS, PAGE_ROWS, RowBatch, unreadable_input_error
+from bulkreset.input.batch import PAGE_ROWS, InputReader, RowBatch
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent
 from bulkreset.input.first_bytes import (
     IS_GZIP,
@@ -24,8 +24,9 @@ from bulkreset.input.first_bytes import (
     wide_kind,
 )
 from bulkreset.input.location import Digest
-from bulkreset.job import InputConfig, Location
-from bulkreset.s3 import BucketError
+from bulkreset.input.own_files import require_names
+from bulkreset.input.text_lines import LineReader
+from bulkreset.job import InputConfig
 
 HEAD = 1 << 16  # characters read to detect the file's line ending
 PIECE_ROWS = 200  # rows that are read at once if none of them is odd; a page has several pieces
@@ -51,62 +52,63 @@ class Piece(NamedTuple):
     malformed: Mapping[int, str]
 
 
-class Records(Protocol):
+class Records(ABC):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
-    `taken` counts the pages that were read or skipped. `remark` is the text for the user about a file that was read to
-    its end, or "". `is_report` says whether the file is a report of this program; it is known after `header`.
+    `taken` counts the pages that were read or skipped. `is_report` says whether the file is a report of this program; it
+    is known after `header`.
     """
 
-    taken: int
-    is_report: bool
+    format: ClassVar[str]
+
+    def __init__(self, text: TextIO, spec: InputConfig) -> None:
+        self.taken = 0
+        self.is_report = False
+        self._text = text
+        self._spec = spec
+        self._lines = LineReader(text, spec, self.format)
 
     @property
     def remark(self) -> str:
-        """Return the text for the user about the file, or ""."""
+        """Return the text for the user about a file that was read to its end, or ""."""
+        return ""
 
+    @abstractmethod
     def header(self) -> Mapping[str, int]:
         """Return the index of each of our fields in the records. Raises InputError if the file does not have them."""
 
     def mark(self) -> Position:
         """Return the position at which the next record begins."""
+        return Position(self._text.tell(), self._lines.number)
 
     def go_to(self, page: int, mark: Position) -> None:
         """Continue reading at `mark`, the start of page `page`."""
+        self._lines.seek(*mark)
+        self.taken = page
 
-    def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
-        """Return the cells of our fields in up to `rows` records, column by column, or None: then read them singly."""
+    def plain_columns(self, _rows: int) -> Sequence[Sequence[str]] | None:
+        """Return the cells of our fields in up to so many records, by column, or None: then read them singly."""
+        return None
 
     def __iter__(self) -> Iterator[list[str] | str]:
-        """Return the records that remain."""
+        return self
+
+    @abstractmethod
+    def __next__(self) -> list[str] | str: ...
 
 
-class TextReader:
+class TextReader(InputReader):
     """A text file, which may be compressed and encrypted.
 
-    A format passes a function that makes records of an open file. `line_end` returns the line ending of a file that
-    begins with this text. `ours` are the kinds of text that are this format itself. `restore` returns the usernames in
-    the cells of a report of this program, or raises InputError if they are hashes. `remark` is the text for the user
-    about a file that was read to its end, or "".
+    A format has its `records`. `ours` are the kinds of text that are this format itself.
     """
 
-    def __init__(
-        self,
-        spec: InputConfig,
-        content: InputContent,
-        records: Callable[[TextIO, InputConfig], Records],
-        line_end: Callable[[str], str],
-        ours: tuple[Kind, ...],
-        restore: Callable[[Iterable[str], Location], list[str]],
-    ) -> None:
-        self.spec = spec
-        self.keeps_open = False
-        self.remark = ""
-        self._content = content
-        self._new_records = records
-        self._line_end = line_end
-        self._ours = ours
-        self._restore = restore
+    faults = (*InputReader.faults, EOFError, zlib.error)
+    records: ClassVar[type[Records]]
+    ours: ClassVar[tuple[Kind, ...]] = ()
+
+    def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
+        super().__init__(spec, content, directories)
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         # Compressed files can seek too, but only by decompressing everything before the position.
         self.remembers = self.can_be_entered and not content.is_packed
@@ -115,43 +117,42 @@ class TextReader:
         self._records: Records | None = None
         self._places: Mapping[str, int] = {}
 
-    def batches(
-        self, first: int = 1, fields: Collection[str] = FIELDS, size: int | None = None, digest: Digest | None = None
-    ) -> Iterator[RowBatch]:
-        """Yield the rows in order, from row `nearest(first)`.
+    @abstractmethod
+    def _line_end(self, head: str) -> str:
+        """Return the line ending of a file that begins with this text."""
 
-        Raises InputError on a bad header, a line that is too long, or a quote that may have swallowed lines.
-        """
-        pages = max(1, (size or BATCH_ROWS) // PAGE_ROWS)
-        try:
-            with self._translate_errors():
-                records = self._records_near(first, digest)
-                start = records.taken * PAGE_ROWS + 1
-                while some := [piece for _ in range(pages) for piece in self._next_page(records)]:
-                    batch = self._make_batch(start, some, fields, is_report=records.is_report)
-                    yield batch
-                    start = batch.last + 1
-                self.remark = records.remark
-            self.close()
-        finally:
-            if not self.keeps_open:
-                self.close()
+    def _reported_name(self, cell: str) -> str:
+        """Return the username in a cell of a report of this program."""
+        return cell
 
-    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Collection[str], *, is_report: bool) -> RowBatch:
-        places = {it: at for it, at in self._places.items() if it in fields}
+    def _read(self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None) -> Iterator[RowBatch]:
+        records = self._records_near(first, digest)
+        start = records.taken * PAGE_ROWS + 1
+        pages = range(max(1, size // PAGE_ROWS))
+        while some := [piece for _ in pages for piece in self._next_page(records)]:
+            batch = self._make_batch(start, some, fields, is_report=records.is_report)
+            yield batch
+            start = batch.last + 1
+        self.remark = records.remark
+
+    def _make_batch(
+        self, first: int, pieces: Sequence[Piece], fields: Collection[str] | None, *, is_report: bool
+    ) -> RowBatch:
+        columns = {
+            field: [*chain.from_iterable(it.columns[at] for it in pieces)]
+            for field, at in self._places.items()
+            if fields is None or field in fields
+        }
         if is_report:
-            places.pop("permanent", None)  # of the earlier run
-        columns = {field: [*chain.from_iterable(it.columns[at] for it in pieces)] for field, at in places.items()}
+            columns.pop("permanent", None)  # of the earlier run
+            require_names(columns["username"], self._spec.file)
+            columns["username"] = [*map(self._reported_name, columns["username"])]
         malformed: dict[int, str] = {}
         rows = 0
         for piece in pieces:
             malformed |= {rows + offset: what for offset, what in piece.malformed.items()}
             rows += len(piece.columns[0])
-        made = RowBatch(first, columns, malformed)
-        if not is_report or "username" not in places:
-            return made
-        names = self._restore(made.cells("username"), self.spec.file)
-        return RowBatch(first, {**made.columns, "username": names}, made.malformed)
+        return RowBatch(first, columns, malformed)
 
     def nearest(self, row: int) -> int:
         """Return the last known start of a page at or before `row`."""
@@ -169,7 +170,7 @@ class TextReader:
         if records is None or not self._marks:
             self.close()
             self._text = self._open(digest)
-            records = self._records = self._new_records(self._text, self.spec)
+            records = self._records = self.records(self._text, self._spec)
             try:
                 self._places = records.header()
             except InputError as error:
@@ -196,27 +197,19 @@ class TextReader:
         malformed = {offset: record for offset, record in enumerate(found) if isinstance(record, str)}
         return Piece(list(zip(*cells, strict=True)), malformed)
 
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        """Convert exceptions of the system, S3, decompression and age to our errors."""
-        try:
-            yield
-        except (OSError, EOFError, zlib.error, DecryptError, BucketError) as error:
-            raise unreadable_input_error(self.spec.file, error) from None
-
     def _check_mark(self, begins: bytes) -> None:
         """Raise InputError if the file's byte order mark contradicts the job's encoding, which would change passwords.
 
         With a one-byte encoding the header of a UTF-16 file is unreadable, so that is detected there.
         """
-        marked, named = marked_encoding(begins), codecs.lookup(self.spec.encoding).name
+        marked, named = marked_encoding(begins), codecs.lookup(self._spec.encoding).name
         family = marked[:6].rstrip("-")
         if not marked or named in {family, marked} or not (family == "utf-8" or named.startswith(_WIDE)):
             return
         if named != "utf-8-sig" or family != "utf-8":
             raise InputError(
-                f"The input {self.spec.file} begins as {(family if named[:6] != family else marked).upper()}"
-                f" (byte order mark), but the job says {self.spec.encoding}.",
+                f"The input {self._spec.file} begins as {(family if named[:6] != family else marked).upper()}"
+                f" (byte order mark), but the job says {self._spec.encoding}.",
                 f'Set [input] encoding = "{family}".',
             )
 
@@ -225,24 +218,24 @@ class TextReader:
         with closing(self._content.open_unpacked()) as stream:
             begins = stream.read(HEAD_BYTES)
         if not begins:
-            return EmptyInput(f"The input {self.spec.file} is empty.", "Check that the export has been written.")
-        named = codecs.lookup(self.spec.encoding).name
+            return EmptyInput(f"The input {self._spec.file} is empty.", "Check that the export has been written.")
+        named = codecs.lookup(self._spec.encoding).name
         is_wide = named.startswith(_WIDE)
         is_read = is_wide and (marked_encoding(begins) or unmarked_encoding(begins) in {named, f"{named}-{_NATIVE}"})
         if wide := None if is_read else wide_kind(begins):
-            return InputError(f"The input {self.spec.file} looks like {wide.name}.", wide.advice)
+            return InputError(f"The input {self._spec.file} looks like {wide.name}.", wide.advice)
         kind = None if is_wide else binary_kind(begins) or text_kind(begins)
-        if kind is None or kind in self._ours:
+        if kind is None or kind in self.ours:
             return None
         packed, unpack = (", packed", "Unpack it. ") if self._content.is_packed and kind is not IS_GZIP else ("", "")
-        what = f"The input {self.spec.file} is {kind.name}{packed}, and its name does not say so."
+        what = f"The input {self._spec.file} is {kind.name}{packed}, and its name does not say so."
         return InputError(what, unpack + kind.advice)
 
     def _open(self, digest: Digest | None) -> TextIO:
         """Return the file as a text stream that keeps its line endings."""
         # A BOM is not part of the first column's name. Keep bytes that do not decode as lone surrogates: then the
         # error can name their line, and reading continues after it.
-        encoding = "utf-8-sig" if codecs.lookup(self.spec.encoding).name == "utf-8" else self.spec.encoding
+        encoding = "utf-8-sig" if codecs.lookup(self._spec.encoding).name == "utf-8" else self._spec.encoding
         beginning = ""
 
         def opened(end: str, digest: Digest | None = None) -> TextIO:

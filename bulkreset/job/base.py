@@ -46,6 +46,16 @@ def require_extra(module: str, extra: str) -> None:
         raise ValueError(f"needs the extra {extra}, which is not installed: pip install 'bulkreset[{extra}]'")
 
 
+def needs_extra(module: str, extra: str) -> AfterValidator:
+    """Return a validator of a value that needs this package's extra. Its error is that of `require_extra`."""
+
+    def check(value: object) -> object:
+        require_extra(module, extra)
+        return value
+
+    return AfterValidator(check)
+
+
 def absolute(path: Path | str) -> Path:
     """Return a path as an absolute one, with the user's home for "~"."""
     return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111  (Path.expanduser raises for an unknown user)

@@ -9,6 +9,17 @@ from pydantic import Field, field_validator, model_validator
 
 from bulkreset.job.base import ConfigTable, Positive, matches
 
+_Address = Annotated[
+    str,
+    matches(
+        r"(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?",
+        'an address like "tls://scheduler.example.com:8786"',
+    ),
+]
+_Prefix = Annotated[
+    str, matches(r"(?s)s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/.*", 'an S3 address like "s3://bucket/runs/"')
+]
+
 
 class ClusterConfig(ConfigTable):
     """Where the lanes run: on workers of the Dask `scheduler`, or in `local` processes on this machine.
@@ -16,16 +27,7 @@ class ClusterConfig(ConfigTable):
     If neither is set, the lanes run in this process.
     """
 
-    scheduler: (
-        Annotated[
-            str,
-            matches(
-                r"(tls|tcp)://([^\s/:@\[\]]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?",
-                'an address like "tls://scheduler.example.com:8786"',
-            ),
-        ]
-        | None
-    ) = None
+    scheduler: _Address | None = None
     local: int | None = Field(default=None, ge=1, le=64)
     tls_ca_file: Path | None = Field(default=None, strict=False)
     tls_cert: Path | None = Field(default=None, strict=False)
@@ -66,12 +68,7 @@ class MirrorConfig(ConfigTable):
     seconds. `dry_run`: whether dry runs are mirrored, too.
     """
 
-    to: (
-        Annotated[
-            str, matches(r"(?s)s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]/.*", 'an S3 address like "s3://bucket/runs/"')
-        ]
-        | None
-    ) = None
+    to: _Prefix | None = None
     sse: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
     profile: str | None = None

@@ -214,10 +214,4 @@ def _first_input(given: object) -> Path:
 
 
 def _name_from(path: Path) -> str:
-    stem = path.name.split(".")[0]
-    return (
-        "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in stem).strip(
-            "-_"
-        )[:64]
-        or "job"
-    )
+    return re.sub(r"[^A-Za-z0-9_-]", "-", path.name.split(".")[0]).strip("-_")[:64] or "job"

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bulkreset.job.base import AbsolutePath, ConfigTable, absolute
+from bulkreset.job.base import AbsolutePath, ConfigTable, absolute, matches
 
 S3 = "s3://"
 Location = Path | str  # a local path, or an address that begins with S3
@@ -31,9 +31,7 @@ def parse_location(text: Location) -> Location:
 
     A run may be resumed from another directory, so a relative path is not enough.
     """
-    if isinstance(text, str) and text.startswith(S3):
-        return text
-    return absolute(text)
+    return text if isinstance(text, str) and text.startswith(S3) else absolute(text)
 
 
 class ColumnsConfig(ConfigTable):
@@ -104,7 +102,7 @@ class InputConfig(ConfigTable):
     select: SelectConfig = SelectConfig()
     identity: AbsolutePath | None = None
     format: Literal["csv", "jsonl", "parquet"] | None = None
-    delimiter: str = ","
+    delimiter: Annotated[str, matches(r'[^"\r\n]', "one character, neither a quote nor a line break")] = ","
     binary: Literal["utf8", "uuid"] | None = None
     escape: Literal["", "\\"] = ""
     encoding: str = "utf-8"
@@ -130,13 +128,6 @@ class InputConfig(ConfigTable):
         kept = tuple(map(parse_location, given)) if value is not None else None
         return kept if kept is None or isinstance(value, list | tuple) else kept[0]
 
-    @field_validator("delimiter")
-    @classmethod
-    def _one_character(cls, value: str) -> str:
-        if len(value) != 1 or value in '"\r\n':
-            raise ValueError("must be one character, neither a quote nor a line break")
-        return value
-
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, value: str) -> str:
@@ -148,15 +139,13 @@ class InputConfig(ConfigTable):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        msg = ""
         if self.from_pool and (self.path or self.identity):
-            msg = f"has {'a path' if self.path else 'an identity'}, and from_pool: the rows come from a file or from the pools"
-        elif not self.from_pool and not self.path:
-            msg = "names neither a path nor from_pool"
-        elif not self.from_pool and self.select != SelectConfig():
-            msg = "has a select, which needs from_pool"
-        if msg:
-            raise ValueError(msg)
+            has = "a path" if self.path else "an identity"
+            raise ValueError(f"has {has}, and from_pool: the rows come from a file or from the pools")
+        if not self.from_pool and not self.path:
+            raise ValueError("names neither a path nor from_pool")
+        if not self.from_pool and self.select != SelectConfig():
+            raise ValueError("has a select, which needs from_pool")
         return self
 
     @property

@@ -1,12 +1,11 @@
 """Settings for the output of a run: its report, notifications and metrics."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
-from bulkreset.job.base import ConfigTable, Duration, matches, require_extra
+from bulkreset.job.base import ConfigTable, Duration, matches, needs_extra, require_extra
 from bulkreset.models import REPORT_COLUMNS, ReportFormat
 
 
@@ -40,6 +39,11 @@ class ReportConfig(ConfigTable):
         return value
 
 
+_TopicArn = Annotated[
+    str, matches(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+", "the ARN of an SNS topic that is not FIFO")
+]
+
+
 class NotifyConfig(ConfigTable):
     """Which outcomes of a run to report, and to which Apprise URLs or SNS topic.
 
@@ -49,21 +53,8 @@ class NotifyConfig(ConfigTable):
 
     on: tuple[Literal["finish", "failure", "guard"], ...] = Field(default=("finish", "failure", "guard"), strict=False)
     urls: tuple[SecretStr, ...] = Field(default=(), strict=False)
-    urls_from: str | None = None
-    sns_topic_arn: (
-        Annotated[
-            str,
-            matches(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+", "the ARN of an SNS topic that is not FIFO"),
-        ]
-        | None
-    ) = None
-
-    @field_validator("urls_from")
-    @classmethod
-    def _names_a_place(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"env:[A-Za-z_]\w*|file:.+", value):
-            raise ValueError('must be "env:NAME" or "file:PATH"')
-        return value
+    urls_from: Annotated[str, matches(r"env:[A-Za-z_]\w*|file:.+", '"env:NAME" or "file:PATH"')] | None = None
+    sns_topic_arn: _TopicArn | None = None
 
     @model_validator(mode="after")
     def _installed(self) -> Self:
@@ -72,31 +63,28 @@ class NotifyConfig(ConfigTable):
         return self
 
 
+def _read_by_the_exporter(path: Path) -> Path:
+    if path.suffix != ".prom":
+        raise ValueError("must end with .prom: the node exporter reads no other file")
+    return path
+
+
+_Textfile = Annotated[
+    Path, Field(strict=False), AfterValidator(_read_by_the_exporter), needs_extra("prometheus_client", "metrics")
+]
+_CollectorUrl = Annotated[
+    str,
+    matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL without a user, as http://localhost:4318"),
+    needs_extra("opentelemetry", "otel"),
+]
+
+
 class MetricsConfig(ConfigTable):
     """The destinations of a run's metrics: a file for the node exporter, CloudWatch EMF to a file or to "stdout".
 
     `otlp` is the base URL of an OpenTelemetry collector, which gets traces, too.
     """
 
-    textfile: Path | None = Field(default=None, strict=False)
+    textfile: _Textfile | None = None
     emf: str | None = Field(default=None, min_length=1)
-    otlp: (
-        Annotated[str, matches(r"https?://[^\s/?#@]+(/[^\s?#]*)?", "a URL without a user, as http://localhost:4318")]
-        | None
-    ) = None
-
-    @field_validator("otlp")
-    @classmethod
-    def _otel_is_installed(cls, value: str | None) -> str | None:
-        if value:
-            require_extra("opentelemetry", "otel")
-        return value
-
-    @field_validator("textfile")
-    @classmethod
-    def _read_by_the_exporter(cls, value: Path | None) -> Path | None:
-        if value and value.suffix != ".prom":
-            raise ValueError("must end with .prom: the node exporter reads no other file")
-        if value:
-            require_extra("prometheus_client", "metrics")
-        return value
+    otlp: _CollectorUrl | None = None

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -42,22 +42,25 @@ def describe_errors(errors: Sequence[ErrorDetails], flags: Mapping[str, str]) ->
     of_flags, of_keys = dict[str, None](), dict[str, None]()
     for detail in errors:
         path = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
-        key = next((key for key in flags if path == key or path.startswith(f"{key}.")), "")
-        if key:
+        if key := _key_of(path, flags):
             what = _fault(detail, key)
             # On the command line, values have no quotes.
             of_flags[f"{flags[key]} {what.removesuffix(', without quotes').removesuffix(' in quotes')}"] = None
         else:
-            of_keys[_describe(detail)] = None
+            of_keys[_describe(detail, path)] = None
     return list(of_flags), list(of_keys)
 
 
-def _describe(detail: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in detail["loc"] if not isinstance(part, int))
-    union = next((key for key in _UNIONS if path == key or path.startswith(f"{key}.")), "")
-    where = union or ".".join(printable(part) for part in detail["loc"])
+def _key_of(path: str, keys: Iterable[str]) -> str:
+    """Return which of the keys the path of an error is, or is below; "" if it is none of them."""
+    return next((key for key in keys if path == key or path.startswith(f"{key}.")), "")
+
+
+def _describe(detail: ErrorDetails, path: str) -> str:
     if detail["type"] == "extra_forbidden":
         return describe_unknown(detail["loc"], detail["input"])
+    union = _key_of(path, _UNIONS)
+    where = union or ".".join(map(printable, detail["loc"]))
     return f"{where} {_fault(detail, union or path)}".strip()
 
 

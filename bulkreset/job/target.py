@@ -12,6 +12,14 @@ from bulkreset.job.base import ConfigTable, TimeOut, matches
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
 
 
+_RoleArn = Annotated[
+    str,
+    Field(max_length=2048),
+    matches(r"arn:[a-z-]+:iam::[0-9]{12}:role/[^\s]+", 'the ARN of a role like "arn:aws:iam::123456789012:role/reset"'),
+]
+_ExternalId = Annotated[str, matches(r"[\w+=,.@:/-]{2,1224}", '2 to 1224 letters, digits or characters of "_+=,.@:/-"')]
+
+
 class Target(ConfigTable):
     """One user pool and how to reach it. `replica`: its primary Region is not the one that its ID begins with."""
 
@@ -21,24 +29,11 @@ class Target(ConfigTable):
     replica: bool = False
     region: str | None = None
     profile: str | None = None
-    role_arn: (
-        Annotated[
-            str,
-            Field(max_length=2048),
-            matches(
-                r"arn:[a-z-]+:iam::[0-9]{12}:role/[^\s]+",
-                'the ARN of a role like "arn:aws:iam::123456789012:role/reset"',
-            ),
-        ]
-        | None
-    ) = None
+    role_arn: _RoleArn | None = None
     role_session_name: Annotated[
         str, matches(r"[\w+=,.@-]{2,64}", '2 to 64 letters, digits or characters of "_+=,.@-"')
     ] = "bulkreset"
-    external_id: (
-        Annotated[str, matches(r"[\w+=,.@:/-]{2,1224}", '2 to 1224 letters, digits or characters of "_+=,.@:/-"')]
-        | None
-    ) = None
+    external_id: _ExternalId | None = None
     endpoint_url: Annotated[str, matches(r"https?://[^\s]+", 'a URL like "https://example.com"')] | None = None
     ca_bundle: Path | None = Field(default=None, strict=False)
     verify_ssl: bool = True

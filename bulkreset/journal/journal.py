@@ -13,7 +13,6 @@ from bulkreset.journal import schema
 from bulkreset.journal.commit_mark import Mark, read_mark, require_complete
 from bulkreset.journal.database import BROKEN, Database, connect, damaged_journal_error, file_kind
 from bulkreset.journal.journal_writer import JournalWriter
-from bulkreset.journal.plan_writer import PlanWriter
 from bulkreset.journal.reader import JournalReader
 from bulkreset.journal.records import JournalFile
 from bulkreset.journal.run_dir import RunDir
@@ -38,7 +37,6 @@ class Journal:
         self.path = db.path
         self.damaged_error = db.damaged_error
         self.stoppable = db.stoppable
-        self.plan = PlanWriter(db, self._state)
         self.write = JournalWriter(db, self._state)
         self.read = JournalReader(db)
 

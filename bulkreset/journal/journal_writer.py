@@ -1,23 +1,100 @@
-"""Writes to the journal what a run does: claims, outcomes, steps, rates and its state."""
+"""Writes to the journal the plan of a run, and what it does: claims, outcomes, steps, rates and its state."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from bulkreset.journal import schema
 from bulkreset.journal.commit_mark import CommitMark
 from bulkreset.journal.database import Database
+from bulkreset.journal.records import JournalFile
 from bulkreset.journal.state_table import StateTable
 from bulkreset.models import Claimed, Event, Outcome, RateChange, StateChanged, StepOutcome
 from bulkreset.steps import STEPS
 
+ROWS_AT_ONCE = 200  # of a plan
+_except_name = itemgetter(1, 3, 4, 5, 6)
+
 
 class JournalWriter:
-    """Writes the journal of a run that sends."""
+    """Writes the journal. Commits do not wait for the disk until the run sends."""
 
     def __init__(self, db: Database, state: StateTable) -> None:
         self._db = db
         self._state = state
         self._mark: CommitMark | None = None  # while the run sends
+
+    def add_rows(self, rows: Iterable[tuple[int, str, str, bool | None, str, str, str]]) -> None:
+        """Add screened rows, in input order: (row, pool, username, permanent, status, code, message)."""
+        rows = iter(rows)
+        with self._db.writing():
+            numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                names = json.dumps([row[2] for row in some], ensure_ascii=False)
+                one_kind = len({*map(_except_name, some)}) == 1 and some[-1][0] - some[0][0] == len(some) - 1
+                if one_kind and "\\u0000" not in names:  # at which SQLite would end a text
+                    first, pool, _, permanent, *rest = some[0]
+                    self._db.execute(schema.PLAN_ALIKE, (first, numbers.get(pool, pool), permanent, *rest, names))
+                else:
+                    # Pass exact int and str values: SQLite's binding calls an adapter for every other type.
+                    self._db.executemany(
+                        schema.PLAN_ROW,
+                        (
+                            (row, numbers.get(pool, pool), name, None if permanent is None else int(permanent), *rest)
+                            for row, pool, name, permanent, *rest in some
+                        ),
+                    )
+
+    def add_carried(self, first: int, cells: Iterable[tuple[str, ...]]) -> None:
+        """Add the carried columns of consecutive rows, from row `first` on."""
+        with self._db.writing():
+            self._db.execute(schema.CARRIED)
+            self._db.executemany(
+                "INSERT INTO carried VALUES (?, ?)",
+                ((row, json.dumps(one, ensure_ascii=False)) for row, one in enumerate(cells, first)),
+            )
+
+    def begin_file(self, number: int, row: int) -> None:
+        """Store the first row of a file."""
+        with self._db.writing():
+            self._db.execute(schema.BEGIN_FILE, (row, number))
+
+    def store_fingerprints(self, files: Iterable[JournalFile], **facts: object) -> None:
+        """Store the fingerprints of the files that were read, and these facts of the run state, in one commit."""
+        with self._state.writing(facts):
+            self._db.executemany(
+                schema.FINGERPRINT, [(it.size, it.sha256, it.version, number) for number, it in enumerate(files)]
+            )
+
+    def store_findings(self, findings: Iterable[tuple[int, str, str, str, str, str, str]], **facts: object) -> None:
+        """Store the directory's findings on ready rows, and these facts of the run state, in one commit.
+
+        A finding is (row, status, code, message, the user's status before, recovery, the user's own name).
+        """
+        with self._state.writing(facts):
+            self._db.executemany(schema.CHECKED, ((*finding, row) for row, *finding in findings))
+
+    def reject_duplicates(self, keep: str, folding: Iterable[str] = (), fold: Callable[[str], str] = str.lower) -> None:
+        """Reject ready rows that name the same user: all of them ("refuse"), or all but the "first" or "last".
+
+        In the pools of `folding`, usernames with the same `fold` result are the same user.
+        """
+        with self._db.writing():
+            self._db.create_function("fold", 1, fold, deterministic=True)
+            values = {"keep": keep, "folding": json.dumps(list(folding))}
+            self._db.execute(schema.DUPLICATES, values)
+            if self._db.execute("SELECT 1 FROM twins").fetchone():
+                self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
+                self._db.execute(schema.REJECT_DUPLICATES, values)
+            self._db.execute("DROP TABLE twins")
+
+    def forget_plan(self) -> None:
+        """Delete an unfinished plan. None of its rows has been sent."""
+        with self._db.writing():
+            for statement in schema.FORGET_PLAN.split(";"):
+                self._db.execute(statement)
 
     def commit(self, events: Sequence[Event]) -> None:
         """Commit all events in one transaction, which is synced to disk while the run sends.

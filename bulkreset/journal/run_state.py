@@ -194,6 +194,14 @@ class UndoFacts(_Facts):
         return self.status == "RESTORE_COMPLETED"
 
 
+class RestoredFacts(_Facts):
+    """The restore of a pool by the undo of an earlier run: it ended `at`, and the pool is as it was at `point`."""
+
+    run_dir: str
+    at: Time
+    point: Time
+
+
 def _require_name(job: dict[str, Any]) -> dict[str, Any]:
     """Check what is read of a job without `job_from_journal`, which validates all of it."""
     if not (isinstance(job.get("name"), str) and isinstance(job.get("report", {}), dict)):
@@ -228,6 +236,7 @@ class RunState(_Facts):
     phase: Phase = Phase.READING
     recovery_point: Time | None = None  # the full second before the first claim, by the service's clock
     undos: Mapping[str, UndoFacts] = {}  # by pool
+    restored: Mapping[str, RestoredFacts] = {}  # by pool: the last undo of an earlier run after this one began to send
     waves: tuple[WaveFacts, ...] = ()
     rows: Count = 0  # rows of the plan, once all of them are read
     unchecked: Mapping[str, str] = {}  # why the users of a pool were not looked up, by pool

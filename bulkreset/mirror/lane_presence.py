@@ -108,11 +108,9 @@ class S3Presence:
             content: Any = json.loads(self._bucket.get(uri, _MAX_BYTES)[0])
             until = 0.0 if content.get("mirror") == self._mirror else float(content["until"])
             return until, f"{content['run_dir']} on {content['host']}", int(content.get("split_by", 0))
-        except BucketError as error:
-            if error.is_missing:
-                return self._now(), "", 0
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (BucketError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, BucketError) and not error.is_missing:
+                raise
             return self._now(), "", 0
 
     def _keep_renewing(self) -> None:

@@ -5,23 +5,22 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from bulkreset.backoff import retrying
 from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.departure import Deadline
-from bulkreset.errors import Busy, RecordError
+from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.journal.run_dir import boot_id
-from bulkreset.mirror.conditions import require_conditions
 from bulkreset.s3 import Bucket, BucketError
-
-T = TypeVar("T")
 
 SECONDS = 60.0
 SKEW = 5.0  # seconds by which two machines' clocks may differ; at most a quarter of the lease is used
+_NOT_OFFERED = frozenset({"NotImplemented", "501", "MethodNotAllowed", "405", "InvalidArgument", "InvalidRequest"})
+_OTHER_ETAG = f'"{"0" * 32}"'
+_PROBE = json.dumps({"probe": "conditional writes"}).encode()
 
 
 class S3Lease:
@@ -63,7 +62,9 @@ class S3Lease:
         except BucketError as error:
             if error.is_changed:
                 raise Busy(f"Another process has just taken {self._uri}.", "Wait for it.") from None
-            raise _unusable(self._uri, error) from None
+            raise RecordError(
+                f"{self._uri} cannot be written: {error.action} failed with {error.code}.", error.advice
+            ) from None
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
         return self
@@ -91,11 +92,9 @@ class S3Lease:
         if self._thread:
             self._thread.join()
         if self._etag and not self._lost:
-            try:
+            with suppress(BucketError):  # the lease expires by itself
                 if self._bucket.get(self._uri)[1] == self._etag:
                     self._bucket.delete([self._uri])
-            except BucketError:
-                pass  # the lease expires by itself
         self._etag = ""
 
     def __enter__(self) -> Self:
@@ -174,21 +173,59 @@ def holder_id(path: Path) -> str:
     return f"{boot_id() or socket.gethostname()}:{found.st_dev}:{found.st_ino}"
 
 
-def retry_s3(ask: Callable[[], T], patience: float, stop: Callable[[], None]) -> T:
-    """Call `ask` and retry transient errors for up to `patience` seconds. Returns its result, raises BucketError.
+def require_conditions(bucket: Bucket, uri: str) -> None:
+    """Write an object beside `uri`, under conditions that are true and that are false, and delete it.
 
-    `stop` is called before each try and may raise.
+    Raises JobError if S3 ignores or refuses If-None-Match or If-Match, which a lease needs, BucketError for any other
+    failure.
     """
+    probe = f"{uri}.probe-{secrets.token_hex(8)}"
+    try:
+        fault = _fault_of_condition(bucket, probe, "If-None-Match") or _fault_of_condition(bucket, probe, "If-Match")
+    finally:
+        with suppress(BucketError):  # a remaining object does no harm
+            bucket.delete([probe])
+    if fault:
+        raise JobError(
+            f"S3 at {bucket.client.meta.endpoint_url} {fault}, so two processes could hold {uri} at once.",
+            "Use an S3 with conditional writes, as AWS has it, or none: leave out mirror.to (to resume a run: --mirror none),"
+            " and keep schedule.state in a local file.",
+        )
 
-    def attempt() -> T:
-        stop()
-        return ask()
 
-    def is_passing(outcome: object) -> bool:
-        return isinstance(outcome, BucketError) and outcome.is_passing
+def _fault_of_condition(bucket: Bucket, probe: str, condition: str) -> str:
+    """Return what S3 does wrong with a condition, "" if nothing. The object exists if it was written before.
 
-    return retrying(is_passing, longest_wait=4, patience=patience)(attempt)
+    If the answer to a write is lost and the write is repeated, the result is the same.
+    """
+    is_first = condition == "If-None-Match"
+    for _ in range(2):  # a second try distinguishes a lost answer from a condition that is never met
+        try:
+            bucket.put(probe, _PROBE, match="" if is_first else _etag_of(bucket, probe))
+        except BucketError as error:
+            if error.code in _NOT_OFFERED:
+                return f"refuses {condition} ({error.code})"
+            if not (error.is_changed or error.is_missing) or error.code == "NoSuchBucket":
+                raise
+            if is_first and _etag_of(bucket, probe):
+                break
+        else:
+            break
+    else:
+        return f"refuses every write with {condition}"
+    try:
+        bucket.put(probe, _PROBE, match="" if is_first else _OTHER_ETAG)
+    except BucketError as error:
+        if not error.is_changed:
+            raise
+        return ""
+    return f"ignores {condition}"
 
 
-def _unusable(uri: str, error: BucketError) -> RecordError:
-    return RecordError(f"{uri} cannot be written: {error.action} failed with {error.code}.", error.advice)
+def _etag_of(bucket: Bucket, uri: str) -> str:
+    try:
+        return bucket.get(uri)[1]
+    except BucketError as error:
+        if error.is_missing:
+            return ""
+        raise

@@ -26,19 +26,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bulkreset.backoff import retrying
 from bulkreset.errors import BulkresetError, Busy, JobError, RecordError, RunDirError
 from bulkreset.files import create_file
 from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.journal.run_state import MirrorProgress
-from bulkreset.mirror.delta import VERSION, Commit, Delta
 from bulkreset.mirror.lane_presence import S3Presence
-from bulkreset.mirror.lease import S3Lease, holder_id, retry_s3
+from bulkreset.mirror.lease import S3Lease, holder_id
 from bulkreset.mirror.objects import (
     BASE,
     DELTA,
     STARTED,
+    VERSION,
+    Commit,
+    Delta,
     MirrorObject,
     list_objects,
     put_once,
@@ -190,16 +193,24 @@ class JournalMirror:
         """Upload the current page of the run, without a retry. Raises RecordError. Any thread may call it."""
         self._upload(self._home.page, 0.0)
 
-    def finish(self) -> None:
-        """Upload the final journal and the reports, but not the log. Raises RecordError, Busy if the lease is lost."""
+    def finish(self, *, whole: bool = False) -> None:
+        """Upload the journal's end and the reports, but not the log. Raises RecordError, Busy if the lease is lost.
+
+        If the run was stopped, its end is one more delta: a copy of a large journal could take longer than the
+        process has left. `whole`: rows were changed without a commit of the mirror, so upload a base.
+        """
         patience = 0.0 if self._broken else PATIENCE
         if self._maker:
             self._maker.join()
         self._lease.check()
         if not self._generation or self._based_at == 0.0:
             self._start_generation(patience)
-        else:
+        elif whole or self._broken or self._journal.state.is_finished:
             self._upload_base(patience)
+        else:
+            facts = self._journal.state.model_dump(mode="json", exclude={"commits", "mirror"})
+            self.commit([StateChanged(facts)])
+            self._upload_delta()
         for path in sorted(found for names in _AT_THE_END for found in self._home.path.glob(names)):
             self._upload(path, patience)
         if self._journal.state.reports_stale:  # reports of an earlier execution would look like the run's end
@@ -302,8 +313,14 @@ class JournalMirror:
             raise
 
     def _retry(self, ask: Callable[[], Any], patience: float) -> Any:  # noqa: ANN401
+        """Call `ask` while the lease is held, and retry transient errors for up to `patience` seconds."""
+
+        def attempt() -> Any:  # noqa: ANN401
+            self._lease.check()
+            return ask()
+
         try:
-            return retry_s3(ask, patience, self._lease.check)
+            return retrying(_is_passing, longest_wait=4, patience=patience)(attempt)
         except BucketError as error:
             if error.is_changed:
                 raise Busy(
@@ -314,6 +331,10 @@ class JournalMirror:
                 f"The mirror {self.at} cannot be written: {error.action} failed with {error.code}.",
                 f"{error.advice} Then resume. {self._advice_if_gone}",
             ) from None
+
+
+def _is_passing(outcome: object) -> bool:
+    return isinstance(outcome, BucketError) and outcome.is_passing
 
 
 def open_bucket(asked: Asked) -> Bucket:

@@ -1,12 +1,21 @@
-"""The objects of a mirror: their names, and the token that identifies the process that began a generation."""
+"""The objects of a mirror: their names, the commits in a delta, and the token of the process that began a generation."""
 
+import gzip
 import json
 import re
-from typing import NamedTuple
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple, Self
+
+from pydantic import TypeAdapter
 
 from bulkreset.errors import RunDirError
-from bulkreset.s3 import Bucket, BucketError, Object
+from bulkreset.models import Event
+from bulkreset.s3 import Bucket, BucketError
 
+VERSION = 3  # of a delta
 STARTED, BASE, DELTA = "begun", "base", "delta"
 _NAME = re.compile(
     r"g(?P<generation>\d{6})(?:-(?P<kind>base|delta)-(\d{12})(?:-(\d{12}))?\.(?:sqlite|json)\.gz|\.json)"
@@ -29,13 +38,14 @@ class MirrorObject(NamedTuple):
 
 def list_objects(bucket: Bucket, at: str) -> list[MirrorObject]:
     """Return the objects of a mirror, in order. Raises BucketError."""
-    found = [(one, _NAME.fullmatch(one.uri.removeprefix(at))) for one in bucket.objects(at, "/")]
-    return sorted(_parse_name(one, named) for one, named in found if named)
-
-
-def _parse_name(one: Object, named: re.Match[str]) -> MirrorObject:
-    generation, kind, first, last = named.groups()
-    return MirrorObject(int(generation), kind or STARTED, int(first or 0), int(last or first or 0), one.uri)
+    found = []
+    for one in bucket.objects(at, "/"):
+        if named := _NAME.fullmatch(one.uri.removeprefix(at)):
+            generation, kind, first, last = named.groups()
+            found.append(
+                MirrorObject(int(generation), kind or STARTED, int(first or 0), int(last or first or 0), one.uri)
+            )
+    return sorted(found)
 
 
 def start_generation(bucket: Bucket, at: str, generation: int, token: str) -> MirrorObject:
@@ -65,3 +75,44 @@ def put_once(bucket: Bucket, uri: str, body: bytes) -> None:
     except BucketError as error:
         if not error.is_changed or bucket.get(uri)[0] != body:
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of the journal. Commits are numbered from 1 over all executions."""
+
+    number: int
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Consecutive commits."""
+
+    version: int
+    commits: Sequence[Commit]
+
+    def packed(self) -> bytes:
+        """Return the delta as compressed JSON."""
+        return gzip.compress(_adapter().dump_json(self, exclude_defaults=True), 1)
+
+    @classmethod
+    def unpacked(cls, body: bytes, uri: str) -> Self:
+        """Return the delta in an object's body. Raises RunDirError if it is damaged or has another version."""
+        try:
+            delta = _adapter().validate_json(gzip.decompress(body))
+        except (OSError, EOFError, zlib.error, ValueError):
+            raise damaged_error(uri) from None
+        if delta.version != VERSION:
+            raise RunDirError(f"{uri} has version {delta.version}.", "Use the bulkreset that wrote it.")
+        return cls(VERSION, delta.commits)
+
+
+def damaged_error(uri: str) -> RunDirError:
+    """Return the error for an object that is not a delta."""
+    return RunDirError(f"{uri} is damaged.", "What was sent in it is not known: look for an older version.")
+
+
+@cache
+def _adapter() -> TypeAdapter[Delta]:
+    return TypeAdapter(Delta)

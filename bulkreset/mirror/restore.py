@@ -14,10 +14,9 @@ from bulkreset.journal.commit_mark import CommitMark
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
 from bulkreset.journal.run_state import MirrorProgress
-from bulkreset.mirror.delta import Delta, damaged_error
 from bulkreset.mirror.lease import S3Lease
 from bulkreset.mirror.mirror import LEASE
-from bulkreset.mirror.objects import BASE, DELTA, MirrorObject, list_objects
+from bulkreset.mirror.objects import BASE, DELTA, Delta, MirrorObject, damaged_error, list_objects
 from bulkreset.s3 import Bucket, BucketError
 
 

@@ -13,8 +13,8 @@ NAMESPACE = "bulkreset"
 
 def line(figures: RunMetrics, run_dir: Path | None) -> str:
     """Return the EMF line, including its line feed. Metrics have the dimension Job."""
-    units = {"Seconds": "Seconds", "RowsPerSecond": "Count/Second", "ExitCode": "None"}
-    values: dict[str, float] = {
+    units = {"Seconds": "Seconds", "RowsPerSecond": "Count/Second", "Ceiling": "Count/Second", "ExitCode": "None"}
+    known: dict[str, float | None] = {
         **{f"Rows{status.title().replace('_', '')}": number for status, number in figures.rows.items()},
         "Attempts": figures.attempts,
         "Throttled": figures.throttled,
@@ -22,12 +22,10 @@ def line(figures: RunMetrics, run_dir: Path | None) -> str:
         "Seconds": round(figures.seconds, 3),
         "Finished": int(figures.finished),
         "Success": int(figures.succeeded),
+        "Ceiling": figures.ceiling,
+        "ExitCode": figures.exit_code,
     }
-    if figures.ceiling is not None:
-        values["Ceiling"] = figures.ceiling
-        units["Ceiling"] = "Count/Second"
-    if figures.exit_code is not None:
-        values["ExitCode"] = figures.exit_code
+    values = {name: value for name, value in known.items() if value is not None}
     metrics = [{"Name": name, "Unit": units.get(name, "Count")} for name in values]
     whole: dict[str, Any] = {
         "_aws": {

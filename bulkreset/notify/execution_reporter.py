@@ -113,35 +113,37 @@ class ExecutionReporter:
             warn(f"Not all notifications were sent: {'; '.join(untold)}.")
 
     def _measure(self, figures: RunMetrics, run_dir: Path | None, warn: Warn) -> None:
-        problems = [self._write_textfile(lambda: figures, last=True), self._write_emf(figures, run_dir)]
+        place = self._job.metrics.emf
+        problems = [
+            self._write_textfile(lambda: figures, last=True),
+            place and _try_to_write(place, lambda: emf.write(place, self._out, figures, run_dir)),
+        ]
         for problem in filter(None, problems):
             warn(problem)
 
     def _write_textfile(self, made: Callable[[], RunMetrics], *, last: bool) -> str:
-        """Write the textfile. Returns a sentence that says what failed, "" if nothing did."""
         path = self._job.metrics.textfile
         if path is None:
             return ""
-        try:
+
+        def write() -> None:
             from bulkreset.notify import textfile  # noqa: PLC0415  (optional dependency)
 
             figures = made()
             with self._writing:
                 if last or not self._over.is_set():
                     textfile.write_textfile(path, figures)
-        except (OSError, BulkresetError, ValueError) as error:
-            return f"The metrics could not be written to {path}: {_why(error)}."
-        return ""
 
-    def _write_emf(self, figures: RunMetrics, run_dir: Path | None) -> str:
-        place = self._job.metrics.emf
-        if place is None:
-            return ""
-        try:
-            emf.write(place, self._out, figures, run_dir)
-        except OSError as error:
-            return f"The metrics could not be written to {place}: {_why(error)}."
-        return ""
+        return _try_to_write(path, write)
+
+
+def _try_to_write(place: object, write: Callable[[], None]) -> str:
+    """Write metrics. Returns a sentence that says what failed, "" if nothing did."""
+    try:
+        write()
+    except (OSError, BulkresetError, ValueError) as error:
+        return f"The metrics could not be written to {place}: {_why(error)}."
+    return ""
 
 
 def _why(error: Exception) -> str:

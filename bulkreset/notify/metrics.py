@@ -50,20 +50,19 @@ class RunMetrics:
 
 def metrics_running(status: RunStatus, seconds: float, exit_code: int | None = None) -> RunMetrics:
     """Return the metrics of an execution that is running, or was refused with this exit code."""
-    ended = exit_code is not None
+
+    def shown(counts: Mapping[str, int]) -> Mapping[str, int]:
+        return counts if exit_code is None else public_counts(counts, dry_run=False)
+
     return RunMetrics(
         status.job,
         seconds,
-        _rows(public_counts(status.counts, dry_run=False) if ended else status.counts),
+        _rows(shown(status.counts)),
         status.attempts,
         status.throttled,
         status.rate,
         exit_code,
-        _lanes(
-            [replace(lane, counts=public_counts(lane.counts, dry_run=False)) for lane in status.lanes]
-            if ended
-            else status.lanes
-        ),
+        _lanes([replace(lane, counts=shown(lane.counts)) for lane in status.lanes]),
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # optional dependency
     from opentelemetry.metrics import CallbackOptions, Observation
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.trace import SpanProcessor
+    from prometheus_client import Metric
 
 EVERY_MS: Final = 15_000  # between two exports of the metrics
 TIMEOUT: Final = 5  # seconds of an export; a collector that does not answer must not delay the end of a run
@@ -113,20 +114,19 @@ class OtelTelemetry(Telemetry):
 
 def samples(figures: RunMetrics) -> dict[str, list[tuple[Mapping[str, str], float]]]:
     """Return the metrics of the textfile by name, as (labels, value)."""
-    from bulkreset.notify.textfile import registry_of  # noqa: PLC0415  (optional dependency)
-
-    return {
-        family.name: [(sample.labels, sample.value) for sample in family.samples]
-        for family in registry_of(figures).collect()
-    }
+    return {it.name: [(sample.labels, sample.value) for sample in it.samples] for it in _families(figures)}
 
 
 def _names() -> dict[str, str]:
-    from bulkreset.notify.textfile import registry_of  # noqa: PLC0415  (optional dependency)
-
     lane = LaneSummary("", "", 1.0, 1.0, 1.0, counts={"set": 0})
     every = [RunMetrics("", 0.0, {"set": 0}, exit_code=code, lanes=(lane,)) for code in (None, 0)]
-    return {family.name: family.documentation for figures in every for family in registry_of(figures).collect()}
+    return {it.name: it.documentation for figures in every for it in _families(figures)}
+
+
+def _families(figures: RunMetrics) -> "Iterable[Metric]":
+    from bulkreset.notify.textfile import registry_of  # noqa: PLC0415  (optional dependency)
+
+    return registry_of(figures).collect()
 
 
 @contextmanager

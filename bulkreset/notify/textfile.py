@@ -2,8 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,7 +22,7 @@ def write_textfile(path: Path, figures: RunMetrics) -> None:
 
     The file gets its name only when it is complete. Everybody can read it, because the exporter runs as another user.
     """
-    registry = _render(figures, {name: when for name, when in _read_previous(path) if name in {FINISHED, SUCCESS}})
+    registry = registry_of(figures, {name: when for name, when in _read_previous(path) if name in {FINISHED, SUCCESS}})
     with atomic_file(path, mode=0o644) as file:
         file.write(generate_latest(registry))
 
@@ -33,40 +34,30 @@ def _read_previous(path: Path) -> Iterator[tuple[str, float]]:
             yield from ((sample.name, sample.value) for sample in family.samples)
 
 
-def registry_of(figures: RunMetrics) -> CollectorRegistry:
-    """Return the metrics, without those of earlier executions."""
-    return _render(figures, {})
-
-
-def _render(figures: RunMetrics, kept: dict[str, float]) -> CollectorRegistry:
+def registry_of(figures: RunMetrics, kept: Mapping[str, float] = MappingProxyType({})) -> CollectorRegistry:
+    """Return the metrics. `kept` are the times of earlier executions by name of the metric."""
     registry = CollectorRegistry()
 
     def put(name: str, what: str, value: float | None) -> None:
         if value is not None:
-            Gauge(f"bulkreset_{name}", what, ["job"], registry=registry).labels(figures.job).set(value)
+            Gauge(name, what, ["job"], registry=registry).labels(figures.job).set(value)
 
     now = time.time()
     rows = Gauge("bulkreset_rows", "Rows of the run by status.", ["job", "status"], registry=registry)
     for status, number in figures.rows.items():
         rows.labels(figures.job, status).set(number)
-    put("attempts", "Calls of AdminSetUserPassword in the run.", figures.attempts)
-    put("throttled", "How many of them were throttled.", figures.throttled)
-    put("rows_per_second", "Rows finished per second, lately or over the run.", figures.rate)
-    put("ceiling", "Calls per second that the lanes may send together.", figures.ceiling)
-    put("duration_seconds", "Of this execution so far.", figures.seconds)
-    put("running", "1 while an execution is running.", figures.exit_code is None)
-    put("updated_timestamp_seconds", "Time of these figures.", now)
-    put("exit_code", "Of the execution that ended last.", figures.exit_code)
-    put(
-        FINISHED.removeprefix("bulkreset_"),
-        "When a run last came to its end: exit code 0 or 1.",
-        now if figures.finished else kept.get(FINISHED),
-    )
-    put(
-        SUCCESS.removeprefix("bulkreset_"),
-        "When every row was last set or skipped: exit code 0.",
-        now if figures.succeeded else kept.get(SUCCESS),
-    )
+    put("bulkreset_attempts", "Calls of AdminSetUserPassword in the run.", figures.attempts)
+    put("bulkreset_throttled", "How many of them were throttled.", figures.throttled)
+    put("bulkreset_rows_per_second", "Rows finished per second, lately or over the run.", figures.rate)
+    put("bulkreset_ceiling", "Calls per second that the lanes may send together.", figures.ceiling)
+    put("bulkreset_duration_seconds", "Of this execution so far.", figures.seconds)
+    put("bulkreset_running", "1 while an execution is running.", figures.exit_code is None)
+    put("bulkreset_updated_timestamp_seconds", "Time of these figures.", now)
+    put("bulkreset_exit_code", "Of the execution that ended last.", figures.exit_code)
+    finished = now if figures.finished else kept.get(FINISHED)
+    succeeded = now if figures.succeeded else kept.get(SUCCESS)
+    put(FINISHED, "When a run last came to its end: exit code 0 or 1.", finished)
+    put(SUCCESS, "When every row was last set or skipped: exit code 0.", succeeded)
     _render_lanes(figures, registry)
     return registry
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bulkreset.errors import InputError, Stopped
 from bulkreset.input.archived import reopen_archived
-from bulkreset.input.batch import carries, carrying
+from bulkreset.input.batch import carrying
 from bulkreset.input.input_set import InputSet, PlannedFile
 from bulkreset.input.location import Fingerprint
 from bulkreset.job import TAG, Job
@@ -19,7 +19,7 @@ def input_of(job: Job) -> InputSet | None:
 
     Raises InputError if the input does not exist, Stopped if S3 cannot be reached.
     """
-    spec = job.input if carries(job.input) else carrying(job.input, job.report.columns)
+    spec = carrying(job.input, job.report.columns)
     return None if job.input.from_pool else InputSet.open(spec, with_passwords=not job.generates)
 
 

@@ -14,9 +14,8 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import BatchSource, RowBatch
 from bulkreset.input.input_set import InputSet
-from bulkreset.input.reader import BatchSource
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir
@@ -78,7 +77,7 @@ class Planner:
                 )
         folding = [pool for pool, pool_facts in pools.items() if pool_facts.case_insensitive]
         with journal.stoppable():
-            journal.plan.reject_duplicates(self._job.input.on_duplicate, folding)
+            journal.write.reject_duplicates(self._job.input.on_duplicate, folding)
             if journal.state.approved:
                 approval = Approval(Path(journal.state.approved.run_dir))
                 targets = describe_targets(self._sessions, self._discovery.callers())
@@ -127,13 +126,13 @@ class Planner:
         def seen(chunk: RowBatch) -> None:
             if chunk.file not in begun and not self._job.input.from_pool:
                 begun.add(chunk.file)
-                self._journal.plan.begin_file(chunk.file, chunk.first)
+                self._journal.write.begin_file(chunk.file, chunk.first)
             if service:
                 service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))
             self._ui.on_rows_read(chunk.last)
             self._stop.check()
 
-        plan = self._journal.plan
+        plan = self._journal.write
         read = write_plan(self._job, rows, self._discovery.pools(), protected, plan, seen)
         # its content is known only now, and the plan must never be stored without its fingerprint
         if isinstance(rows, InputSet):

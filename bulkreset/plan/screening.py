@@ -7,13 +7,11 @@ from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.input.batch import CARRIED, EVERY_FIELD, RowBatch
-from bulkreset.input.input_set import InputSet
-from bulkreset.input.reader import BatchSource
+from bulkreset.input.batch import CARRIED, BatchSource, RowBatch
 from bulkreset.input.swapped import require_not_swapped
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
-from bulkreset.journal.plan_writer import PlanWriter
+from bulkreset.journal.journal_writer import JournalWriter
 
 
 def write_plan(
@@ -21,7 +19,7 @@ def write_plan(
     rows: BatchSource,
     facts: Mapping[str, PoolFacts],
     protected: AbstractSet[str],
-    plan: PlanWriter,
+    plan: JournalWriter,
     seen: Callable[[RowBatch], None],
 ) -> int:
     """Write every row with its status to the plan and return the number of rows. `seen` is called with each batch.
@@ -31,7 +29,7 @@ def write_plan(
     validator = RowValidator(job, protected, {pool: pool_facts.policy for pool, pool_facts in facts.items()})
     read, file = 0, None
     carrying = bool(job.report.columns)
-    for chunk in rows.batches(fields=EVERY_FIELD) if carrying and isinstance(rows, InputSet) else rows.batches():
+    for chunk in rows.batches():
         if chunk.file != file and not job.generates:
             require_not_swapped(job.input, chunk)
             file = chunk.file

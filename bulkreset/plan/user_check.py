@@ -81,7 +81,7 @@ class UserCheck:
                 gaps = UserSearch(listers, pacers, store, self._clock, self.skip_reason).run(seen)
                 unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
                 findings = self._findings(store, scrambled=self._job.scrambles)
-                journal.plan.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
+                journal.write.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
                 store.discard()
         else:
             journal.write.change(phase=Phase.COMPARING, unchecked=unchecked)

@@ -12,7 +12,7 @@ from bulkreset.age_encryption import encrypt_stream, parse_recipients
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import InputError, RecordError, Refused, RunDirError
 from bulkreset.files import ELSEWHERE, atomic_bytes_writer, require_new
-from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, MAX_VALUE_LENGTH, RowBatch, carrying
+from bulkreset.input.batch import ALL_COLUMNS, CARRIED, MAX_VALUE_LENGTH, RowBatch, carrying
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import ENCRYPTED, Job
 from bulkreset.job.file import job_from_journal
@@ -135,7 +135,7 @@ class _Lines:
 
     def __iter__(self) -> Iterator[bytes]:
         row = next(self._chosen, None)
-        for batch in self._input.batches(fields=EVERY_FIELD):
+        for batch in self._input.batches():
             if row is None:
                 break
             if row > batch.last:

@@ -4,13 +4,14 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
-from bulkreset.clock import Clock, now_ms
-from bulkreset.cognito.transport_factory import TransportKind, choose_transport
+from bulkreset.clock import SINCE_BOOT, Clock, now_ms
+from bulkreset.cognito.transport import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
 from bulkreset.input.page_reader import PageReader
@@ -30,6 +31,7 @@ from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.coordinator import Coordinator
 from bulkreset.send.generated_source import GeneratedSource
+from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
 from bulkreset.send.operations import SetPassword
@@ -108,10 +110,9 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         lambda: context.journal.state.lanes,
         recorder.commit,
         lambda: _new_orders(context, budget),
-        users.count if users else None,
     )
     monitor = RunMonitor(
-        job.guards,
+        GuardMonitor(job.guards, SINCE_BOOT, datetime.now, steering.is_paused),
         context.log,
         SendProgress(
             preflight.ready,
@@ -119,14 +120,15 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
             lanes=[lane.progress for lane in lanes],
             max_attempts=job.pace.max_attempts,
         ),
-        {lane.number: lane.steps for lane in lanes},
+        lanes,
         context.ui,
         context.stop,
         (
             _every(CHECK_SECONDS, context.clock, context.journal.require_in_place),
             *([context.mirror.check] if context.mirror else []),
+            steering.check,
         ),
-        steering,
+        users.count if users else None,
     )
     permit.add(monitor)
     patience = max(target.connect_timeout + target.read_timeout for target in job.targets) + SHUTDOWN_MARGIN_SECONDS

@@ -32,7 +32,9 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     write = context.journal.write
     if isinstance(error, Interrupted):
         context.log.warning("stopping", calls=0, message="stopping: writing the report")
-        _word_interruption(context, error)
+        if context.sending.seconds:  # say how far the run is
+            counts = context.journal.read.counts()
+            error.message += f" {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
     try:
         context.journal.require_in_place()  # another run's journal may be at the path now
         _record_times(context)
@@ -50,20 +52,12 @@ def finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     return end
 
 
-def _word_interruption(context: RunContext, error: Interrupted) -> None:
-    """Add to the error how far the run is."""
-    if context.sending.seconds:
-        counts = context.journal.read.counts()
-        error.message += f" {counts.get(Status.SET, 0):,} of {format_rows(sum(counts.values()))} set."
-
-
 def _record_times(context: RunContext) -> None:
     state = context.journal.state
     context.home.take_orders("")
     context.control.look(at_once=True)
-    if orders := context.control.take_new():  # orders from before or after the sending
-        context.journal.write.change(control=(*state.control, *orders))
     context.journal.write.change(
+        control=(*state.control, *context.control.take_new()),  # orders from before or after the sending
         seconds=state.seconds + time.monotonic() - context.began,
         sending_seconds=state.sending_seconds + context.sending.seconds,
     )
@@ -75,14 +69,17 @@ def _finish(context: RunContext, error: BulkresetError | None) -> RunEnd:
     write = context.journal.write
     write.change(reports_stale=False, mirror_stale=False, mirror_pending=context.mirror is not None)
     summary, error = _write_all(context, error)
-    failure = upload_at_end(context.mirror.finish, context.log) if context.mirror else None
-    if context.mirror:
+    failure = None
+    if mirror := context.mirror:
+        failure = upload_at_end(lambda: mirror.finish(whole=context.options.retry_failed), context.log)
         write.change(mirror_pending=False, mirror_stale=failure is not None)
     if failure:
         summary, error = _write_all(context, error or failure)
-    _log_finished(context, summary, error)
-    if context.mirror and not failure:
-        upload_at_end(context.mirror.upload_log, context.log)
+    if error:
+        context.log.info("stopped", reason=type(error).__name__, message=error.message)
+    context.log.info("run_finished", state=summary.state, exit_code=summary.exit_code, counts=dict(summary.counts))
+    if mirror and not failure:
+        upload_at_end(mirror.upload_log, context.log)
     path, state = context.home.path, context.journal.state
     ways = next_commands(state, summary.counts, path, resumable=summary.resumable, steps=summary.steps)
     return RunEnd(path, summary, error, ways)
@@ -141,10 +138,3 @@ def _write_reports(context: RunContext) -> None:
     write_report(journal, home.path / journal.state.report_name, spec, dry_run=journal.state.is_dry_run)
     if asked.html:
         write_page(journal, home.page, home.path, redaction=spec.redaction)
-
-
-def _log_finished(context: RunContext, summary: Summary, error: BulkresetError | None) -> None:
-    if error:
-        context.log.info("stopped", reason=type(error).__name__, message=error.message)
-    counts = dict(summary.counts)
-    context.log.info("run_finished", state=summary.state, exit_code=summary.exit_code, counts=counts)

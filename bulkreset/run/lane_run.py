@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bulkreset.cancellation import LaneProgress
 from bulkreset.clock import now_ms
-from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import TargetSession
-from bulkreset.cognito.transport_factory import MAX_RATE, TransportKind, open_transport
+from bulkreset.cognito.transport import MAX_RATE, TransportKind
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import Job
@@ -24,11 +23,10 @@ from bulkreset.plan.preflight import (
 from bulkreset.run.context import RunContext
 from bulkreset.run.recorder import RateChanges
 from bulkreset.send.coordinator import LaneInput
-from bulkreset.send.evidence import ListedEvidence
 from bulkreset.send.generated_source import GeneratedLaneSource
 from bulkreset.send.input_source import LaneRowSource
-from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
-from bulkreset.send.operations import Operation, SetPassword, TakeStep
+from bulkreset.send.lane import LaneKey, LaneOpener, LaneProtocol, Results
+from bulkreset.send.operations import Operation, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
@@ -137,45 +135,35 @@ class _LaneBuilder:
         context = self.context
         name = f"Account {plan.account}, {plan.region}" if plan.account else f"{plan.region}, {plan.pools[0]}"
         key = LaneKey(number, name if self.several else "")
-        pools = () if context.cluster else plan.pools  # the pools that are called from this process
-        transports = {pool: open_transport(self.kind, context.sessions[pool]) for pool in pools}
-        sets = SetPassword(transports, self._evidence(pools, key))
-        lane = self._lane(plan, key, sets, plan.ceiling, MAX_RATE[self.kind])
+        # A cluster's workers have their own sessions.
+        sessions = {} if context.cluster else {pool: context.sessions[pool] for pool in plan.pools}
+        opener = LaneOpener(sessions, self.kind, key, context.job.pace, context.clock, self.results, self.permit)
+        # A generated password is not known again.
+        listing = None if context.job.generates else Pacer(listing_rate(context.job), context.clock)
+        lane = self._lane(plan, opener, opener.set_password(listing), plan.ceiling)
         gate = [context.mirror.can_claim] if context.mirror else []
         inputs = [LaneInput(lane, LimitedSource(source, self.budget, *gate))]
         shown = f"{plan.account} {plan.region}".strip()
         progress = LaneProgress(shown, source.rows, plan.ceiling, lane.pacer.rate, retrying=lane.retrying)
         paces: list[tuple[float, float | None]] = [(plan.quota, plan.ceiling)]
         steps: dict[str, StepSource] = {}
-        plain = (
-            {pool: BotoTransport.of(context.sessions[pool]) for pool in pools} if context.journal.state.steps else {}
-        )
         for name, found in context.journal.state.steps.items():
             if taken := [pool for pool in plan.pools if pool in found]:
                 step, pending = STEPS[name], partial(context.journal.read.step_tasks, self.step_order, name)
                 steps[name] = StepSource(pending, taken, context.clock)
                 ceiling = step_ceiling(context.job, step)
-                lane = self._lane(plan, key, TakeStep(step, plain), ceiling, MAX_RATE["boto3"])
+                lane = self._lane(plan, opener, opener.take_step(step), ceiling)
                 inputs.append(LaneInput(lane, steps[name], after=inputs[-1]))
                 paces.append((step.quota, ceiling))
         return LaneRun(plan, inputs, paces, source, steps, progress)
 
-    def _evidence(self, pools: Sequence[str], key: LaneKey) -> ListedEvidence | None:
-        """Return the evidence for rows with lost answers. Lanes on a cluster have their own on the worker."""
-        if self.context.job.generates:  # a generated password is not known again
-            return None
-        clock = self.context.clock
-        sessions = {pool: self.context.sessions[pool] for pool in pools}
-        return ListedEvidence(sessions, Pacer(listing_rate(self.context.job), clock), clock, key.stop)
-
     def _lane(
-        self, plan: PlannedLane, key: LaneKey, operation: Operation[Any], ceiling: float | None, max_rate: int
+        self, plan: PlannedLane, opener: LaneOpener, operation: Operation[Any], ceiling: float | None
     ) -> LaneProtocol[Any]:
-        context, changed = self.context, self._rate_listener(plan, operation)
-        if context.cluster:
-            return context.cluster.lane(operation, key, ceiling, context.job.pace, changed)
-        pacer = Pacer(ceiling, context.clock, changed)
-        return Lane(operation, pacer, context.job.pace, context.clock, self.results, key, max_rate, self.permit)
+        changed, cluster = self._rate_listener(plan, operation), self.context.cluster
+        if cluster:
+            return cluster.lane(operation, opener.key, ceiling, opener.pace, changed)
+        return opener.open(operation, ceiling, changed)
 
     def _rate_listener(self, plan: PlannedLane, operation: Operation[Any]) -> Callable[[float, str], None]:
         """Return a function that logs a new rate, and keeps it for the journal if passwords are set at it."""

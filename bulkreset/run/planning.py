@@ -142,15 +142,15 @@ def _preflight(context: RunContext, discovery: AccountDiscovery, gaps: Sequence[
     preflight = build_preflight(context.job, context.sessions, asked, planned, journal.state.approved)
     for gap in preflight.unknown:
         log.warning("info_unavailable", what=gap.what, action=gap.action, problem=gap.code)
-    if not (journal.state.confirmation and journal.state.preflight):  # keep the one that was confirmed
-        journal.write.change(preflight=tuple(preflight_facts(preflight)))
-    journal.write.change(steps={it.step.name: it.pools for it in preflight.steps if it.pools})
     known = {target.user_pool_id: target.account for target in journal.state.targets}
     lanes = tuple(
         LaneFacts(account=at.account, region=at.region, quota=at.quota, ceiling=at.ceiling, pools=at.pools)
         for at in preflight.lanes
     )
+    confirmed = journal.state.preflight if journal.state.confirmation else ()
     journal.write.change(
+        preflight=confirmed or tuple(preflight_facts(preflight)),
+        steps={it.step.name: it.pools for it in preflight.steps if it.pools},
         # If there is nothing to send, keep the figures of the execution that has sent.
         lanes=lanes if preflight.sends or len(lanes) != len(journal.state.lanes) else journal.state.lanes,
         targets=tuple(

@@ -1,11 +1,9 @@
 """Which inputs of a scheduled job may be read now: unchanged ones, in folders with their marker."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from bulkreset.errors import InputError
-from bulkreset.input.batch import unreadable_input_error
-from bulkreset.input.location import InputFile, S3Object, denied_error
+from bulkreset.input.location import InputFile, S3Object, reading
 from bulkreset.job import Location, ScheduleConfig
 from bulkreset.s3 import Bucket, BucketError
 from bulkreset.text import format_duration, format_iso
@@ -18,22 +16,16 @@ def held_back(schedule: ScheduleConfig, places: Sequence[InputFile], bucket: Buc
     """
     found: dict[Location, str] = {}
     if schedule.marker:
-        folders = dict.fromkeys(_folder_of(place.where) for place in places)
-        bare = {folder for folder in folders if not _exists(folder, schedule.marker, bucket)}
-        found |= {
-            place.where: f"no {schedule.marker} in its folder" for place in places if _folder_of(place.where) in bare
-        }
+        folders = {place.where: _folder_of(place.where) for place in places}
+        bare = {folder for folder in {*folders.values()} if not _exists(folder, schedule.marker, bucket)}
+        found |= {where: f"no {schedule.marker} in its folder" for where, folder in folders.items() if folder in bare}
     if schedule.settle:
-        found |= dict(_unsettled(schedule.settle, places, now))
+        for place in places:
+            changed = _changed_at(place)
+            if now - changed < schedule.settle:
+                at = format_iso(changed * 1000, "seconds")
+                found[place.where] = f"changed at {at}, and schedule.settle is {format_duration(schedule.settle)}"
     return found
-
-
-def _unsettled(settle: float, places: Sequence[InputFile], now: float) -> Iterator[tuple[Location, str]]:
-    for place in places:
-        changed = _changed_at(place)
-        if now - changed < settle:
-            at = format_iso(changed * 1000, "seconds")
-            yield place.where, f"changed at {at}, and schedule.settle is {format_duration(settle)}"
 
 
 def _changed_at(place: InputFile) -> float:
@@ -53,16 +45,14 @@ def _folder_of(where: Location) -> Location:
 
 def _exists(folder: Location, name: str, bucket: Bucket) -> bool:
     if isinstance(folder, Path):
-        try:
+        with reading(folder):
             return (folder / name).exists()
-        except OSError as error:
-            raise unreadable_input_error(folder, error) from None
     uri = f"{folder}/{name}"
-    try:
-        bucket.head(uri)
-    except BucketError as error:
-        if error.is_missing:
-            return False
-        denied: InputError = denied_error(uri, error)
-        raise (denied if error.is_denied else unreadable_input_error(uri, error)) from None
+    with reading(uri):
+        try:
+            bucket.head(uri)
+        except BucketError as error:
+            if error.is_missing:
+                return False
+            raise
     return True

@@ -60,11 +60,10 @@ class Recorder:
         self._rates = rates
         self._claim = claim
 
-    def commit(self, events: Sequence[Event]) -> None:
+    def commit(self, events: Sequence[Event], claims: Sequence[Claimed] = ()) -> None:
         """Commit durably. Raises RecordError if that fails."""
-        claims = [*map(type, events)].count(Claimed)
-        with self._claim(claims) if claims else nullcontext():
-            self._commit([*events, *self._rates.take_due(now_ms())])
+        with self._claim(len(claims)) if claims else nullcontext():
+            self._commit([*events, *claims, *self._rates.take_due(now_ms())])
 
     def ensure_mirrored(self) -> None:
         """Upload committed changes to the mirror, if there is one. Raises RecordError, Busy if its lease is lost."""

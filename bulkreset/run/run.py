@@ -81,7 +81,7 @@ def _take_over(context: RunContext) -> None:
     with journal.stoppable():
         journal.check()
     if not journal.state.is_read:
-        journal.plan.forget_plan()
+        journal.write.forget_plan()
     elif context.service and context.rows:
         for chunk in context.rows.batches():
             context.service.seed(chunk.cells("user_pool_id"), chunk.cells("username"))

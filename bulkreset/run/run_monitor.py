@@ -1,20 +1,17 @@
 """Watches a sending run: shows, logs and counts results, and says when it must stop."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bulkreset.cancellation import CancelToken, SendProgress, UserInterface
 from bulkreset.clock import SINCE_BOOT
 from bulkreset.errors import Stopped
-from bulkreset.job.guards import GuardsConfig
 from bulkreset.log import Log
 from bulkreset.models import Outcome, Status, StepOutcome
-from bulkreset.run.steering import Steering
+from bulkreset.run.lane_run import LaneRun
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.lane import LaneKey, LaneProtocol
 from bulkreset.send.operations import OperationResult
-from bulkreset.send.step_source import StepSource
 
 RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are only retried
 
@@ -24,24 +21,27 @@ class RunMonitor:
 
     def __init__(
         self,
-        guards: GuardsConfig,
+        guards: GuardMonitor,
         log: Log,
         progress: SendProgress,
-        steps: Mapping[int, Mapping[str, StepSource]],
+        lanes: Sequence[LaneRun],
         ui: UserInterface,
         stop: CancelToken,
         checks: Sequence[Callable[[], None]],
-        steering: Steering,
+        count: Callable[[str, str, OperationResult], None] | None,
     ) -> None:
-        """Start watching. Each of `checks` may raise to stop all sending; `steps` are by lane number and name."""
-        self._steering = steering
-        self._guards = GuardMonitor(guards, SINCE_BOOT, datetime.now, steering.is_paused)
+        """Start watching. Each of `checks` may raise to stop all sending.
+
+        `count` gets each committed result, after its lane's "ACCOUNT/REGION" and its kind of call.
+        """
+        self._guards = guards
         self._log = log
         self._progress = progress
-        self._steps = steps
+        self._lanes = lanes
         self._ui = ui
+        self._count = count
         self._stop = stop
-        self._checks = (stop.check, *checks, steering.check, self._guards.check)
+        self._checks = (stop.check, *checks, guards.check)
         self._shown_at = SINCE_BOOT.now()
 
     def check(self) -> None:
@@ -65,9 +65,11 @@ class RunMonitor:
     def on_committed(self, results: Sequence[tuple[LaneProtocol[Any], OperationResult]]) -> None:
         """Count, log and show committed results."""
         for lane, outcome in results:
-            self._steering.on_committed(lane, outcome)
+            sent_by = self._lanes[lane.key.number]
+            if self._count:
+                self._count(sent_by.name, lane.operation.call, outcome)
             if isinstance(outcome, StepOutcome):
-                self._steps[lane.key.number][outcome.step].on_settled(outcome)
+                sent_by.steps[outcome.step].on_settled(outcome)
                 self._progress.add_step(outcome)
                 if outcome.done is False:
                     told_of = {"row": outcome.row, "code": outcome.code, "attempts": outcome.attempts}

@@ -5,11 +5,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from bulkreset.clock import SINCE_BOOT, Clock
 from bulkreset.errors import Busy, JobError, RecordError
@@ -23,7 +26,10 @@ ABANDONED = "abandoned"  # as `archived_at`: the run was given up, so the input 
 MOST = 1 << 25  # bytes: some 100,000 inputs
 
 
-@dataclass(slots=True)
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(slots=True, config=_STRICT)
 class CompletedInput:
     """One input that a run has finished. `identity` identifies an unchanged local file without reading it again."""
 
@@ -36,20 +42,21 @@ class CompletedInput:
     archived_at: str = ""  # where it was moved, how it was tagged, or ABANDONED; "" if not yet
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, config=_STRICT)
 class OpenRun:
     """A started run, and the paths or S3 addresses of its inputs. `mirror` is its mirror's address in S3, "" if none.
 
-    `created`: its directory has been created, so the run may have sent something, also if it was resumed by hand.
+    `created`: its directory has been created, so the run may have sent something, also if it was resumed by hand. If
+    that is missing in the file, assume the worse case.
     """
 
     run_dir: str
     inputs: list[str]
     mirror: str = ""
-    created: bool = False
+    created: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, config=_STRICT)
 class SetAside:
     """An input that could not be read. It is retried when its `identity` or the job's [input] (`job`) differs."""
 
@@ -66,36 +73,24 @@ class ScheduleState:
     `last_run` is the directory of the last run that finished, "" if there is none.
     """
 
-    completed: dict[str, CompletedInput] = field(default_factory=dict)
     open_run: OpenRun | None = None
+    completed: dict[str, CompletedInput] = field(default_factory=dict)
     aside: dict[str, SetAside] = field(default_factory=dict)
     last_run: str = ""
 
     def as_text(self) -> str:
         """Return the state as JSON."""
-        table = {
-            "version": VERSION,
-            "open_run": _table(self.open_run) if self.open_run else None,
-            "completed": {where: _table(one) for where, one in self.completed.items()},
-            "aside": {where: _table(one) for where, one in self.aside.items()},
-            "last_run": self.last_run,
-        }
-        return json.dumps(table, indent=1) + "\n"
+        return json.dumps({"version": VERSION, **_STATE.dump_python(self)}, indent=1) + "\n"
 
     @classmethod
-    def parse(cls, text: str | bytes, where: Location) -> "ScheduleState":
+    def parse(cls, text: bytes, where: Location) -> "ScheduleState":
         """Return the state in `text`. Raises JobError if it is not a job's state, or has another version."""
         try:
-            table: Mapping[str, Any] = json.loads(decode_text(text) if isinstance(text, bytes) else text)
+            table = json.loads(decode_text(text))
             known = table["version"]
             if known == VERSION:
-                begun = table["open_run"]
-                finished = {name: CompletedInput(**one) for name, one in table["completed"].items()}
-                aside = {name: SetAside(**one) for name, one in table.get("aside", {}).items()}
-                # If `created` is missing, assume the worse case.
-                open_run = OpenRun(**{"created": True} | begun) if begun else None
-                return cls(finished, open_run, aside, str(table.get("last_run", "")))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                return _STATE.validate_python(table | {key: table[key] for key in ("open_run", "completed")})
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise JobError(
                 f"{where} is not the state of a job.",
                 "Name another file, or restore it: without it every input is new.",
@@ -103,6 +98,9 @@ class ScheduleState:
         raise JobError(
             f"{where} has version {known}; this bulkreset knows version {VERSION}.", "Use the bulkreset that wrote it."
         )
+
+
+_STATE = TypeAdapter(ScheduleState)
 
 
 class StateStore:
@@ -126,8 +124,9 @@ class StateStore:
         try:
             if isinstance(self.where, str):
                 body, self._etag = self._bucket.get(self.where, MOST)
-                return ScheduleState.parse(body, self.where)
-            return ScheduleState.parse(read_small_file(self.where, MOST), self.where)
+            else:
+                body = read_small_file(self.where, MOST)
+            return ScheduleState.parse(body, self.where)
         except FileNotFoundError:
             return ScheduleState()
         except BucketError as error:
@@ -193,7 +192,3 @@ def _locked(path: Path, what: Location) -> Iterator[Path]:
         yield path
     finally:
         os.close(lock)
-
-
-def _table(value: CompletedInput | OpenRun | SetAside) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}

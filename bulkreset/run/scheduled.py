@@ -108,7 +108,7 @@ class ScheduledJob:
             with self._report_execution(counts=True):
                 self._state = self._kept.read()
                 self._require_last_run_not_undone()
-            finished = self._finish_open_run() if self._state.open_run else None
+            finished = self._finish_open_run(self._state.open_run) if self._state.open_run else None
             if finished:
                 yield finished
                 if finished.error:
@@ -142,19 +142,19 @@ class ScheduledJob:
                 " ones are.",
             )
 
-    def _finish_open_run(self) -> RunEnd | None:
+    def _finish_open_run(self, begun: OpenRun) -> RunEnd | None:
         """Resume the unfinished run. Returns None if it had already finished, or cannot be resumed."""
-        path = Path(self._state.open_run.run_dir) if self._state.open_run else Path()
-        if _is_gone(path) and not self._restored_from_mirror(path):
-            self._require_nothing_sent(path)
+        path = Path(begun.run_dir)
+        if _is_gone(path) and not _restored_from_mirror(begun):
+            self._require_nothing_sent(begun)
             self._forget_open_run()
             return None
         state = Journal.state_in(RunDir.open(path).journal)
         if state.is_finished and not state.mirror_pending:
-            self._note_completed(path)
+            self._note_completed(begun)
             return None
         if state.abandoned_at or (not state.is_finished and self._gives_up(path)):
-            self._close_abandoned(path)
+            self._close_abandoned(begun)
             return None
         try:
             end = resume(path, self._mode, {}, self._ui, self._stop)
@@ -166,7 +166,7 @@ class ScheduledJob:
             self._forget_open_run()
             return None
         if not end.error:
-            self._note_completed(path)
+            self._note_completed(begun)
         return end
 
     def _gives_up(self, path: Path) -> bool:
@@ -188,8 +188,9 @@ class ScheduledJob:
         self._ui.notice(f"{what} It has set no user, so it is given up.")
         return True
 
-    def _close_abandoned(self, path: Path) -> None:
+    def _close_abandoned(self, begun: OpenRun) -> None:
         """Remove a run that was given up. Its inputs count as new only if no user was set."""
+        path = Path(begun.run_dir)
         perhaps = _perhaps_set(path)
         if not perhaps:
             self._ui.notice(f"The run {path} was given up and has set no user: its inputs are new.")
@@ -199,38 +200,26 @@ class ScheduledJob:
             f"The run {path} was given up: {format_rows(perhaps)} of it are set, or may be, so its inputs are not new."
             f" To write an input of the users who are not set: {list_remaining(path)}"
         )
-        self._note_completed(path, archived_at=ABANDONED)
+        self._note_completed(begun, archived_at=ABANDONED)
 
-    def _require_nothing_sent(self, path: Path) -> None:
+    def _require_nothing_sent(self, begun: OpenRun) -> None:
         """Raise RunDirError if a missing run may have sent rows.
 
         A run with a mirror uploads its data before it sends a row, so a run missing in its mirror has sent nothing.
         """
-        begun = self._state.open_run
-        if not begun or not begun.created:
+        if not begun.created:
             return
         if begun.mirror:
             self._ui.notice(
-                f"Nothing of the unfinished run {path} is in its mirror, so it had sent nothing: its inputs are new."
+                f"Nothing of the unfinished run {begun.run_dir} is in its mirror, so it had sent nothing: its inputs are new."
             )
             return
         with self._report_execution(counts=True):
             raise RunDirError(
-                f"The unfinished run {path} is missing. It may have set passwords, and a new run would set them again.",
+                f"The unfinished run {begun.run_dir} is missing. It may have set passwords, and a new run would set them again.",
                 "Restore the directory, or run the job on the machine that has it. If it is lost and the users may be set again,"
                 f' set "open_run" to null in the state {self._kept.where}.',
             )
-
-    def _restored_from_mirror(self, path: Path) -> bool:
-        """Return whether the run could be fetched from its mirror."""
-        begun = self._state.open_run
-        if not begun or not begun.mirror:
-            return False
-        try:
-            fetch_run_dir(begun.mirror, path)
-        except RunMissing:
-            return False
-        return True
 
     def _start_run(self, named: Callable[[], Path], *, remembered: bool, one_ran: bool = False) -> Iterator[RunEnd]:
         with self._report_execution(counts=remembered) as report:
@@ -272,16 +261,15 @@ class ScheduledJob:
                 new = [one for one in new if one is not place]
                 now = format_iso(self._wall() * 1000, "seconds")
                 bad[error.where] = SetAside(_identity_of(place), self._reading, error.message, now)
-                self._note_bad(place, error)
+                sentence = (
+                    f"The input {place.where} is set aside until it or the job's [input] changes: {error.message}"
+                )
+                self.left_out.set_aside.append(sentence)
+                self._ui.notice(f"{sentence} {error.advice}".strip())
         if remembered and bad:
             self._state.aside |= bad
             self._kept.write(self._state)
         return ended
-
-    def _note_bad(self, place: InputFile, error: InputError) -> None:
-        sentence = f"The input {place.where} is set aside until it or the job's [input] changes: {error.message}"
-        self.left_out.set_aside.append(sentence)
-        self._ui.notice(f"{sentence} {error.advice}".strip())
 
     def _run_inputs(self, new: list[InputFile], path: Path, *, remembered: bool) -> RunEnd:
         """Run these inputs as one run. Raises what `start` raises."""
@@ -290,25 +278,31 @@ class ScheduledJob:
         else:
             given = {"path": tuple(escape_pattern(place.where) for place in new)}
             spec = self._job.input.model_validate(self._job.input.model_dump() | given)
+        begun = None
         if remembered:
             with self._report_execution(counts=True):
                 require_free(path)  # otherwise the state would name another run
             mirror = self._job.mirror.at(path.absolute().name) if self._job.mirror.to else ""
-            self._state.open_run = OpenRun(str(path.absolute()), [str(place.where) for place in new], mirror)
+            begun = OpenRun(str(path.absolute()), [str(place.where) for place in new], mirror, created=False)
+            self._state.open_run = begun
             self._kept.write(self._state)
         job = self._job.model_copy(update={"input": spec})
         mode = replace(self._mode, remarks=(*self._unread, *self.left_out.held, *self.left_out.set_aside))
         try:
             with new_run(job, path, mode, self._ui, self._stop) as context:
-                if remembered:
-                    self._note_run_created()
+                if begun:
+                    begun.created = True
+                    self._kept.write(self._state)
                 end = run(context)
         except Refused:
-            if remembered:
-                self._forget_refused_run(path)
+            if begun and begun.created and _is_gone(path):  # its directory was deleted: it sent nothing
+                try:
+                    self._forget_open_run()
+                except BulkresetError as error:  # the reason for the refusal must stay the final error
+                    self._ui.notice(str(error))
             raise
-        if remembered and not end.error:
-            self._note_completed(path)
+        if begun and not end.error:
+            self._note_completed(begun)
             self._archive_completed()
         return end
 
@@ -376,33 +370,18 @@ class ScheduledJob:
         was.identity = seen
         return True
 
-    def _note_completed(self, path: Path, archived_at: str = "") -> None:
+    def _note_completed(self, begun: OpenRun, archived_at: str = "") -> None:
         """Record the inputs of a finished run as completed, with the fingerprints in its journal."""
-        begun = self._state.open_run
-        self._state.last_run = str(path.absolute())
-        with closing(Journal.open(RunDir(path).journal, read_only=True)) as journal:
+        self._state.last_run = begun.run_dir
+        with closing(Journal.open(RunDir(Path(begun.run_dir)).journal, read_only=True)) as journal:
             files, run_id = journal.read.files(), journal.state.run_id
         now = format_iso(time.time() * 1000, "seconds")
-        for where, file in zip(begun.inputs if begun else (), files, strict=True):
+        for where, file in zip(begun.inputs, files, strict=True):
             self._state.completed[where] = CompletedInput(
                 file.size, file.sha256, file.version, [], run_id, now, archived_at
             )
             self._state.aside.pop(where, None)
         self._forget_open_run()
-
-    def _note_run_created(self) -> None:
-        if self._state.open_run:
-            self._state.open_run.created = True
-            self._kept.write(self._state)
-
-    def _forget_refused_run(self, path: Path) -> None:
-        """Remove a refused run from the state if its directory was deleted: it sent nothing."""
-        begun = self._state.open_run
-        if begun and begun.created and _is_gone(path):
-            try:
-                self._forget_open_run()
-            except BulkresetError as error:  # the reason for the refusal must stay the final error
-                self._ui.notice(str(error))
 
     def _forget_open_run(self) -> None:
         self._state.open_run = None
@@ -430,6 +409,14 @@ def _is_gone(path: Path) -> bool:
     try:
         return not RunDir(path).journal.is_file()
     except OSError:
+        return False
+
+
+def _restored_from_mirror(begun: OpenRun) -> bool:
+    """Return whether a missing run could be fetched from its mirror."""
+    try:
+        return bool(begun.mirror and fetch_run_dir(begun.mirror, Path(begun.run_dir)))
+    except RunMissing:
         return False
 
 

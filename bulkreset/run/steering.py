@@ -1,8 +1,7 @@
 """Sets the ceilings of the lanes while a run sends, and records each change with its reason."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from bulkreset.clock import Clock, now_ms
 from bulkreset.journal.run_state import LaneFacts
@@ -10,8 +9,6 @@ from bulkreset.log import Log
 from bulkreset.models import Event, RateChange, StateChanged
 from bulkreset.run.lane_run import LaneRun
 from bulkreset.send.ceiling import JOB, Limit, lowest
-from bulkreset.send.lane import LaneProtocol
-from bulkreset.send.operations import OperationResult
 
 LOOK_AT_LIMITS_SECONDS: Final = 0.5  # seconds between two checks of the limits
 
@@ -26,21 +23,11 @@ class LimitSource(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Steered:
-    """The current limit on a lane's passwords, and the job's own ceiling."""
-
-    lane: str
-    limit: Limit
-    ceiling: float | None
-
-
 class Steering:
     """Checks all limits every LOOK_AT_LIMITS_SECONDS, on the coordinator's thread, and sets changed ceilings.
 
     `facts` returns the lanes as the journal has them, in the order of `lanes`. `commit` commits events at once, because
-    a paused lane has no results to commit them with. `orders` returns the events of new orders. `count` gets each
-    committed result, with its lane and its kind of call.
+    a paused lane has no results to commit them with. `orders` returns the events of new orders.
     """
 
     def __init__(
@@ -52,7 +39,6 @@ class Steering:
         facts: Callable[[], Sequence[LaneFacts]],
         commit: Callable[[Sequence[Event]], None],
         orders: Callable[[], Sequence[Event]] = tuple,
-        count: Callable[[str, str, OperationResult], None] | None = None,
     ) -> None:
         self._lanes = lanes
         self._sources = sources
@@ -61,8 +47,6 @@ class Steering:
         self._facts = facts
         self._commit = commit
         self._orders = orders
-        self._count = count
-        self._names = {lane.number: lane.name for lane in lanes}
         self._looked_at = float("-inf")
         self._limits: dict[tuple[int, int], Limit] = {
             (lane.number, index): Limit(ceiling, JOB) for lane in lanes for index, (_, ceiling) in enumerate(lane.paces)
@@ -78,18 +62,9 @@ class Steering:
         if events:
             self._commit(events)
 
-    def on_committed(self, lane: LaneProtocol[Any], result: OperationResult) -> None:
-        """Count the calls of a committed result."""
-        if self._count:
-            self._count(self._names[lane.key.number], lane.operation.call, result)
-
     def is_paused(self) -> bool:
         """Return whether no lane may send anything."""
         return all(limit.rate == 0 for limit in self._limits.values())
-
-    def in_force(self) -> list[Steered]:
-        """Return the current limit on the passwords of each lane."""
-        return [Steered(lane.name, self._limits[lane.number, 0], lane.paces[0][1]) for lane in self._lanes]
 
     def _steer(self, lane: LaneRun) -> bool:
         """Set the ceilings of one lane; return whether the limit on its passwords has changed."""

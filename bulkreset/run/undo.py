@@ -1,10 +1,11 @@
 """Undo a run: restore its user pools to the time just before its first call, with point-in-time recovery."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.clock import now_ms
@@ -12,16 +13,30 @@ from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecove
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
-from bulkreset.errors import BulkresetError, Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
+from bulkreset.errors import (
+    BulkresetError,
+    Interrupted,
+    JobError,
+    NotConfirmed,
+    RecordError,
+    Refused,
+    RunDirError,
+    ServiceError,
+)
+from bulkreset.job import Job
 from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal, locked_run
-from bulkreset.journal.run_state import RunState, UndoFacts
+from bulkreset.journal.run_dir import RunDir
+from bulkreset.journal.run_state import RestoredFacts, RunState, UndoFacts
+from bulkreset.mirror.factory import open_mirror
 from bulkreset.plan.earlier_runs import find_later_runs
 from bulkreset.plan.preflight import reopen_targets
 from bulkreset.report.rewrite import rewrite_end
-from bulkreset.run.undo_mirror import open_told_mirror
 from bulkreset.statuses import UNCERTAIN, Status
 from bulkreset.text import format_count, format_duration, format_iso, format_time, quoted
+
+if TYPE_CHECKING:
+    from bulkreset.mirror.mirror import JournalMirror
 
 INITIATING = "INITIATING"
 YES = ("y", "yes", "Y", "Yes", "YES")
@@ -40,51 +55,86 @@ class UndoUi(Protocol):
         """Return whether the user agrees, by one of these answers."""
 
 
-class UndoClock:
-    """The system clock: the time of day, and waiting."""
+class _ToldMirror:
+    """A run's mirror during an undo, if it has one. If S3 fails, the undo continues without it and reports that."""
 
-    def unix_ms(self) -> int:
-        """Return the time in Unix milliseconds."""
-        return now_ms()
+    def __init__(
+        self, stack: ExitStack, job: Job, home: RunDir, journal: Journal, notice: Callable[[str], None]
+    ) -> None:
+        """Open the mirror; `stack` closes it.
 
-    def wait(self, stop: CancelToken, seconds: float) -> None:
-        """Wait. Raises Interrupted if a stop was requested."""
-        stop.wait(seconds)
+        Raises Busy if another machine is working on the run, RunDirError if another one has continued it since.
+        """
+        self._notice = notice
+        self._mirror: JournalMirror | None = None
+        with self._failing():
+            self._mirror = stack.enter_context(open_mirror(job, home, journal, notice))
 
+    def tell(self) -> None:
+        """Upload the journal, which records the begin of the undo. A restored run can then only continue it."""
+        with self._failing():
+            if self._mirror:
+                self._mirror.start_generation()
 
-@dataclass(frozen=True, slots=True)
-class UndoRequest:
-    """The options of an undo. `preview`: cancel after the preview. `cancel`: only cancel an undo in progress."""
+    def finish(self) -> None:
+        """Upload the journal and the reports."""
+        with self._failing():
+            if self._mirror:
+                self._mirror.finish()
 
-    preview: bool = False
-    cancel: bool = False
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except (RecordError, JobError) as error:
+            self._mirror = None
+            self._notice(
+                f"WARNING: the mirror does not record the undo: {error.message} Do not resume the run from it."
+            )
 
 
 def undo(
-    path: Path, wanted: UndoRequest, ui: UndoUi, stop: CancelToken, clock: UndoClock | None = None
+    path: Path,
+    ui: UndoUi,
+    stop: CancelToken,
+    *,
+    preview: bool = False,
+    cancel: bool = False,
+    now: Callable[[], int] = now_ms,
 ) -> dict[str, UndoFacts]:
     """Undo the run in `path`, or continue or cancel an undo. Returns the facts of its recoveries, by pool.
 
-    Raises Refused if the run cannot be undone (now), NotConfirmed if nobody agreed to it, ServiceError if a recovery
-    fails, Interrupted; after these the same command continues or cancels.
+    `preview`: cancel each recovery after its preview. `cancel`: only cancel an undo in progress. `now` returns Unix
+    milliseconds. Raises Refused if the run cannot be undone (now), NotConfirmed if nobody agreed to it, ServiceError if
+    a recovery fails, Interrupted; after these the same command continues or cancels.
     """
+    if preview and cancel:
+        raise Refused("--preview begins an undo, and --cancel ends one.", "Pass one of the two.")
     with ExitStack() as stack:
         home, journal = stack.enter_context(locked_run(path))
-        _require_real_run(journal.state, path)
+        state = journal.state
+        if state.is_dry_run or state.emulated:
+            kind = "is a dry run" if state.is_dry_run else "was emulated"
+            raise RunDirError(f"The run in {path} {kind}: it has changed no real user, so there is nothing to undo.")
         counts = _touched(journal)
         if not counts:
             raise RunDirError(f"The run in {path} has set no passwords, so there is nothing to undo.")
-        job, sessions, account = reopen_targets(journal.state, counts)
+        job, sessions, account = reopen_targets(state, counts)
         facts = account.pools()
         journal.write.begin_sending()  # from now on every commit waits for the disk
-        mirror = stack.enter_context(open_told_mirror(job, home, journal, ui.notice))
+        mirror = _ToldMirror(stack, job, home, journal, ui.notice)
         try:
             for pool, session in sessions.items():
-                it = clock or UndoClock()
-                one = _PoolUndo(path, journal, session, facts[pool], counts[pool], ui, stop, it, mirror.tell)
-                one.run(wanted)
+                one = _PoolUndo(path, journal, session, facts[pool], counts[pool], ui, stop, now, mirror.tell)
+                one.run(preview=preview, cancel=cancel)
         except Interrupted as error:
-            raise Interrupted(error.message, _interrupted_advice(journal.state, path), error.signal_number) from None
+            advice = "No recovery was begun."
+            if any(it.is_open for it in journal.state.undos.values()):
+                advice = (
+                    "The recovery continues without this command, and the pool accepts no writes meanwhile."
+                    f" {_continue_text(path)}"
+                )
+            raise Interrupted(error.message, advice, error.signal_number) from None
         finally:
             if journal.state.undone:
                 rewrite_end(home, journal)
@@ -107,34 +157,20 @@ def require_not_undone(state: RunState, path: Path) -> None:
 def require_undo_ended(state: RunState, path: Path) -> None:
     """Raise RunDirError if an undo of the run is in progress."""
     if any(it.is_open for it in state.undos.values()):
-        raise RunDirError(
-            f"An undo of the run {path} is in progress.",
-            f"Continue or cancel it: bulkreset undo {quoted(path)} [--cancel].",
-        )
+        raise RunDirError(f"An undo of the run {path} is in progress.", _continue_text(path))
 
 
-def _require_real_run(state: RunState, path: Path) -> None:
-    if state.is_dry_run or state.emulated:
-        kind = "is a dry run" if state.is_dry_run else "was emulated"
-        raise RunDirError(f"The run in {path} {kind}: it has changed no real user, so there is nothing to undo.")
-
-
-def _touched(journal: Journal) -> dict[str, int]:
+def _touched(journal: Journal) -> Counter[str]:
     """Return how many rows may have changed their user, by pool."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for pool, status, rows in journal.read.pool_counts():
         if status in _TOUCHED:
-            counts[pool] = counts.get(pool, 0) + rows
+            counts[pool] += rows
     return counts
 
 
-def _interrupted_advice(state: RunState, path: Path) -> str:
-    if not any(it.is_open for it in state.undos.values()):
-        return "No recovery was begun."
-    return (
-        "The recovery continues without this command, and the pool accepts no writes meanwhile."
-        f" Continue or cancel it: bulkreset undo {quoted(path)} [--cancel]."
-    )
+def _continue_text(path: Path) -> str:
+    return f"Continue or cancel it: bulkreset undo {quoted(path)} [--cancel]."
 
 
 @dataclass
@@ -148,7 +184,7 @@ class _PoolUndo:
     _rows: int
     _ui: UndoUi
     _stop: CancelToken
-    _clock: UndoClock
+    _now: Callable[[], int]
     _tell_mirror: Callable[[], None]
 
     def __post_init__(self, session: TargetSession) -> None:
@@ -156,19 +192,19 @@ class _PoolUndo:
         self._name = self._facts.name or self._pool
         self._recoveries = PoolRecoveries(session)
 
-    def run(self, wanted: UndoRequest) -> None:
+    def run(self, *, preview: bool, cancel: bool) -> None:
         """Undo the run in this pool, or continue or cancel that."""
         known = self._known
         if known and known.is_completed:
             self._ui.notice(f"{self._name}: the run was undone on {format_time(known.ended_at or '')}.")
             return
         ours = self._find_ours()
-        if ours and wanted.cancel:
+        if ours and cancel:
             self._cancel(ours)
-        elif wanted.cancel:
+        elif cancel:
             self._ui.notice(f"{self._name}: no undo of this run is in progress, so there is nothing to cancel.")
         elif not (self._known and self._known.is_completed):
-            self._go_on(ours or self._begin(), wanted)
+            self._go_on(ours or self._begin(), preview=preview)
 
     @property
     def _known(self) -> UndoFacts | None:
@@ -195,19 +231,19 @@ class _PoolUndo:
                 "A pool can be moved to Essentials, but whether it can then go back to a time before that is not known.",
             )
         known, active = self._known, self._recoveries.active()
-        begun = known is not None and known.is_open
-        if active and known and begun and not known.restore_id and active.point_ms == self._point_ms:
+        known = known if known and known.is_open else None
+        if active and known and not known.restore_id and active.point_ms == self._point_ms:
             self._note(active)  # the answer to the first call was lost
             return active
-        if active and known and begun and active.restore_id == known.restore_id:
+        if active and known and active.restore_id == known.restore_id:
             return active
-        if known and begun and known.restore_id:  # it ended while no process followed it
+        if known and known.restore_id:  # it ended while no process followed it
             ended = self._recoveries.describe(known.restore_id)
             self._note(ended)
             self._ui.notice(
                 f"{self._name}: the recovery that was begun on {format_time(known.begun_at)} {_ended_text(ended)}."
             )
-        elif known and begun:  # the first call was not applied
+        elif known:  # the first call was not applied
             self._drop()
         if active:
             to = f" to {_time(active.point_ms)}" if active.point_ms else ""
@@ -244,7 +280,7 @@ class _PoolUndo:
         return begun
 
     def _require_in_time(self) -> None:
-        now, point = self._clock.unix_ms(), self._point_ms
+        now, point = self._now(), self._point_ms
         earliest = point + EARLIEST_SECONDS * 1000
         if now < earliest:
             raise Refused(
@@ -285,13 +321,13 @@ class _PoolUndo:
             "- First there is a preview with figures. You are asked again before anything is changed.",
         ]
 
-    def _go_on(self, recovery: PoolRestore, wanted: UndoRequest) -> None:
+    def _go_on(self, recovery: PoolRestore, *, preview: bool) -> None:
         """Follow the recovery to its preview, then start or cancel it, and follow it to its end."""
         if recovery.status is not RecoveryStatus.RESTORING:
             recovery = self._wait_while(RecoveryStatus.PREVIEW_GENERATING, "The preview is being generated")
         if recovery.status is RecoveryStatus.PREVIEW_GENERATED:
             self._ui.notice("\n".join(self._preview_lines(recovery)))
-            if wanted.preview:
+            if preview:
                 self._cancel(recovery)
                 return
             question = (
@@ -328,15 +364,15 @@ class _PoolUndo:
 
     def _wait_while(self, status: RecoveryStatus, what: str) -> PoolRestore:
         known = self._known
-        began, wait, notice_after = self._clock.unix_ms(), FIRST_WAIT, 0.0
+        began, wait, notice_after = self._now(), FIRST_WAIT, 0.0
         recovery = self._recoveries.describe(known.restore_id if known else "")
         while recovery.status in {status, RecoveryStatus.TEMPORARY_INTERNAL_ERROR_SEE_SUPPORT_CASE}:
-            spent = (self._clock.unix_ms() - began) / 1000
+            spent = (self._now() - began) / 1000
             if not notice_after or spent >= notice_after:
                 late = "" if recovery.status is status else f" ({recovery.status}: AWS support can help)"
                 self._ui.notice(f"{what}: {format_duration(spent)} so far{late}.")
                 notice_after = max(2 * spent, LONGEST_WAIT)
-            self._clock.wait(self._stop, wait)
+            self._stop.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
             recovery = self._recoveries.describe(recovery.restore_id)
         self._note(recovery)
@@ -353,25 +389,32 @@ class _PoolUndo:
 
     def _note(self, recovery: PoolRestore) -> None:
         known = self._journal.state.undos[self._pool]  # written before the first call
-        self._write(
-            known.model_copy(
-                update={
-                    "restore_id": recovery.restore_id,
-                    "status": recovery.status.value,
-                    "ended_at": None if recovery.status in ACTIVE else utc_now(),
-                    "preview": recovery.preview or known.preview,
-                }
-            )
-        )
+        ended_at = None if recovery.status in ACTIVE else utc_now()
+        noted = {"restore_id": recovery.restore_id, "status": recovery.status.value, "ended_at": ended_at}
+        self._write(known.model_copy(update=noted | {"preview": recovery.preview or known.preview}))
+        if recovery.status is RecoveryStatus.RESTORE_COMPLETED and ended_at:
+            self._tell_later_runs(known.begun_at, ended_at)
+
+    def _tell_later_runs(self, begun_at: str, ended_at: str) -> None:
+        """Note in the journals of the runs that were reverted, too, that the pool was restored."""
+        state = self._journal.state
+        fact = RestoredFacts(run_dir=str(self._path), at=ended_at, point=state.recovery_point or "")
+        for run in find_later_runs(state, self._path, self._pool):
+            if run.started_at >= begun_at:  # it began after the pool paused its writes
+                continue
+            try:
+                with locked_run(Path(run.run_dir)) as (home, journal):
+                    journal.write.change(restored={**journal.state.restored, self._pool: fact})
+                    rewrite_end(home, journal)
+            except BulkresetError as error:
+                self._ui.notice(f"The status of {run.run_dir} does not say that it may be reverted: {error.message}")
 
     def _write(self, facts: UndoFacts) -> None:
         self._journal.write.change(undos={**self._journal.state.undos, self._pool: facts})
 
     def _drop(self) -> None:
-        others: Mapping[str, UndoFacts] = {
-            pool: facts for pool, facts in self._journal.state.undos.items() if pool != self._pool
-        }
-        self._journal.write.change(undos=others)
+        undos = self._journal.state.undos
+        self._journal.write.change(undos={pool: facts for pool, facts in undos.items() if pool != self._pool})
 
 
 def _ended_text(recovery: PoolRestore) -> str:

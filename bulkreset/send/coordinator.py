@@ -12,7 +12,7 @@ from bulkreset.cognito.response import Response
 from bulkreset.errors import ServiceError, Stopped
 from bulkreset.models import Claimed, Event
 from bulkreset.send.lane import LaneKey, LaneProtocol, Result, Results, WorkerCrashed
-from bulkreset.send.operations import OperationResult
+from bulkreset.send.operations import LaneFailed, OperationResult
 
 COMMIT_SECONDS = 0.1  # the longest time that an outcome waits for its commit
 COMMIT_ROWS = 500
@@ -23,7 +23,7 @@ TURN_SECONDS = 0.04  # how long results are collected before lanes get rows agai
 class EventSink(Protocol):
     """The part of the journal that the coordinator uses. Claims and outcomes are committed together."""
 
-    def commit(self, events: Sequence[Event]) -> None:
+    def commit(self, events: Sequence[Event], claims: Sequence[Claimed] = ()) -> None:
         """Commit durably. Raises RecordError if that fails."""
 
     def ensure_mirrored(self) -> None:
@@ -195,17 +195,18 @@ class Coordinator:
             return
         if not self._results_to_commit:
             self._group_since = self._clock.now()
-        self._results_to_commit.append((lane, result.outcome))
-        self._observer.on_result(lane.key, result.outcome)
-        if result.fatal:
-            fatal = result.fatal
-            self._stop_lane(lane.key, fatal if isinstance(fatal, Stopped) else _service_error(fatal, lane))
+        outcome = result.outcome if isinstance(result, LaneFailed) else result
+        self._results_to_commit.append((lane, outcome))
+        self._observer.on_result(lane.key, outcome)
+        if isinstance(result, LaneFailed):
+            error = result.error
+            self._stop_lane(lane.key, error if isinstance(error, Stopped) else _service_error(error, lane))
         # After each result: guards see every streak.
-        if (error := self._observer.violation(lane.key)) and not (self._shutting_down or self._is_over()):
-            self._stop_lane(lane.key, error)
+        if (violation := self._observer.violation(lane.key)) and not (self._shutting_down or self._is_over()):
+            self._stop_lane(lane.key, violation)
 
     def _commit(self, claims: Sequence[Claimed] = ()) -> None:
-        self._recorder.commit([*(outcome for _, outcome in self._results_to_commit), *claims])
+        self._recorder.commit([outcome for _, outcome in self._results_to_commit], claims)
         results, self._results_to_commit = self._results_to_commit, []
         self._observer.on_committed(results)
 

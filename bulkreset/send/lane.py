@@ -3,19 +3,24 @@
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeAlias
 
 from bulkreset.clock import Clock
-from bulkreset.cognito.session import CONNECTIONS
+from bulkreset.cognito.boto3_transport import BotoTransport
+from bulkreset.cognito.session import CONNECTIONS, TargetSession
+from bulkreset.cognito.transport import MAX_RATE, TransportKind, open_transport
 from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.operations import Operation, T
-from bulkreset.send.pacer import Pacer
-from bulkreset.send.worker import RowResult, Worker
+from bulkreset.send.evidence import ListedEvidence
+from bulkreset.send.operations import LaneFailed, Operation, OperationResult, SetPassword, T, TakeStep
+from bulkreset.send.pacer import Pacer, PacerState
+from bulkreset.send.worker import Worker
+from bulkreset.steps import Step
 
 MOST_WORKERS = CONNECTIONS // 2
 FIRST_LATENCY = 0.1  # seconds assumed until one is measured
@@ -33,7 +38,7 @@ class WorkerCrashed:
     error: BaseException
 
 
-Result = RowResult | WorkerCrashed
+Result = OperationResult | LaneFailed | WorkerCrashed
 # The results of the lanes; None wakes the waiting coordinator.
 Results: TypeAlias = "SimpleQueue[tuple[LaneProtocol[Any], Result] | None]"
 
@@ -92,8 +97,8 @@ class LaneProtocol(ABC, Generic[T]):
     def on_result(self, result: Result) -> None:
         """Handle one of its results, taken by the coordinator."""
         self.in_flight -= 1
-        if isinstance(result, RowResult):
-            self.attempts += result.outcome.attempts
+        if not isinstance(result, WorkerCrashed):
+            self.attempts += (result.outcome if isinstance(result, LaneFailed) else result).attempts
 
     @abstractmethod
     def ensure_workers(self) -> None:
@@ -165,14 +170,6 @@ class Lane(LaneProtocol[T]):
         for row in rows:
             self._inbox.put(row)
 
-    def on_result(self, result: Result) -> None:
-        """Handle one result of this lane, taken by the coordinator."""
-        super().on_result(result)
-        if isinstance(result, RowResult) and result.latency is not None:
-            # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
-            forgotten = (self._quickest or result.latency) * (1 + 7 / self._max_rate)
-            self._quickest = min(result.latency, forgotten)
-
     def close(self) -> None:
         """End the threads. A thread that still waits for an answer ends with the process."""
         for _ in self._threads:
@@ -210,7 +207,7 @@ class Lane(LaneProtocol[T]):
                 return
             if what is not None:
                 given_back = self.operation.settle(what, self.operation.begin(what), self._pace.max_attempts)
-                self._results.put((self, RowResult(given_back)))
+                self._results.put((self, given_back))
 
     def _target_workers(self) -> int:
         """Return the number of threads: rate times latency (Little's law) plus a margin, more if slots stay unused."""
@@ -229,7 +226,59 @@ class Lane(LaneProtocol[T]):
         while (what := self._inbox.get()) is not None:
             try:
                 result: Result = worker.send(what)
+                self._note_latency(worker.latency)
             except BaseException as error:  # noqa: BLE001  (a bug; the coordinator raises it again)
                 self.stop.set()
                 result = WorkerCrashed(error)
             self._results.put((self, result))
+
+    def _note_latency(self, latency: float | None) -> None:
+        """Note the latency of a row. Threads call it without a lock: the loss of one note changes nothing."""
+        if latency is not None:
+            # Let the lowest latency rise slowly, less per result at high rates: CPU delays must not add threads.
+            self._quickest = min(latency, (self._quickest or latency) * (1 + 7 / self._max_rate))
+
+
+@dataclass(frozen=True)
+class LaneOpener:
+    """Opens lanes with the same key in this process. Their calls go to the pools of `sessions`."""
+
+    sessions: Mapping[str, TargetSession]
+    kind: TransportKind
+    key: LaneKey
+    pace: PaceConfig
+    clock: Clock
+    results: Results
+    permit: SendPermit
+
+    def set_password(self, listing: Pacer | None) -> SetPassword:
+        """Return the operation that sets passwords. Users are looked up at the pace of `listing`; None: they are not."""
+        evidence = ListedEvidence(self.sessions, listing, self.clock, self.key.stop) if listing else None
+        return SetPassword({pool: open_transport(self.kind, it) for pool, it in self.sessions.items()}, evidence)
+
+    def take_step(self, step: Step) -> TakeStep:
+        """Return the operation that takes a step."""
+        return TakeStep(step, self._step_transports)
+
+    def open(
+        self,
+        operation: Operation[T],
+        ceiling: float | None,
+        changed: Callable[[float, str], None],
+        state: PacerState | None = None,
+    ) -> Lane[T]:
+        """Return a lane, which continues from the state of its pacer elsewhere. `changed` is called with new rates."""
+        pacer = Pacer(ceiling, self.clock, changed)
+        if state:
+            pacer.resume(state)
+        rate = max_rate_of(operation, self.kind)
+        return Lane(operation, pacer, self.pace, self.clock, self.results, self.key, rate, self.permit)
+
+    @cached_property
+    def _step_transports(self) -> Mapping[str, BotoTransport]:
+        return {pool: BotoTransport.of(session) for pool, session in self.sessions.items()}
+
+
+def max_rate_of(operation: Operation[Any], kind: TransportKind) -> int:
+    """Return the calls per second that a lane without a pace has threads for."""
+    return MAX_RATE[kind if operation.step is None else "boto3"]

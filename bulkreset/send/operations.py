@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from bulkreset.cognito.response import FATAL_SET, HISTORY_VIOLATION, Disposition, Response
 from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.transport import StepTransport, Transport
+from bulkreset.errors import Stopped
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.evidence import ListedEvidence
 from bulkreset.steps import MOST_EMPTY_PAGES, MOST_ITEMS, ONLY, Listing, Step
@@ -48,6 +49,14 @@ class AttemptState:
 T = TypeVar("T")  # the item of an operation: a Row or a StepTask
 T_contra = TypeVar("T_contra", contravariant=True)
 OperationResult = Outcome | StepOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFailed:
+    """The outcome of a row, and the answer or lane error because of which its lane must stop."""
+
+    outcome: OperationResult
+    error: Response | Stopped
 
 
 class Operation(Protocol[T_contra]):

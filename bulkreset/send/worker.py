@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Final, Generic
@@ -11,9 +10,8 @@ from bulkreset.backoff import retrying
 from bulkreset.clock import Clock
 from bulkreset.cognito.response import FATAL_SET, Disposition, Response
 from bulkreset.departure import AllPermits, Departure, SendPermit, departing, never_late
-from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.operations import AttemptState, Operation, OperationResult, T
+from bulkreset.send.operations import AttemptState, LaneFailed, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
 
 GATE_SECONDS = 0.1  # between two checks whether the run may send again
@@ -25,17 +23,11 @@ _AGAIN: Final = frozenset({Disposition.THROTTLED, Disposition.PAUSED, Dispositio
 _NOT_LAST: Final = _AGAIN | {Disposition.MORE}
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """The outcome of a row. `latency` is in seconds; `fatal` is the answer or lane error that must stop the lane."""
-
-    outcome: OperationResult
-    latency: float | None = None
-    fatal: Response | Stopped | None = None
-
-
 class Worker(Generic[T]):
-    """Sends one row at a time through a lane's pacer, while `permit` allows it; one object per thread."""
+    """Sends one row at a time through a lane's pacer, while `permit` allows it; one object per thread.
+
+    `latency` is that of the last row's last attempt, in seconds.
+    """
 
     def __init__(
         self,
@@ -52,14 +44,15 @@ class Worker(Generic[T]):
         self._stop = stop
         self._permit = permit or AllPermits()
         self._max_attempts = pace.max_attempts
+        self.latency: float | None = None
         self.retrying = 0  # the number of the next attempt of a row that is retried; 0 if there is none
         # The retry wraps the slot, so every attempt takes one.
         self._retry = retrying(
             _is_to_be_tried_again, attempts=pace.max_attempts, longest_wait=pace.max_wait, clock=clock, halt=stop
         )
 
-    def send(self, what: T) -> RowResult:
-        """Send a row until it is finished, its attempts are used up or the lane stops. Return its result."""
+    def send(self, what: T) -> OperationResult | LaneFailed:
+        """Send a row until it is finished, its attempts are used up or the lane stops. Return its outcome."""
         state = self._operation.begin(what)
         answer = self._attempt(what, state)
         while answer and answer.disposition in _NOT_LAST:
@@ -73,13 +66,15 @@ class Worker(Generic[T]):
             if _is_to_be_tried_again(answer):
                 break  # given up
         outcome = self._operation.settle(what, state, self._max_attempts)
-        fatal = state.response if state.response and state.response.disposition in FATAL_SET else None
-        if fatal and fatal.disposition is Disposition.PAUSED:
+        self.latency = state.latency
+        fatal = state.response
+        if fatal is None or fatal.disposition not in FATAL_SET:
+            return outcome
+        if fatal.disposition is Disposition.PAUSED:
             if state.tries < self._max_attempts:  # another reason has stopped the lane
-                fatal = None
-            else:
-                self._stop.set()
-        return RowResult(outcome, state.latency, fatal)
+                return outcome
+            self._stop.set()
+        return LaneFailed(outcome, fatal)
 
     def _attempt(self, what: T, state: AttemptState) -> Response | None:
         """Wait for a slot and send one attempt. Return None if the lane stopped first.

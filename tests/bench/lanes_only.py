@@ -84,7 +84,7 @@ def main(lanes: int, rows: int) -> None:
             for number, pool in enumerate(pools)
         ]
         journal = Journal.create(folder / "journal.sqlite", pools, run_state(lanes=lane_facts))
-        journal.plan.add_rows((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
+        journal.write.add_rows((row, pool, user, True, "ready", "", "") for row, (user, _, pool) in enumerate(lines, 1))
         journal.write.begin_sending()
         plans = [
             PlannedLane(f"{number:012d}", "us-east-1", (pool,), RATE, "said here", RATE)

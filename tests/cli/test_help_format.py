@@ -39,9 +39,8 @@ def test_man_page_has_the_help_of_every_command() -> None:
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples_have_flags_that_there_are(name: str) -> None:
     known = {flag for param in COMMANDS[name].params for flag in (*param.opts, *param.secondary_opts)}
-    for line in EXAMPLES[name].replace("\\\n", " ").strip().splitlines():
-        words = shlex.split(line.partition("|")[0])
-        assert words[:2] == ["bulkreset", name]
+    for line in EXAMPLES[name]:
+        words = shlex.split(line.replace("\\\n", " ").partition("|")[0])
         assert {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= known
 
 

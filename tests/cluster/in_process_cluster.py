@@ -207,11 +207,11 @@ class MemoryJournal:
     errors: list[Stopped] = field(default_factory=list)
     check: Callable[[], None] = lambda: None
 
-    def commit(self, events: Sequence[Event]) -> None:
-        claims = [event.row for event in events if isinstance(event, Claimed)]
+    def commit(self, events: Sequence[Event], claims: Sequence[Claimed] = ()) -> None:
+        claimed = [claim.row for claim in claims]
         outcomes = [event for event in events if isinstance(event, Outcome)]
-        assert not set(claims) & set(self.claimed), "a row was claimed twice"
-        self.claimed += claims
+        assert not set(claimed) & set(self.claimed), "a row was claimed twice"
+        self.claimed += claimed
         for outcome in outcomes:
             assert outcome.row not in self.outcomes, "a row was settled twice"
             self.outcomes[outcome.row] = outcome
@@ -308,7 +308,7 @@ def in_process_cluster(
         patch.setattr(cluster_runner, "TURN_SECONDS", 0.01)
         patch.setattr(cluster_runner, "IDLE_SECONDS", 0.05)
         patch.setattr(cluster_runner, "AGAIN_SECONDS", 0.005)
-        patch.setattr(worker_agent, "open_transport", lambda _kind, _session: it.service)
+        patch.setattr("bulkreset.send.lane.open_transport", lambda _kind, _session: it.service)
         patch.setattr(worker_agent, "_session", lambda _target, _order: None)
         try:
             yield it

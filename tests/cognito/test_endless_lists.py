@@ -45,7 +45,7 @@ def test_list_of_users_is_unreadable_after_so_many_empty_pages_in_a_row(monkeypa
 def test_list_of_members_is_refused_after_so_many_empty_pages_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_users, "MOST_EMPTY_PAGES", 2)
     pages = [page([], "1"), page(["ann"], "2"), page([], "3"), page([], "4"), page([], "5")]
-    with answering(*pages) as endpoint, pytest.raises(TargetError, match="could not be read: UnreadableResponseError"):
+    with answering(*pages) as endpoint, pytest.raises(TargetError, match="could not be read: UnreadableResponse"):
         group_members(session(endpoint.url), "admins")
 
 

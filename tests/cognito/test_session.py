@@ -16,7 +16,7 @@ from botocore.credentials import DeferredRefreshableCredentials
 from bulkreset.cognito import role_credentials
 from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import EMULATED_ACCOUNT, Caller, TargetSession, emulated_session, open_session
-from bulkreset.cognito.transport_factory import TransportKind, open_transport
+from bulkreset.cognito.transport import TransportKind, open_transport
 from bulkreset.errors import Interrupted, TargetError
 from bulkreset.job import Target
 from bulkreset.models import Row, Secret

@@ -26,8 +26,8 @@ from tests.sim import Simulator
 PADDING = [(f"no.{row}", "") for row in range(50)]
 # So that the last rows are in their own pages, which are read when they are sent.
 SMALL_PIECES = """
-from bulkreset.input import page_reader, text_reader
-text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
+from bulkreset.input import batch, page_reader, text_reader
+batch.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
 """
 
 

@@ -47,12 +47,12 @@ socket.getaddrinfo = found
 # The disk is full when the first rows of the plan are written.
 NO_ROOM = """
 import resource
-from bulkreset.journal.plan_writer import PlanWriter
-real = PlanWriter.add_rows
+from bulkreset.journal.journal_writer import JournalWriter
+real = JournalWriter.add_rows
 def full(self, rows):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     return real(self, rows)
-PlanWriter.add_rows = full
+JournalWriter.add_rows = full
 """
 
 

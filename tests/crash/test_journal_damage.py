@@ -23,7 +23,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The journal of a run that stopped midway, after a checkpoint of its log."""
     path = tmp_path_factory.mktemp("whole") / "journal.sqlite"
     journal = Journal.create(path, ["us-east-1_A"], run_state("applying", rows=ROWS))
-    journal.plan.add_rows((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
+    journal.write.add_rows((row, "us-east-1_A", f"user.{row:04d}", True, "ready", "", "") for row in range(1, ROWS + 1))
     commit(journal, range(1, SETTLED + 1), [])
     commit(journal, [], [Outcome(row, Status.SET, attempts=1, latency_ms=60) for row in range(1, SETTLED + 1)])
     journal.close()

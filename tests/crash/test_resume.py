@@ -1,7 +1,6 @@
 """Resume: its refusals, and the rows that it sends."""
 
 import csv
-import io
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from typing import IO, Any
 import pytest
 
 from bulkreset.cancellation import CancelToken
-from bulkreset.cli.prompts import describe_status, print_summary
+from bulkreset.cli.prompts import describe_status, describe_summary
 from bulkreset.errors import Interrupted, Refused
 from bulkreset.job.file import load
 from bulkreset.journal import database
@@ -418,16 +417,16 @@ def moment(text: str) -> datetime:
 # Pages of ten rows, and a signal after the second one.
 ENDS_WHILE_IT_PLANS = """
 import os
-from bulkreset.input import page_reader, text_reader
-from bulkreset.journal.plan_writer import PlanWriter
-text_reader.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
-plan, chunks = PlanWriter.add_rows, []
+from bulkreset.input import batch, page_reader, text_reader
+from bulkreset.journal.journal_writer import JournalWriter
+batch.BATCH_ROWS, text_reader.PAGE_ROWS, page_reader.PAGE_ROWS = 10, 5, 5
+plan, chunks = JournalWriter.add_rows, []
 def ending(journal, rows):
     plan(journal, rows)
     chunks.append(rows)
     if len(chunks) == 2:
         os.kill(os.getpid(), {:d})
-PlanWriter.add_rows = ending
+JournalWriter.add_rows = ending
 """
 
 
@@ -522,9 +521,7 @@ def test_stopped_run_does_not_wait_for_a_long_report(
     summary = json.loads((run_dir / "summary.json").read_text())
     assert (summary["state"], summary["exit_code"], summary["rows"]) == ("interrupted", 143, 10)
     assert not list(run_dir.glob("report.*"))
-    printed = io.StringIO()
-    print_summary(end.summary, RunDir(run_dir), printed)
-    assert "Report:" not in printed.getvalue()
+    assert "Report:" not in "".join(describe_summary(end.summary, RunDir(run_dir)))
     with closing(Journal.open(run_dir / "journal.sqlite", read_only=True)) as journal:
         assert ExecutionResult.from_summary(end.summary, journal.state, run_dir, 1.0).report == ""
     assert read_status(run_dir).resumable

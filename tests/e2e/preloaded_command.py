@@ -53,7 +53,6 @@ LOADED: Final = (
     "bulkreset.report.verify",
     "bulkreset.cli.prompts",
     "bulkreset.cli.progress",
-    "bulkreset.cli.lane_table",
     "bulkreset.mirror.lease",
     "bulkreset.s3",
     "encodings.idna",

@@ -14,11 +14,12 @@ from bulkreset import api
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, NotConfirmed, Refused, RunDirError, ServiceError
 from bulkreset.journal.execution import unix_ms
-from bulkreset.journal.journal import Journal
+from bulkreset.journal.journal import Journal, locked_run
 from bulkreset.journal.run_state import UndoFacts
 from bulkreset.mirror.restore import restore
 from bulkreset.models import EntityChange
-from bulkreset.run.undo import UndoClock, UndoRequest, undo
+from bulkreset.report.run_status import read_status
+from bulkreset.run.undo import undo
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Argument, Command, CommandResult, finish, people, write_csv
@@ -34,10 +35,11 @@ MINUTE, DAY = 60, 86_400
 USERS = [name for name, _ in people(3)]
 
 
-class Person(UndoClock):
+class Person(CancelToken):
     """Answers the questions in turn and keeps the output. Time passes only while it waits."""
 
     def __init__(self, *answers: str, now: int = 0, waits: int = 100) -> None:
+        super().__init__()
         self.answers = list(answers)
         self.shown: list[str] = []
         self.asked: list[str] = []
@@ -54,12 +56,12 @@ class Person(UndoClock):
     def unix_ms(self) -> int:
         return self.now
 
-    def wait(self, stop: CancelToken, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         self.now += round(seconds * 1000)
         self.waits -= 1
         if self.waits < 0:
-            stop.on_signal(2)
-        stop.check()
+            self.on_signal(2)
+        self.check()
 
     @property
     def text(self) -> str:
@@ -98,7 +100,7 @@ def point_of(run_dir: Path) -> int:
 def undone(run_dir: Path, person: Person, after: float = 20 * MINUTE, **request: bool) -> dict[str, UndoFacts]:
     """Undo the run, with the clock this many seconds after the recovery point."""
     person.now = point_of(run_dir) + round(after * 1000)
-    return undo(run_dir, UndoRequest(**request), person, CancelToken(), person)
+    return undo(run_dir, person, person, **request, now=person.unix_ms)
 
 
 def run_command(bulkreset: Command, command: str, run_dir: Path, *args: Argument) -> CommandResult:
@@ -173,6 +175,25 @@ def test_later_runs_beside_it_are_named_before_anybody_agrees(ran: Path, tmp_pat
         undone(ran, person)
     assert "These runs have set passwords in the pool since then" in person.text
     assert f"in {later}: 2 set" in person.text
+    assert read_status(later).undo == ""
+    undone(ran, Person("customers", "y"))
+    after = program.apply(program.tables(write_csv(tmp_path / "after.csv", people(2))), permanent=True).run_dir
+    undone(ran, Person())
+    assert (read_status(after).undo, read_status(ran).undo.count("restored")) == ("", 1)
+    said = read_status(later).undo
+    assert said.startswith(f"{POOL} was restored on ")
+    assert said.endswith(f", by the undo of {ran}: what this run set there in between may be reverted.")
+
+
+def test_later_run_that_is_still_working_is_named_if_it_cannot_say_so(
+    ran: Path, tmp_path: Path, program: Program
+) -> None:
+    later = program.apply(program.tables(write_csv(tmp_path / "later.csv", people(2))), permanent=True).run_dir
+    person = Person("customers", "y")
+    with locked_run(later):
+        undone(ran, person)
+    assert f"The status of {later} does not say that it may be reverted: Another process" in person.text
+    assert read_status(later).undo == ""
 
 
 def test_service_may_keep_the_passwords_of_the_run(tmp_path: Path, program: Program, sim: Simulator) -> None:
@@ -344,7 +365,7 @@ def test_dry_run_cannot_be_undone(tmp_path: Path, program: Program, sim: Simulat
     pool(sim)
     end = program.plan(program.tables(write_csv(tmp_path / "in.csv", people(3))))
     with pytest.raises(RunDirError, match="is a dry run"):
-        undo(end.run_dir, UndoRequest(), Person(), CancelToken(), Person())
+        undo(end.run_dir, Person(), CancelToken())
 
 
 def test_killed_undo_is_continued_by_the_same_command(ran: Path, bulkreset: Command, sim: Simulator) -> None:

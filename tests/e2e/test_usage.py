@@ -191,6 +191,14 @@ def test_option_that_does_not_exist_is_refused(args: Sequence[str]) -> None:
     assert "rror" in ran.stderr
 
 
+def test_missing_input_is_said_before_a_confirmation_is_asked_for(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    command = ["run", "--input", str(source), "--user-pool-id", POOL]
+    assert "There is no input file" in str(CliRunner().invoke(app, command).exception)
+    source.touch()
+    assert "There is no terminal" in str(CliRunner().invoke(app, command).exception)
+
+
 def test_existing_run_directory_stays_unchanged(tmp_path: Path, bulkreset: Command, sim: Simulator) -> None:
     kept = tmp_path / "kept"
     first = bulkreset.reset(write_csv(tmp_path / "in.csv", people(2)), "--run-dir", kept)

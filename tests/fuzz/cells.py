@@ -26,7 +26,7 @@ def one(data: bytes) -> None:
         leftover.unlink()
     journal = Journal.create(path, [_POOL], run_state())
     try:
-        journal.plan.add_rows(
+        journal.write.add_rows(
             (number, pool, username, True, "ready", "", "") for number, (pool, username, *_) in enumerate(rows, 1)
         )
         commit(

@@ -109,7 +109,7 @@ def _whole() -> Path:
     home.mkdir()
     path = home / "journal.sqlite"
     journal = Journal.create(path, [_POOL], _state())
-    journal.plan.add_rows(
+    journal.write.add_rows(
         (row, _POOL, f"user.{row:03d}", True, "ready", "", "")
         if row % 9
         else (row, "other", "", None, "rejected", "bad_value", "line 1")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from bulkreset.errors import InputError
-from bulkreset.input import page_reader, parquet_reader, text_reader
+from bulkreset.input import batch, page_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
@@ -30,8 +30,8 @@ class Line(NamedTuple):
 def small() -> Iterator[None]:
     """Use pages of three rows, of which one call passes two."""
     with (
-        patch.multiple(text_reader, PAGE_ROWS=PIECE, BATCH_ROWS=2 * PIECE),
-        patch.multiple(parquet_reader, BATCH_ROWS=2 * PIECE),
+        patch.multiple(text_reader, PAGE_ROWS=PIECE),
+        patch.multiple(batch, BATCH_ROWS=2 * PIECE),
         patch.multiple(page_reader, PAGE_ROWS=PIECE, SKIPPED_PAGES=2),
     ):
         yield

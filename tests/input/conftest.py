@@ -2,7 +2,7 @@
 
 import pytest
 
-from bulkreset.input import page_reader, parquet_reader, text_reader
+from bulkreset.input import batch, page_reader, text_reader
 
 
 @pytest.fixture
@@ -11,5 +11,4 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (text_reader, page_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", 3)
     monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
-    for module in (text_reader, parquet_reader):
-        monkeypatch.setattr(module, "BATCH_ROWS", 6)
+    monkeypatch.setattr(batch, "BATCH_ROWS", 6)

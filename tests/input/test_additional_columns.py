@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.input.batch import ALL_COLUMNS, CARRIED, EVERY_FIELD, FIELDS, RowBatch, carrying
+from bulkreset.input.batch import ALL_COLUMNS, CARRIED, FIELDS, RowBatch, carrying
 from bulkreset.input.jsonl_reader import LOOKED_AT
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
@@ -36,7 +36,7 @@ def written(folder: Path, form: str) -> Path:
 def read(path: Path, *names: str, first: int = 1) -> RowBatch:
     """Return the only batch of an input, with all of its fields."""
     rows = open_rows(carrying(InputConfig(path=path), names or ALL_COLUMNS))
-    (batch,) = rows.batches(first, fields=EVERY_FIELD)
+    (batch,) = rows.batches(first)
     return batch
 
 
@@ -59,7 +59,7 @@ def test_requested_columns_are_read(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_they_are_not_read_if_fields_are_named(tmp_path: Path, form: str) -> None:
     rows = open_rows(carrying(InputConfig(path=written(tmp_path, form)), ALL_COLUMNS))
-    (batch,) = rows.batches()
+    (batch,) = rows.batches(fields=FIELDS)
     assert {*batch.columns} <= {*FIELDS}
 
 
@@ -134,5 +134,5 @@ def test_binary_column_is_carried_if_the_job_gives_its_type(tmp_path: Path) -> N
     spec = InputConfig(path=tmp_path / "in.parquet")
     with pytest.raises(InputError, match="holds binary"):
         read(tmp_path / "in.parquet", "raw")
-    (batch,) = open_rows(carrying(spec.model_copy(update={"binary": "utf8"}), ("raw",))).batches(fields=EVERY_FIELD)
+    (batch,) = open_rows(carrying(spec.model_copy(update={"binary": "utf8"}), ("raw",))).batches()
     assert batch.cells("+raw") == ["a", "b"]

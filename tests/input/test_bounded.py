@@ -13,7 +13,7 @@ import pytest
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted
 from bulkreset.input import location, parquet_pages, text_lines
-from bulkreset.input.location import fingerprint
+from bulkreset.input.location import LocalFile
 from bulkreset.input.parquet_pages import bounded_steps
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
@@ -188,7 +188,7 @@ def test_footer_of_many_structures_ends_at_a_signal(tmp_path: Path, monkeypatch:
 def test_hashing_ends_at_a_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(location, "READ_SIZE", 10)
     with pytest.raises(Interrupted):
-        fingerprint(csv_file(tmp_path, "x" * 100))
+        LocalFile(csv_file(tmp_path, "x" * 100)).fingerprint()
 
 
 def test_a_signal_between_lines_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -299,3 +299,19 @@ def test_column_in_the_file_and_in_its_directory_is_refused(place: Place) -> Non
 def test_columns_that_the_job_names_otherwise_are_read_by_that_name(place: Place) -> None:
     place.put("in/kind=true/permanent=false/a.csv", f"{HEAD}ann,Quiet-1\n")
     assert fields_of(place.at("in/**/a.csv"), columns={"permanent": "kind"}) == [("ann", "true", "")]
+
+
+def test_link_to_another_file_of_the_input_is_not_read_twice(tmp_path: Path) -> None:
+    csv_file(tmp_path, f"{HEAD}ann,One-1\n", "b.csv")
+    csv_file(tmp_path, f"{HEAD}bob,One-1\n", "c.csv")
+    for name in ("a.csv", "latest"):  # before the file and after it
+        (tmp_path / name).symlink_to("b.csv")
+    outside = csv_file(tmp_path.parent, f"{HEAD}dan,One-1\n", f"{tmp_path.name}.csv")
+    (tmp_path / "d.csv").symlink_to(outside)
+    why = f"another name of {tmp_path / 'b.csv'}, which is read"
+    for path in (tmp_path, tmp_path / "*", [tmp_path / "a.csv", tmp_path]):
+        read, (remark,) = rows_of(path)
+        assert sorted(read) == ["ann", "bob", "dan"]
+        assert f"{tmp_path / 'a.csv'} ({why})" in remark
+        assert unread_of(path)["latest"] == why
+    assert rows_of(tmp_path / "latest") == (["ann"], [])

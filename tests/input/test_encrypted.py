@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError, JobError
-from bulkreset.input import parquet_reader, text_reader
+from bulkreset.input import batch, parquet_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.reader import open_rows
@@ -193,7 +193,7 @@ def test_truncated_encrypted_file(tmp_path: Path, key: Path, name: str, left: in
 def test_damage_in_the_middle_is_found_when_it_is_read(
     tmp_path: Path, key: Path, name: str, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_reader, "BATCH_ROWS", 2000)
+    monkeypatch.setattr(batch, "BATCH_ROWS", 2000)
     text = "username,password\n" + "".join(f"user{row:09d},{SECRET}{row * 7919:012d}\n" for row in range(60_000))
     path = encrypted_file(csv_file(tmp_path, text, name), key)
     whole = path.read_bytes()

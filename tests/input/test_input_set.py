@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import page_reader, parquet_reader, text_reader
+from bulkreset.input import batch as batch_module
+from bulkreset.input import page_reader, text_reader
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.page_reader import PageReader
 from bulkreset.job import InputConfig
@@ -140,8 +141,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use pages of five rows."""
     for module in (page_reader, text_reader):
         monkeypatch.setattr(module, "PAGE_ROWS", SIZE)
-    for module in (text_reader, parquet_reader):
-        monkeypatch.setattr(module, "BATCH_ROWS", 2 * SIZE)
+    monkeypatch.setattr(batch_module, "BATCH_ROWS", 2 * SIZE)
     monkeypatch.setattr(page_reader, "SKIPPED_PAGES", 2)
     monkeypatch.setattr(page_reader, "PASSED_FILES", 2)
 

@@ -13,7 +13,7 @@ import pytest
 from pyarrow.parquet import encryption
 
 from bulkreset.errors import InputError
-from bulkreset.input import parquet_pages, parquet_reader
+from bulkreset.input import batch, parquet_pages
 from bulkreset.input.parquet_pages import BUDGET, LONGEST_BYTES, Steps, bounded_steps
 from bulkreset.job import ColumnsConfig
 from tests.input.inputs import ReadRow, pairs, parquet_file, read
@@ -143,7 +143,7 @@ def test_row_whose_bytes_are_not_utf8_is_malformed(tmp_path: Path, *, encode: bo
 
 
 def test_rows_are_numbered_across_row_groups_and_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_reader, "BATCH_ROWS", 7)
+    monkeypatch.setattr(batch, "BATCH_ROWS", 7)
     names = [f"user{number}" for number in range(50)]
     path = parquet_file(tmp_path, {"username": names, "password": names}, row_group_size=10)
     assert pq.ParquetFile(path).num_row_groups == 5

@@ -9,7 +9,7 @@ import pytest
 from bulkreset.errors import InputError
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.jsonl_reader import JsonLinesReader
-from bulkreset.input.location import fingerprint
+from bulkreset.input.location import LocalFile
 from bulkreset.input.parquet_reader import ParquetReader
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
@@ -70,12 +70,12 @@ def test_file_that_vanishes_is_an_error(tmp_path: Path) -> None:
         csv_file(tmp_path, "username,password\n"),
         parquet_file(tmp_path, {"username": ["a"], "password": ["b"]}),
     ):
-        rows = open_rows(InputConfig(path=path))
+        rows, place = open_rows(InputConfig(path=path)), LocalFile(path)
         path.unlink()
         with pytest.raises(InputError, match="cannot be read"):
             list(rows.batches())
         with pytest.raises(InputError, match="cannot be read: No such file"):
-            fingerprint(path)
+            place.fingerprint()
 
 
 @pytest.mark.linux("/proc/self/mem, a file that opens but does not read")
@@ -85,7 +85,7 @@ def test_file_that_opens_but_does_not_read_is_an_error(kind: str) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         list(open_rows(InputConfig.model_validate({"path": path, "format": kind})).batches())
     with pytest.raises(InputError, match="cannot be read"):
-        fingerprint(path)
+        LocalFile(path).fingerprint()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -99,9 +99,9 @@ def test_file_without_permission_is_an_error(tmp_path: Path, kind: str) -> None:
 
 def test_fingerprint_is_size_and_sha256(tmp_path: Path) -> None:
     content = b"username,password\n" * 100_000
-    mark = fingerprint(csv_file(tmp_path, content))
+    mark = LocalFile(csv_file(tmp_path, content)).fingerprint()
     assert (mark.size, mark.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert fingerprint(csv_file(tmp_path, content[:-1] + b"\r")) != mark
+    assert LocalFile(csv_file(tmp_path, content[:-1] + b"\r")).fingerprint() != mark
 
 
 @pytest.mark.parametrize("name", ["users", "tricky"])

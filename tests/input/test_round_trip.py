@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkreset.errors import InputError
-from bulkreset.input import parquet_reader, text_reader
+from bulkreset.input import batch as batch_module
+from bulkreset.input import text_reader
 from bulkreset.input.csv_reader import CsvRecords
 from bulkreset.input.reader import open_rows
 from bulkreset.job import InputConfig
@@ -41,7 +42,7 @@ def test_csv_comes_back_as_written(
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as file:
         csv.writer(file, quoting=quoting).writerows([("username", "password"), *table])  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_reader, "BATCH_ROWS", 2 * size)
+        patch.setattr(batch_module, "BATCH_ROWS", 2 * size)
         patch.setattr(text_reader, "PAGE_ROWS", size)
         assert read(path) == _expected(table, quoting)
 
@@ -78,7 +79,7 @@ def test_json_lines_come_back_as_written(
     lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
     path.write_text("\n".join([*lines, ""]), encoding="utf-8-sig" if mark else "utf-8", newline="")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_reader, "BATCH_ROWS", 2 * size)
+        patch.setattr(batch_module, "BATCH_ROWS", 2 * size)
         patch.setattr(text_reader, "PAGE_ROWS", size)
         assert pairs(read(path)) == [("first", "One-1"), *table]
 
@@ -92,7 +93,7 @@ def test_parquet_comes_back_as_written(folder: Path, table: list[tuple[str, str]
     }
     pq.write_table(pa.table(columns), path, row_group_size=group)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet_reader, "BATCH_ROWS", size)
+        patch.setattr(batch_module, "BATCH_ROWS", size)
         assert pairs(read(path)) == table
 
 

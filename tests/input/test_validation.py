@@ -366,8 +366,8 @@ def test_bad_sample_has_the_expected_result(tmp_path: Path, keep: str) -> None:
     bad = job(path=SAMPLES / "bad.csv", permanent=True)
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
     for part in open_rows(bad.input).batches():
-        journal.plan.add_rows(RowValidator(bad).validate(part))
-    journal.plan.reject_duplicates(keep)
+        journal.write.add_rows(RowValidator(bad).validate(part))
+    journal.write.reject_duplicates(keep)
     found = [(str(row[0]), *row[2:5]) for row in journal.read.report_rows(dry_run=True)]
     journal.close()
     with (SAMPLES / "bad.expected.csv").open(encoding="utf-8", newline="") as file:

@@ -20,7 +20,7 @@ PASSWORD = Secret("one for all")
 def planned(folder: Path, *names: str, pool: str = POOL, pools: Sequence[str] = (POOL, OTHER)) -> Journal:
     """Make a journal of ready rows, one for each name."""
     journal = Journal.create(folder / "journal.sqlite", pools, run_state())
-    journal.plan.add_rows([(number, pool, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.write.add_rows([(number, pool, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     return journal
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, RecordError, RunDirError
-from bulkreset.journal import database, plan_writer, schema
+from bulkreset.journal import database, journal_writer, schema
 from bulkreset.journal.database import translate_sqlite_errors
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.records import JournalFile, SetRow, StepCounts
@@ -50,7 +50,7 @@ def test_planned_rows_are_sendable_in_order(tmp_path: Path) -> None:
 
 def test_only_ready_and_doubtful_rows_are_sendable(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve", "fay")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(7, POOL, "", None, "rejected", "missing_username", "why"), (8, POOL, "gil", True, "skipped", "", "")]
     )
     commit(
@@ -94,7 +94,7 @@ def test_row_whose_answer_was_once_lost_is_sent_as_doubted(tmp_path: Path) -> No
 
 def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
     journal = planned(tmp_path, *(f"user{number}" for number in range(1, 15)))
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(15, OTHER, "there", True, "ready", "", ""), (16, OTHER, "gone", True, "rejected", "too_long", "")]
     )
     settled = [done(row) for row in (1, 2, 3, 4, 8, 9)]
@@ -107,7 +107,7 @@ def test_sendable_rows_are_counted_by_piece_and_pool(tmp_path: Path) -> None:
 
 def test_planned_row_is_reported_with_nothing_that_has_not_happened(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(row, pool, "bob", None, "rejected", "unknown_pool", "why") for row, pool in ((2, "nowhere"), (3, "1"))]
     )
     nothing = (*[None] * 5, "", None, None, "", "", "")
@@ -134,7 +134,7 @@ def test_first_and_last_rows_that_are_still_to_be_sent_are_found(tmp_path: Path)
 
 def test_sendable_rows_after_a_row_are_of_the_requested_pools(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.plan.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
+    journal.write.add_rows([(6, OTHER, "fay", False, "ready", "", ""), (7, OTHER, "gil", True, "ready", "", "")])
     commit(journal, [], [done(3), Outcome(4, Status.IN_DOUBT, in_doubt=True)])
     found = sendable_after(journal, 1, {POOL, OTHER}, 4)
     assert [(row.number, row.username, row.pool, row.permanent, row.was_in_doubt) for row in found] == [
@@ -149,7 +149,7 @@ def test_sendable_rows_after_a_row_are_of_the_requested_pools(tmp_path: Path) ->
 
 def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan", "eve")
-    journal.plan.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
+    journal.write.add_rows([(6, OTHER, "fay", True, "ready", "", ""), (7, POOL, "gil", True, "ready", "", "")])
     order = journal.read.step_order({"sign_out": (POOL, OTHER)})
     journal.write.begin_steps(order)
     commit(journal, [], [*(done(row) for row in (1, 2, 3, 5, 6, 7)), Outcome(4, Status.FAILED)])
@@ -176,8 +176,8 @@ def test_only_set_users_of_the_pool_that_are_not_signed_out_are_returned(tmp_pat
 
 def test_set_rows_are_reported_with_the_names_of_their_users(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.plan.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
-    journal.plan.store_findings(
+    journal.write.add_rows([(4, OTHER, "dan", False, "ready", "", "")])
+    journal.write.store_findings(
         [(1, "ready", "", "", "CONFIRMED", "email", "sub-1"), (4, "ready", "", "", "CONFIRMED", "email", "dan")]
     )
     times = {"started_at": 1000, "finished_at": 2000}
@@ -240,7 +240,7 @@ def started(journal: Journal) -> list[int | None]:
 
 def test_doubt_of_a_killed_run_begins_with_the_claim(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.plan.store_findings([(1, "ready", "", "", "CONFIRMED", "", "sub-1")])
+    journal.write.store_findings([(1, "ready", "", "", "CONFIRMED", "", "sub-1")])
     commit(journal, [1, 2, 3], [], claimed_at=5000)
     assert started(journal) == [5000, 5000, 5000, None]
     commit(journal, [], [done(2, attempts=1, started_at=5010, finished_at=5020), Outcome(3, Status.READY)])
@@ -347,7 +347,7 @@ def test_a_failed_row_that_died_on_its_way_says_nothing_of_its_failure(tmp_path:
 
 def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [
             (3, OTHER, "cat", False, "ready", "", ""),
             (4, OTHER, "dan", True, "ready", "", ""),
@@ -361,7 +361,7 @@ def test_ready_counts_by_pool_and_permanence(tmp_path: Path) -> None:
 
 def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(4, OTHER, "dan", True, "ready", "", ""), (5, "1", "eve", True, "rejected", "unknown_pool", "")]
     )
     commit(journal, [], [done(3)])
@@ -373,7 +373,7 @@ def test_rows_of_each_pool_are_counted_by_status_and_those_of_no_pool_are_not(tm
 )
 def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[int]) -> None:
     journal = planned(tmp_path, "ann", "ann", "ann", "bob")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [
             (5, OTHER, "ann", True, "ready", "", ""),  # another pool: another user
             (6, POOL, "Ann", True, "ready", "", ""),  # the service is case-sensitive
@@ -383,7 +383,7 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
             (10, POOL, "bob", True, "rejected", "too_long", "kept"),  # not ready, so no duplicate of bob
         ]
     )
-    journal.plan.reject_duplicates(keep)
+    journal.write.reject_duplicates(keep)
     rows = list(journal.read.report_rows(dry_run=True))
     assert [row[0] for row in rows if row[3] == "ready"] == ready
     assert {row[4] for row in rows if row[3] == "rejected"} == {"duplicate_username", "too_long"}
@@ -394,10 +394,10 @@ def test_rows_that_name_one_user_twice(tmp_path: Path, keep: str, ready: list[in
 
 def test_rejected_row_keeps_its_reason_among_duplicates(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "ann")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(3, POOL, "ann", True, "rejected", "missing_password", "why"), (4, POOL, "ann", True, "set", "", "")]
     )
-    journal.plan.reject_duplicates("refuse")
+    journal.write.reject_duplicates("refuse")
     assert [(row.status, row.code) for row in journal.read.report_rows(dry_run=False)] == [
         *[("rejected", "duplicate_username")] * 2,
         ("rejected", "missing_password"),
@@ -407,7 +407,7 @@ def test_rejected_row_keeps_its_reason_among_duplicates(tmp_path: Path) -> None:
 
 def test_duplicates_are_named_with_each_other(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "ann")
-    journal.plan.reject_duplicates("refuse")
+    journal.write.reject_duplicates("refuse")
     assert [row[5] for row in journal.read.report_rows(dry_run=False)] == [
         "row 3 names the same user",
         "",
@@ -422,7 +422,7 @@ def test_duplicates_are_named_with_each_other(tmp_path: Path) -> None:
 )
 def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     journal = planned(tmp_path_factory.mktemp("twins"), *names)
-    journal.plan.reject_duplicates(keep)
+    journal.write.reject_duplicates(keep)
     left = [(row.number, row.username) for row in sendable(journal, 1, len(names))]
     journal.close()
     once = {name for name in names if names.count(name) == 1}
@@ -434,16 +434,16 @@ def test_no_two_ready_rows_name_one_user(names: list[str], keep: str, tmp_path_f
 
 def test_plan_is_forgotten_as_a_whole(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.plan.forget_plan()
+    journal.write.forget_plan()
     assert journal.read.counts() == {}
-    journal.plan.add_rows([(1, POOL, "ann", True, "ready", "", "")])
+    journal.write.add_rows([(1, POOL, "ann", True, "ready", "", "")])
     assert journal.read.counts() == {"ready": 1}
 
 
 def test_interrupted_plan_leaves_no_row_of_its_chunk(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     with pytest.raises(RecordError):
-        journal.plan.add_rows([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
+        journal.write.add_rows([(2, POOL, "bob", True, "ready", "", ""), (1, POOL, "again", True, "ready", "", "")])
     assert journal.read.counts() == {"ready": 1}
 
 
@@ -497,10 +497,10 @@ STRANGE = [
 def full_journal(folder: Path) -> Journal:
     """Make a journal with everything that a run writes, and return its earliest and latest time."""
     journal = planned(folder, "ann", "bob")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")]
     )
-    journal.plan.store_findings([(2, "ready", "", "", "CONFIRMED", "email", "robert")])
+    journal.write.store_findings([(2, "ready", "", "", "CONFIRMED", "email", "robert")])
     ends = {"started_at": 0, "finished_at": schema.MAX_TIME}
     commit(
         journal, [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
@@ -525,8 +525,8 @@ def test_planned_rows_are_kept_as_they_are(
         for pool, *rest in [kept[kind]]
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_writer, "ROWS_AT_ONCE", 2)
-        journal.plan.add_rows(rows)
+        patch.setattr(journal_writer, "ROWS_AT_ONCE", 2)
+        journal.write.add_rows(rows)
     found = [
         (it.row, it.user_pool_id, it.username, it.permanent, *it[3:6]) for it in journal.read.report_rows(dry_run=True)
     ]
@@ -599,7 +599,7 @@ def test_facts_that_a_run_begins_with_are_there_or_the_journal_is_damaged(tmp_pa
 def test_copy_is_one_complete_file_readable_by_its_owner_only(tmp_path: Path) -> None:
     begun = run_state("applying")
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], begun)
-    journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
+    journal.write.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in (1, 2)])
     commit(journal, [2], [done(1)])
     to = tmp_path / "elsewhere" / "copy.sqlite"
     to.parent.mkdir()
@@ -630,12 +630,12 @@ def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), files)
     assert journal.read.files() == files
     assert [file.version for file in files] == ["v2", "", ""]
-    journal.plan.begin_file(0, 1)
-    journal.plan.begin_file(2, 3)
+    journal.write.begin_file(0, 1)
+    journal.write.begin_file(2, 3)
     assert [file.first_row for file in journal.read.files()] == [1, None, 3]
-    journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
+    journal.write.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 5)])
     assert [row.file for row in journal.read.report_rows(dry_run=False)] == ["b.csv", "b.csv", "c.csv", "c.csv"]
-    journal.plan.forget_plan()
+    journal.write.forget_plan()
     assert journal.read.files() == files
     journal.close()
     with pytest.raises(RecordError, match="cannot be used"):
@@ -656,7 +656,7 @@ def test_files_of_the_input_are_kept_in_order_and_begin_where_their_first_row_is
 )
 def test_report_of_some_statuses_uses_the_reports_words(tmp_path: Path, only: list[str], rows: list[int]) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.plan.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
+    journal.write.add_rows([(5, POOL, "", True, "rejected", "missing_username", "why")])
     commit(journal, [1, 3], [Outcome(2, Status.IN_DOUBT)])
     commit(journal, [], [done(1)])
     assert [row.row for row in journal.read.report_rows(only, dry_run=False)] == rows
@@ -842,7 +842,7 @@ def test_killed_process_loses_nothing_that_was_committed(tmp_path: Path) -> None
 @pytest.mark.parametrize("held", [(1, 2, 3), ()], ids=["rows", "none"])
 def test_whole_journal_is_used(tmp_path: Path, held: tuple[int, ...]) -> None:
     journal = planned(tmp_path)
-    journal.plan.add_rows([(row, POOL, "user", True, "ready", "", "") for row in held])
+    journal.write.add_rows([(row, POOL, "user", True, "ready", "", "") for row in held])
     check(journal, None)  # the plan is unfinished: the number of rows is unknown
     if held:
         check(journal, len(held))
@@ -864,7 +864,7 @@ def test_journal_without_each_planned_row_once_is_damaged(
     tmp_path: Path, held: tuple[int, ...], rows: int | None, status: str
 ) -> None:
     journal = planned(tmp_path)
-    journal.plan.add_rows([(row, POOL, "user", True, status, "", "") for row in held])
+    journal.write.add_rows([(row, POOL, "user", True, status, "", "") for row in held])
     with pytest.raises(RecordError, match=r"journal\.sqlite is damaged\.") as caught:
         check(journal, rows)
     assert caught.value.advice == (
@@ -903,7 +903,7 @@ def test_statement_over_many_rows_ends_at_a_stop_and_leaves_nothing(
             assert sum(journal.read.counts().values()) == 3
             token.request()
             with pytest.raises(Interrupted):
-                journal.plan.reject_duplicates("refuse")
+                journal.write.reject_duplicates("refuse")
         assert statuses(journal) == ["unprocessed"] * 3  # the final counts of a stopped run are not interrupted
-        journal.plan.reject_duplicates("refuse")
+        journal.write.reject_duplicates("refuse")
     assert statuses(journal) == ["rejected", "rejected", "unprocessed"]

@@ -43,11 +43,11 @@ def run_of_every_kind(folder: Path) -> Journal:
     """Make rows with every status, unsorted; row 11 was returned after an attempt."""
     journal = planned(folder, *"abcdefgh")
     said = [("nowhere", "skipped", "federated"), ("1", "rejected", "unknown_pool")]
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(row, pool, "x", None, status, code, "why") for row, (pool, status, code) in enumerate(said, 9)]
     )
-    journal.plan.add_rows([(row, OTHER, "y", True, "ready", "", "") for row in (11, 12)])
-    journal.plan.store_findings([(row, "ready", "", "", "CONFIRMED", "", "own") for row in (3, 4)])
+    journal.write.add_rows([(row, OTHER, "y", True, "ready", "", "") for row in (11, 12)])
+    journal.write.store_findings([(row, "ready", "", "", "CONFIRMED", "", "own") for row in (3, 4)])
     outcomes = [
         done(1, latency_ms=40, started_at=1000, finished_at=1040, throttled=1, attempts=2, request_id="r1"),
         Outcome(2, Status.FAILED, "Gone", "m", 3, 2, latency_ms=90, started_at=1100, finished_at=1999),
@@ -89,7 +89,7 @@ def test_rows_that_settled_are_counted_by_when_and_throttled_calls_of_all(tmp_pa
 def test_span_is_from_the_first_start_to_the_last_end(tmp_path: Path) -> None:
     journal = run_of_every_kind(tmp_path)
     assert journal.read.send_span() == (900, 3500)
-    journal.plan.forget_plan()
+    journal.write.forget_plan()
     assert journal.read.send_span() is None
 
 
@@ -233,7 +233,7 @@ def test_calls_since_a_moment_begin_and_end(tmp_path: Path) -> None:
 
 def test_failed_rows_that_a_dead_process_did_not_send_again_count_as_failed(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(4, OTHER, "dan", True, "ready", "", ""), (5, OTHER, "eve", True, "rejected", "too_long", "why")]
     )
     commit(journal, [], [Outcome(row, Status.FAILED, "Gone") for row in (1, 4)])
@@ -250,7 +250,7 @@ def test_remarks_of_the_plan_are_counted_with_their_first_rows(tmp_path: Path) -
     journal = planned(tmp_path)
     said = [("ready", "x: 2"), ("rejected", "x: 3"), ("skipped", "x: 3"), ("ready", "x: 3"), ("ready", "no x: 3")]
     said += [("rejected", "x: 1"), ("rejected", "x: 3")]
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [(row, POOL, f"user{row}", True, status, "", message) for row, (status, message) in enumerate(said, 1)]
     )
     counted = [PlanMessage("x: 3", 3, (2, 4)), PlanMessage("x: 1", 1, (6,)), PlanMessage("x: 2", 1, (1,))]
@@ -308,7 +308,7 @@ def test_journal_that_cannot_be_opened_says_why(tmp_path: Path, monkeypatch: pyt
 def test_report_names_the_file_of_each_row(tmp_path: Path, files: int) -> None:
     noted = [JournalFile(f"{number}.csv", 9, "a", first_row=1 + 2 * number) for number in range(files)]
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), noted)
-    journal.plan.add_rows([(row, POOL, f"u{row}", True, "ready", "", "") for row in (1, 2, 3)])
+    journal.write.add_rows([(row, POOL, f"u{row}", True, "ready", "", "") for row in (1, 2, 3)])
     last = f"{files - 1}.csv"
     assert [row.file for row in journal.read.report_rows(dry_run=True)] == ["0.csv", "0.csv", last]
     assert [row.row for row in journal.read.report_rows(dry_run=True, only=["ready"])] == [1, 2, 3]

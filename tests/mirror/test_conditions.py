@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from bulkreset.errors import JobError
-from bulkreset.mirror.conditions import require_conditions
-from bulkreset.mirror.lease import S3Lease
+from bulkreset.mirror.lease import S3Lease, require_conditions
 from bulkreset.s3 import Bucket, BucketError
 from tests.bucket import BUCKET, Storage
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bulkreset.errors import RunDirError
-from bulkreset.mirror.delta import VERSION, Commit, Delta
+from bulkreset.mirror.objects import VERSION, Commit, Delta
 from bulkreset.models import Claimed, Event, Outcome, RateChange, StateChanged, Status, StepOutcome
 
 EVENTS: list[Event] = [

@@ -18,12 +18,13 @@ from bulkreset.job import MirrorConfig as Asked
 from bulkreset.journal.generated_passwords import PasswordArchive
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
+from bulkreset.journal.run_state import End
 from bulkreset.mirror import mirror as module
 from bulkreset.mirror.lease import SECONDS, S3Lease
 from bulkreset.mirror.mirror import OUTCOME_PUT_SECONDS, JournalMirror
 from bulkreset.mirror.objects import list_objects
 from bulkreset.mirror.restore import restore
-from bulkreset.models import Outcome, RateChange, Row, Secret, Status, StepOutcome
+from bulkreset.models import EndState, Outcome, RateChange, Row, Secret, Status, StepOutcome
 from bulkreset.report.redaction import Redaction
 from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
@@ -49,7 +50,7 @@ class MirroredRun:
     def __init__(self, path: Path, *, fresh: bool = True, rows: int = 6) -> None:
         def fill(place: Path) -> None:
             with closing(Journal.create(place, [POOL], run_state(**FACTS | {"rows": rows}))) as journal:
-                journal.plan.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
+                journal.write.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, rows + 1)])
 
         self.home = RunDir.create(path, fill) if fresh else RunDir.open(path)
         self.journal = Journal.open(self.home.journal)
@@ -139,6 +140,32 @@ def test_report_of_an_earlier_execution_does_not_stay_if_there_is_not_a_later_on
     run.mirror.finish()
     assert not [key for key in s3.keys("runs/r/") if "/report." in key]
     run.close()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_stopped_run_uploads_its_end_and_not_its_whole_journal(tmp_path: Path, s3: Storage, *, whole: bool) -> None:
+    run = MirroredRun(tmp_path / "here")
+    some_commits(run.begin())
+    end = End(state=EndState.INTERRUPTED, exit_code=143, finished_at="2026-11-30T12:00:00Z")
+    state = run.journal.state
+    run.journal.write.change(seconds=7.5, rows=6, executions=state.replacing_execution(end=end), mirror_pending=True)
+    before = len(s3.requests("PUT"))
+    run.mirror.finish(whole=whole)
+    uploaded = [path for path in s3.requests("PUT")[before:] if "-base-" in path]
+    assert len(uploaded) == whole
+    run.close()
+    restore(AT, tmp_path / "there")
+    assert rows_of(tmp_path / "there") == rows_of(tmp_path / "here")
+    with (
+        closing(Journal.open(tmp_path / "here" / "journal.sqlite", read_only=True)) as here,
+        closing(Journal.open(tmp_path / "there" / "journal.sqlite", read_only=True)) as there,
+    ):
+        own = {"mirror", "mirror_pending"}
+        assert there.state.model_dump(exclude=own) == here.state.model_dump(exclude=own)
+        assert there.state.end == end
+    other = MirroredRun(tmp_path / "there", fresh=False)
+    claim(other.begin(), 5)
+    other.close()
 
 
 def test_base_in_the_middle_replaces_earlier_objects(tmp_path: Path, s3: Storage) -> None:

@@ -33,7 +33,7 @@ def made(path: Path, *rows: tuple[str, str], **change: Any) -> Path:  # noqa: AN
     """Make a run directory whose rows have these statuses and codes."""
     home = RunDir.create(path, lambda journal: Journal.create(journal, [EU], facts(**change)).close())
     journal = Journal.open(home.journal)
-    journal.plan.add_rows([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
+    journal.write.add_rows([(row, EU, f"user{row}", True, *said, "") for row, said in enumerate(rows, 1)])
     journal.close()
     home.release()
     return path

@@ -35,7 +35,7 @@ def made(name: str, *outcomes: Outcome, folder: str = "runs", claims: int = 0, *
     path = Path(folder) / name
     path.mkdir(parents=True)
     journal = Journal.create(path / "journal.sqlite", [POOL], state(**({"run_id": name} | facts)))
-    journal.plan.add_rows([(row, POOL, f"user.{row}", True, "ready", "", "") for row in range(1, 6)])
+    journal.write.add_rows([(row, POOL, f"user.{row}", True, "ready", "", "") for row in range(1, 6)])
     commit(journal, range(1, claims + 1))
     commit(journal, (), outcomes)
     journal.close()

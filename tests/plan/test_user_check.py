@@ -55,7 +55,7 @@ class CheckRun:
         self.folder = folder
         self.scratch = folder / "users.sqlite"
         self.journal = Journal.create(folder / "journal.sqlite", list(directories), run_state())
-        self.journal.plan.add_rows(
+        self.journal.write.add_rows(
             [(row, pool, name, True, "ready", "", "") for row, (pool, name) in enumerate(names, 1)]
         )
         opened = sessions(asked, emulated=emulated)
@@ -146,7 +146,7 @@ def test_protected_user_is_skipped_under_any_name(
 
 def test_rows_that_were_not_ready_stay_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = CheckRun(tmp_path, monkeypatch, {EU: FakeDirectory(FOUND)}, here("ann"))
-    checked.journal.plan.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
+    checked.journal.write.add_rows([(2, EU, "nobody", True, "rejected", "password_policy", "why")])
     checked.run()
     assert checked.codes == ["unprocessed", "password_policy"]
 

@@ -66,7 +66,7 @@ def journal_of(
 ) -> Journal:
     """Make a journal of these rows and their outcomes. A fact of ... is left out."""
     journal = Journal.create(folder / "journal.sqlite", (POOL, OTHER), facts_of(**facts))
-    journal.plan.add_rows(plan)
+    journal.write.add_rows(plan)
     commit(journal, [], outcomes, (), rates)
     return journal
 

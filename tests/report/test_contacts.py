@@ -35,7 +35,7 @@ class FinishedRun:
         home = RunDir.create(self.run_dir, lambda path: Journal.create(path, [EU], state).close())
         home.release()
         self.journal = Journal.open(home.journal)
-        self.journal.plan.add_rows([(row, EU, name, permanent, "ready", "", "") for row, name in enumerate(names, 1)])
+        self.journal.write.add_rows([(row, EU, name, permanent, "ready", "", "") for row, name in enumerate(names, 1)])
 
     def settle(self, *rows: int, status: Status = Status.SET) -> None:
         commit(self.journal, [], [Outcome(row, status, started_at=WHEN, finished_at=WHEN) for row in rows])

@@ -103,7 +103,7 @@ def test_page_shows_the_outcome_of_the_run_and_how_to_continue(full: ParsedPage)
 
 def test_rows_that_need_attention_are_sorted_and_limited(tmp_path: Path) -> None:
     journal = of_all_kinds(tmp_path)
-    journal.plan.add_rows([(row, OTHER, f"late{row}", True, "skipped", "disabled", "") for row in range(1701, 2501)])
+    journal.write.add_rows([(row, OTHER, f"late{row}", True, "skipped", "disabled", "") for row in range(1701, 2501)])
     tree = parsed(page_text(journal))
     shown = rows_of(tree, "rows")
     assert len(shown) == ROWS
@@ -451,8 +451,8 @@ def test_page_of_a_million_rows_takes_little_memory(tmp_path: Path) -> None:
 def test_users_are_counted_by_how_they_can_come_back(tmp_path: Path) -> None:
     journal = journal_of(tmp_path, ready(5), state="stopped", rows=5)
     ways = ["email", "email", "email", "none", ""]
-    journal.plan.store_findings((row, "ready", "", "", "CONFIRMED", way, "") for row, way in enumerate(ways, 1))
-    journal.plan.store_findings([(4, "skipped", "unrecoverable", "why", "CONFIRMED", "none", "")])
+    journal.write.store_findings((row, "ready", "", "", "CONFIRMED", way, "") for row, way in enumerate(ways, 1))
+    journal.write.store_findings([(4, "skipped", "unrecoverable", "why", "CONFIRMED", "none", "")])
     commit(journal, [], [sent(1), sent(2)])
     text = text_of(parsed(page_text(journal)))
     assert "Coming back" in text

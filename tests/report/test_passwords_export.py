@@ -39,7 +39,7 @@ class FinishedCampaign:
         home = RunDir.create(self.run_dir, lambda path: Journal.create(path, [EU, EU2], state).close())
         home.release()
         self.journal = Journal.open(home.journal)
-        self.journal.plan.add_rows([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
+        self.journal.write.add_rows([(row, EU, name, False, "ready", "", "") for row, name in enumerate(names, 1)])
         self.folder = Path(facts["passwords"]) if facts.get("passwords") else home.passwords
 
     def write(self, passwords: Mapping[int, str]) -> None:

@@ -92,7 +92,7 @@ def test_damaged_key_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_redacted_report_has_no_name_and_no_key(tmp_path: Path, form: str) -> None:
     journal = planned(tmp_path, "ann.smith", "bob.jones")
-    journal.plan.add_rows([(3, "ann.smith", "ann.smith", None, "rejected", "unknown_pool", "no target is ann.smith")])
+    journal.write.add_rows([(3, "ann.smith", "ann.smith", None, "rejected", "unknown_pool", "no target is ann.smith")])
     commit(journal, [], [Outcome(2, Status.FAILED, "Refused: bob.jones", "User BOB.JONES is disabled.", 1)])
     redaction = Redaction.load(tmp_path / "redaction.key")
     report = tmp_path / f"report.{form}"

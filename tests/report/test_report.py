@@ -57,7 +57,7 @@ def test_columns_are_the_published_ones() -> None:
 
 def test_every_row_is_there_once_and_in_order(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob", "cat", "dan")
-    journal.plan.add_rows(
+    journal.write.add_rows(
         [
             (6, OTHER, "fay", False, "skipped", "protected", "why"),
             (5, "eu-west-1_Unknown", "eve", None, "rejected", "unknown_pool", "no target"),
@@ -115,7 +115,7 @@ def test_cell_that_a_spreadsheet_would_run_is_made_safe(tmp_path: Path, start: s
     formula = f'{start}HYPERLINK("x","y")'
     journal = planned(tmp_path)
     pool = formula if column == "user_pool_id" else POOL
-    journal.plan.add_rows([(1, pool, formula if column == "username" else "ann", True, "rejected", "", "")])
+    journal.write.add_rows([(1, pool, formula if column == "username" else "ann", True, "rejected", "", "")])
     if column not in {"username", "user_pool_id"}:
         named = {column: formula}
         commit(journal, [], [Outcome(1, Status.FAILED, **named)])  # type: ignore[arg-type]
@@ -182,7 +182,7 @@ def test_rows_with_any_content_end_with_a_line_feed(tmp_path: Path) -> None:
 
 def test_pool_that_looks_like_a_number_is_shown_as_it_was_given(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    journal.plan.add_rows([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
+    journal.write.add_rows([(2, "1", "bob", True, "rejected", "unknown_pool", "x")])
     write_report(journal, tmp_path / "report.csv", dry_run=True)
     assert [row["user_pool_id"] for row in cells(tmp_path / "report.csv")] == [POOL, "1"]
 

@@ -29,7 +29,7 @@ FORMS = ("csv", "jsonl", "parquet")
 def journal(tmp_path: Path) -> Journal:
     """A journal with every result, and values of every type."""
     made = planned(tmp_path, "=ann", "bob", "größe\u2028x", "dan")
-    made.plan.add_rows(
+    made.write.add_rows(
         [(5, "no.pool", "eve", None, "rejected", "unknown_pool", "no target"), (6, OTHER, "", False, "skipped", "", "")]
     )
     commit(made, [1, 2, 3], [])

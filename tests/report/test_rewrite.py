@@ -28,7 +28,7 @@ def made(tmp_path: Path) -> Made:
         job = {"name": "x"} | ({"report": report} if report else {})
         facts = run_state("finished", job=job, mode=mode)
         with closing(Journal.create(home / "journal.sqlite", [POOL], facts)) as journal:
-            journal.plan.add_rows([(at, POOL, f"user{at}", True, "ready", "", "") for at in range(1, 5)])
+            journal.write.add_rows([(at, POOL, f"user{at}", True, "ready", "", "") for at in range(1, 5)])
             commit(journal, [], [done(1), Outcome(2, Status.FAILED, "Code", "user2 is not there"), done(3)])
         return home
 

@@ -50,7 +50,7 @@ def made(path: Path, *names: str, **facts: Any) -> Path:  # noqa: ANN401  (of th
     """Make a run directory of ready rows that no process holds."""
     home = RunDir.create(path, lambda journal: Journal.create(journal, [POOL], run_state(**facts)).close())
     journal = Journal.open(home.journal)
-    journal.plan.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
+    journal.write.add_rows([(number, POOL, name, True, "ready", "", "") for number, name in enumerate(names, 1)])
     journal.close()
     home.release()
     return path

@@ -75,7 +75,7 @@ def test_counts_are_in_the_reports_words() -> None:
 
 def test_summary_counts_agree_with_the_report(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdefgh")
-    journal.plan.add_rows([(9, POOL, "", True, "rejected", "missing_username", "x")])
+    journal.write.add_rows([(9, POOL, "", True, "rejected", "missing_username", "x")])
     commit(journal, [1, 2, 3, 4], [])
     commit(
         journal,

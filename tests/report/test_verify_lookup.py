@@ -95,7 +95,7 @@ def test_run_that_continues_may_set_more_while_users_are_looked_up(tmp_path: Pat
 
 def test_pool_without_set_rows_at_the_beginning_is_ignored(tmp_path: Path, store: UserStore) -> None:
     journal = ended(tmp_path, "ann")
-    journal.plan.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
+    journal.write.add_rows([(2, OTHER, "bob", True, "ready", "", "")])
     commit(journal, [], [done(2, started_at=SET, finished_at=SET)])
     pool = listed(listed_user("ann"))
     look(journal, store, pool)
@@ -104,7 +104,7 @@ def test_pool_without_set_rows_at_the_beginning_is_ignored(tmp_path: Path, store
 
 def test_user_is_known_by_its_own_name_after_its_alias_has_changed(tmp_path: Path, store: UserStore) -> None:
     journal = planned(tmp_path, "ann@old.example")
-    journal.plan.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "", "u-1")])
+    journal.write.store_findings([(1, Status.READY.value, "", "", "CONFIRMED", "", "u-1")])
     commit(journal, [], [done(1, started_at=SET, finished_at=SET)])
     pool = listed(listed_user("u-1", email="ann@new.example", email_verified="true"), aliases=frozenset({"email"}))
     look(journal, store, pool)

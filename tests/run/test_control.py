@@ -14,16 +14,19 @@ from bulkreset.cancellation import CancelToken
 from bulkreset.errors import Interrupted, Refused
 from bulkreset.journal.run_dir import RunDir
 from bulkreset.log import open_log
-from bulkreset.run import control_file
-from bulkreset.run.control import LOOK_AT_ORDERS_SECONDS, RunControl, give_order, orders_of
-from bulkreset.run.control_file import (
+from bulkreset.run import control
+from bulkreset.run.control import (
+    LOOK_AT_ORDERS_SECONDS,
     MAX_ORDERS,
     NAME,
     ControlOrder,
     ControlRefused,
     InForce,
+    RunControl,
     add_order,
+    give_order,
     in_force,
+    orders_of,
     read_orders,
     row_limit,
 )
@@ -151,7 +154,7 @@ def test_an_order_that_no_command_gives_is_refused(changes: dict[str, Any]) -> N
 
 def test_number_of_orders_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_ORDERS == 1000
-    monkeypatch.setattr(control_file, "MAX_ORDERS", 2)
+    monkeypatch.setattr(control, "MAX_ORDERS", 2)
     for _ in range(2):
         add_order(folder, NOW, order(rate=5.0))
     with pytest.raises(Refused, match="had 2 orders"):

@@ -12,7 +12,7 @@ from bulkreset.s3 import Bucket
 from tests.bucket import BUCKET, Storage
 
 STATE = ScheduleState(
-    {"a.csv": CompletedInput(1, "x", "", [1, 2], "run", "now")}, OpenRun("runs/1", ["b.csv"], "s3://x/y/")
+    OpenRun("runs/1", ["b.csv"], "s3://x/y/"), {"a.csv": CompletedInput(1, "x", "", [1, 2], "run", "now")}
 )
 
 
@@ -49,13 +49,27 @@ def test_state_in_s3_is_not_written_over_another_one(s3: Storage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"version": 1}', '{"version": 9, "completed": {}, "open_run": null}']
+    "text",
+    [
+        *("", "[]", "{}", '{"version": 1}', '{"version": 9, "completed": {}, "open_run": null}'),
+        *('{"version": 1, "completed": {}}', '{"version": 1, "completed": {"a": 1}, "open_run": null}'),
+        '{"version": 1, "completed": {}, "open_run": {"run_dir": "r", "inputs": [], "else": 1}}',
+    ],
 )
 def test_invalid_state_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(JobError, match=r"is not the state of a job|has version 9"):
         StateStore(path, Bucket()).read()
+
+
+def test_run_of_an_older_state_may_have_sent_something(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    text = '{"version": 1, "completed": {}, "open_run": {"run_dir": "r", "inputs": []}}'
+    path.write_text(text, encoding="utf-8")
+    begun = StateStore(path, Bucket()).read().open_run
+    assert begun
+    assert begun.created
 
 
 def test_object_is_moved_or_tagged_and_never_another_one(s3: Storage) -> None:

@@ -87,7 +87,7 @@ def steered() -> SteppedSteering:
 def test_without_another_limit_nothing_changes(steered: SteppedSteering) -> None:
     steered.look()
     assert (steered.first, steered.second, steered.events) == ([[], []], [[]], [])
-    assert [one.limit for one in steered.it.in_force()] == [Limit(24.0, "job"), Limit(None, "job")]
+    assert [(lane.progress.ceiling, lane.progress.limited_by) for lane in steered.lanes] == [(24.0, ""), (None, "")]
 
 
 def test_a_lower_limit_holds_for_every_call_of_its_lane(steered: SteppedSteering) -> None:

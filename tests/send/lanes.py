@@ -10,10 +10,15 @@ from bulkreset.job import PaceConfig
 from bulkreset.models import Claimed, Event, Outcome, Row, Status, StepOutcome, StepTask
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import Lane, LaneKey, LaneProtocol, Results
-from bulkreset.send.operations import OperationResult, SetPassword, TakeStep
+from bulkreset.send.operations import LaneFailed, OperationResult, SetPassword, TakeStep
 from bulkreset.send.pacer import Pacer
 from bulkreset.steps import SIGN_OUT
 from tests.send.fakes import POOL, SET, FakeClock, row
+
+
+def outcome_of(result: OperationResult | LaneFailed) -> OperationResult:
+    """Return the outcome of a row, whether or not its lane must stop."""
+    return result.outcome if isinstance(result, LaneFailed) else result
 
 
 class FakeLedger:
@@ -30,17 +35,17 @@ class FakeLedger:
         self._fail_at = fail_at
         self._insecure_at = insecure_at
 
-    def commit(self, events: Sequence[Event]) -> None:
+    def commit(self, events: Sequence[Event], claims: Sequence[Claimed] = ()) -> None:
         """Commit, or fail."""
-        claims = {event.row for event in events if isinstance(event, Claimed)}
+        claimed = {claim.row for claim in claims}
         outcomes = [event for event in events if isinstance(event, Outcome)]
         signed_out = [event for event in events if isinstance(event, StepOutcome)]
         self.commits += 1
         if self._fail_at and self.commits >= self._fail_at:
             raise RecordError("The disk is full.")
-        assert not self.claimed & claims, "a row was claimed twice"
+        assert not self.claimed & claimed, "a row was claimed twice"
         assert not self.outcomes.keys() & {outcome.row for outcome in outcomes}, "a row was settled twice"
-        self.claimed |= claims
+        self.claimed |= claimed
         self.outcomes |= {outcome.row: outcome for outcome in outcomes}
         self.signed_out |= {outcome.row: outcome for outcome in signed_out}
 

@@ -81,7 +81,7 @@ def source(
     path.unlink(missing_ok=True)
     journal = Journal.create(path, POOLS, run_state())
     names = [(f"user{row}", f"Hidden-{row}") for row in range(1, len(pools) + 1)]
-    journal.plan.add_rows(
+    journal.write.add_rows(
         (row, f"r_{letter}", f"user{row}", True, "ready", "", "") for row, letter in enumerate(pools, 1)
     )
     commit(journal, [], [Outcome(row, Status.SET) for row in settled if row <= len(pools)])

@@ -18,7 +18,6 @@ from bulkreset.send.lane import (
 )
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import Pacer
-from bulkreset.send.worker import RowResult
 from tests.send.fakes import POOL, SET, FakeClock, Scripted, row
 from tests.send.lanes import rows
 
@@ -37,8 +36,9 @@ class Bench:
         self.lane = Lane(operation, self.pacer, PaceConfig(**pace), self.clock, self.results, max_rate=max_rate)
 
     def back(self, latency: float) -> None:
-        """Return one result."""
-        self.lane.on_result(RowResult(Outcome(1, Status.SET), latency))
+        """Finish one row."""
+        self.lane._note_latency(latency)
+        self.lane.on_result(Outcome(1, Status.SET))
 
 
 @pytest.mark.parametrize("rate", [0.1, 1, 24, 300])
@@ -114,7 +114,7 @@ def test_no_more_threads_than_rows() -> None:
     bench.lane.ensure_workers()
     assert len(bench.lane._threads) == 3
     found = [result for _ in range(3) if (result := bench.results.get(timeout=PATIENCE))]
-    assert {result.outcome.row for _, result in found if isinstance(result, RowResult)} == {1, 2, 3}
+    assert {result.row for _, result in found if isinstance(result, Outcome)} == {1, 2, 3}
     for lane, came in found:
         lane.on_result(came)
     assert bench.lane.in_flight == 0
@@ -129,8 +129,7 @@ def test_crash_is_raised_and_stops_the_lane() -> None:
     assert isinstance(crashed, WorkerCrashed)
     assert isinstance(crashed.error, KeyError)
     assert bench.lane.stop.is_set()
-    assert isinstance(after, RowResult)
-    assert isinstance(after.outcome, Outcome)
-    assert after.outcome.status is Status.READY
+    assert isinstance(after, Outcome)
+    assert after.status is Status.READY
     assert bench.transport.sent == []
     bench.lane.close()

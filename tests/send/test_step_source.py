@@ -82,7 +82,7 @@ def test_journal_counts_sign_outs_and_makes_the_failed_ones_pending_again(tmp_pa
 
 def test_steps_of_a_user_are_taken_in_order_if_the_pool_has_them(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
-    journal.plan.add_rows([(3, OTHER, "cat", True, "ready", "", "")])
+    journal.write.add_rows([(3, OTHER, "cat", True, "ready", "", "")])
     steps = {"sign_out": (POOL, OTHER), "revoke_sessions": (OTHER,), "forget_devices": (POOL,)}
     order = journal.read.step_order(steps)
     journal.write.begin_steps(order)

@@ -15,6 +15,7 @@ from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import Worker
 from bulkreset.steps import DELETE_TOTP, FORGET_DEVICES, MOST_EMPTY_PAGES, MOST_ITEMS, REVOKE_SESSIONS, Step
 from tests.send.fakes import DOUBTFUL, EXPIRED, FATAL, POOL, REFUSED, SET, THROTTLED, FakeClock
+from tests.send.lanes import outcome_of
 
 GONE = Response(Disposition.FATAL, "ResourceNotFoundException", "Device does not exist.")
 NO_USER = Response(Disposition.FATAL, "ResourceNotFoundException", "User does not exist.")
@@ -71,7 +72,7 @@ class Bench:
 
     def take(self) -> StepOutcome:
         """Take the step, from its beginning."""
-        outcome = self.worker.send(StepTask(1, "ann", POOL)).outcome
+        outcome = outcome_of(self.worker.send(StepTask(1, "ann", POOL)))
         assert isinstance(outcome, StepOutcome)
         assert outcome.step == self.service.step.name
         return outcome

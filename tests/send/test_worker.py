@@ -17,7 +17,7 @@ from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Row, Status
 from bulkreset.send.evidence import ListedEvidence
-from bulkreset.send.operations import SetPassword
+from bulkreset.send.operations import LaneFailed, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.rate_control import BACKOFF, UNMEASURED_SHARE
 from bulkreset.send.worker import Worker
@@ -34,6 +34,7 @@ from tests.send.fakes import (
     Scripted,
     row,
 )
+from tests.send.lanes import outcome_of
 
 
 class Bench:
@@ -60,10 +61,11 @@ class Bench:
         what = row(doubted=doubted, revived=revived)
         settled = self.worker.send(what)
         assert "Hidden" not in repr(settled)
-        assert isinstance(settled.outcome, Outcome)
-        assert self.transport.meant == [what] * settled.outcome.attempts
-        assert not isinstance(settled.fatal, Stopped)
-        return Sent(settled.outcome, settled.latency, settled.fatal)
+        outcome, fatal = (settled.outcome, settled.error) if isinstance(settled, LaneFailed) else (settled, None)
+        assert isinstance(outcome, Outcome)
+        assert self.transport.meant == [what] * outcome.attempts
+        assert not isinstance(fatal, Stopped)
+        return Sent(outcome, self.worker.latency, fatal)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def test_user_is_looked_up_only_for_a_history_refusal_after_a_lost_answer(answer
 def test_evidence_counts_from_the_earlier_execution_whose_answer_was_lost() -> None:
     found = FixedEvidence()
     bench = Bench(DOUBTFUL, HISTORY, evidence=found)
-    outcome = bench.worker.send(replace(row(doubted=True), doubted_since=1000)).outcome
+    outcome = outcome_of(bench.worker.send(replace(row(doubted=True), doubted_since=1000)))
     assert found.asked == [1000]
     assert isinstance(outcome, Outcome)
     assert outcome.started_at == 1000
@@ -248,9 +250,26 @@ def test_unsent_row_is_returned_unchanged() -> None:
 @pytest.mark.parametrize(("answer", "status"), [(THROTTLED, "ready"), (UNSENT, "ready"), (DOUBTFUL, "in_doubt")])
 def test_stop_during_the_backoff_gives_the_row_back(answer: Response, status: str) -> None:
     bench = Bench(answer, attempts=100)
-    bench.clock.on_wait = lambda stop, _seconds: stop.set() if len(bench.transport.sent) == 2 else None
+    stopped: list[float] = []
+
+    def stop(_stop: threading.Event, _seconds: float) -> None:
+        if len(bench.transport.sent) == 2:
+            stopped.append(bench.clock.now())
+            bench.stop.set()
+
+    bench.clock.on_wait = stop
     outcome = bench.send().outcome
     assert (outcome.status, outcome.attempts, outcome.in_doubt) == (status, 2, answer is DOUBTFUL)
+    assert stopped == [bench.clock.now()], "it waited longer"
+
+
+def test_next_attempt_of_a_row_is_known_while_the_row_is_retried() -> None:
+    bench = Bench(THROTTLED, DOUBTFUL, SET)
+    known: list[int] = [bench.worker.retrying]
+    bench.clock.on_wait = lambda _stop, _seconds: known.append(bench.worker.retrying)
+    bench.send()
+    assert [*dict.fromkeys(known)] == [0, 2, 3]
+    assert bench.worker.retrying == 0
 
 
 ALL = st.sampled_from([SET, THROTTLED, DOUBTFUL, UNSENT, REFUSED, HISTORY, FATAL, EXPIRED])
@@ -472,9 +491,9 @@ def test_permit_that_ends_between_two_attempts_forbids_the_second() -> None:
 def test_withheld_call_is_not_an_attempt_and_takes_a_new_slot() -> None:
     withheld = Response(Disposition.WITHHELD, "Withheld")
     bench = Bench(withheld, withheld, SET, attempts=1, rate=10)
-    settled = bench.worker.send(row())
-    assert isinstance(settled.outcome, Outcome)
-    assert (settled.outcome.status, settled.outcome.attempts, settled.outcome.in_doubt) == (Status.SET, 1, False)
+    outcome = outcome_of(bench.worker.send(row()))
+    assert isinstance(outcome, Outcome)
+    assert (outcome.status, outcome.attempts, outcome.in_doubt) == (Status.SET, 1, False)
     assert all(second - first >= 0.1 - 1e-9 for first, second in pairwise(bench.transport.sent))
     assert len(bench.transport.sent) == 3
 
@@ -482,9 +501,11 @@ def test_withheld_call_is_not_an_attempt_and_takes_a_new_slot() -> None:
 def test_call_is_late_at_most_once() -> None:
     """At an endpoint with slow connections, each row is sent by its second slot."""
     bench = Bench(SET, rate=10)
+    began: list[float] = []
     left: list[float] = []
 
     def slow(what: object) -> Response:  # noqa: ARG001  (the name that the transport has)
+        began.append(bench.clock.now())
         bench.clock.advance(3.0)
         try:
             require_departure(connected=True)
@@ -495,5 +516,5 @@ def test_call_is_late_at_most_once() -> None:
 
     bench.transport.answer = slow  # type: ignore[method-assign]
     for number in range(1, 4):
-        assert bench.worker.send(row(number)).outcome.attempts == 1
-    assert len(left) == 3
+        assert outcome_of(bench.worker.send(row(number))).attempts == 1
+    assert (len(began), len(left)) == (6, 3)

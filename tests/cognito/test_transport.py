@@ -5,7 +5,7 @@ import pytest
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.crt_transport import CrtTransport
 from bulkreset.cognito.session import open_session
-from bulkreset.cognito.transport_factory import TransportKind, choose_transport, open_transport
+from bulkreset.cognito.transport import TransportKind, choose_transport, open_transport
 from bulkreset.job import Target
 from tests.cognito.conftest import POOL
 
