@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 DAY_MS: Final = 86_400_000  # milliseconds
@@ -40,13 +42,17 @@ class SystemClock:
         return stop.is_set()
 
 
+_since_boot: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+
+
 class SinceBoot(SystemClock):
     """A clock that also counts the time while the machine is suspended, because leases and time limits end then."""
 
     def now(self) -> float:
         """Return the seconds of CLOCK_BOOTTIME, or of the system clock if the platform does not have it."""
-        clock = getattr(time, "CLOCK_BOOTTIME", None)
-        return super().now() if clock is None else time.clock_gettime(clock)
+        return _since_boot()
 
 
 def now_ms() -> int:

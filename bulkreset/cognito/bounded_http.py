@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 from urllib3.util.wait import wait_for_write
 
-from bulkreset.departure import Departure, WithheldError, current_departure
+from bulkreset.departure import AllPermits, Departure, WithheldError, current_departure
 
 HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the 1xx answers before it
 CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes
@@ -28,9 +28,10 @@ _MOST_HEADER_BYTES: Final = 2**16
 _NO_BODY: Final = frozenset({204, 304})
 _SIOCOUTQNSD: Final = 0x894B  # Linux: how many written bytes of a socket were not sent yet
 _PIECE: Final = 2**16
-_LEAST_SECONDS: Final = 0.001  # a time-out of 0 would mean not to wait
+_CORK: Final = getattr(socket, "TCP_CORK", None)
+_ALWAYS: Final = Departure(AllPermits())  # for a call that needs no permit
 _USUAL_HEAD: Final = re.compile(rb"HTTP/1\.1 ([2-5](?!04)\d\d) [ -~]*\r\n((?:[\w.-]+:[\t -~]*\r\n)+)\r\n", re.ASCII)
-_USUAL_LINE: Final = re.compile(r"(.+?):[\t ]*(.*)\r\n")
+_USUAL_LINE: Final = re.compile(r"([^:]+):[\t ]*([^\r]*)\r\n")
 
 
 class AnswerTooLargeError(Exception):
@@ -172,13 +173,13 @@ class BoundedReader(io.RawIOBase):
 
 def _hold_back(sock: socket.socket, *, hold: bool) -> None:
     """Let the kernel hold back the last segment of what is written, for 0.2 seconds at most, or send it now."""
-    if hasattr(socket, "TCP_CORK"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, hold)
+    if _CORK:
+        sock.setsockopt(socket.IPPROTO_TCP, _CORK, hold)
 
 
 def _drop(sock: socket.socket) -> bool:
     """Close a socket and discard what it holds back. Return False if that is nothing: all has been sent."""
-    held = hasattr(socket, "TCP_CORK") and any(fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)))
+    held = _CORK is not None and any(fcntl.ioctl(sock, _SIOCOUTQNSD, bytes(4)))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
     return held
@@ -191,6 +192,7 @@ class _Departing:
     _opened = False
     _parts: list[bytes] | None = None  # of the request that is being prepared
     _poll: Any = None  # of the open socket
+    _patience = 0.0  # its time-out, in seconds
 
     def connect(self) -> None:
         """Connect, and record that the next request is the first one."""
@@ -212,24 +214,29 @@ class _Departing:
         if getattr(self, "sock", None) is None:
             self.connect()
         connected, self._opened = self._opened, False
-        departure = current_departure()
-        return self._leave(whole, departure, connected=connected) if departure else above.send(whole)
+        connection: Any = self
+        patience = connection.sock.gettimeout()
+        connection.sock.settimeout(0)
+        try:
+            self._leave(whole, patience, connected=connected)
+        finally:
+            if connection.sock:
+                connection.sock.settimeout(patience)
 
-    def _leave(self, whole: bytes, departure: Departure, *, connected: bool) -> None:
+    def _leave(self, whole: bytes, patience: float | None, *, connected: bool) -> None:
         """Write the request if it may leave.
 
         It is checked right before the write, and again after it: the kernel holds the last segment back until then. So
         a process that was stopped in between drops the request with its connection when it continues. If the kernel
         has sent it meanwhile, that was within 0.2 seconds of the first check, and the answer counts as lost.
 
-        The socket does not block: with a time-out Python polls it before it writes, and waits twice for its own lock.
+        The socket must not block: with a time-out Python polls it before it writes, and waits twice for its own lock.
         """
         connection: Any = self
-        sock, patience = connection.sock, connection.sock.gettimeout()
+        sock, departure = connection.sock, current_departure() or _ALWAYS
         plain: socket.socket = getattr(sock, "socket", sock)  # urllib3's transport of TLS in TLS is no socket itself
         send, rest = sock.send, whole
         _hold_back(plain, hold=True)
-        sock.settimeout(0)
         try:
             while rest:
                 try:
@@ -238,11 +245,9 @@ class _Departing:
                 except (BlockingIOError, ssl.SSLWantWriteError):
                     if not wait_for_write(sock, patience):
                         raise TimeoutError("the request could not be written") from None
-            sock.settimeout(patience)
             departure.require_permit()
         except WithheldError:
             if rest == whole:  # the connection is as it was
-                sock.settimeout(patience)
                 _hold_back(plain, hold=False)
                 raise
             has_left = not rest and not _drop(plain)
@@ -261,29 +266,27 @@ class _Departing:
         return not self._poll.poll(0)
 
     def exchange(self, request: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a whole request on the open connection. Return the status, the headers (lower-case names) and the body.
+        """Send a whole request on the quiet connection. Return the status, the headers (lower-case names) and the body.
 
         http.client reads an unusual answer only: it takes more processor time than all else. Raises WithheldError if
-        nothing may leave, and what sockets and http.client raise.
+        nothing may leave, and what sockets and http.client raise. From now on the socket does not block.
         """
         connection: Any = self
-        sock = connection.sock
-        began, patience, departure = time.monotonic(), sock.gettimeout(), current_departure()
-        if departure:
-            self._leave(request, departure, connected=False)
-        else:
-            sock.sendall(request)
-        received = sock.recv(_PIECE)
+        sock, began = connection.sock, time.monotonic()
+        if sock.gettimeout():
+            self._patience = sock.gettimeout()
+            sock.settimeout(0)
+        self._leave(request, self._patience, connected=False)
+        received = self._received(began, wait=True)
         surplus = False
         if head := _usual_head(received):
             status, headers, start, end = head
-            if len(received) < end and patience:  # the body often comes after the headers
-                sock.settimeout(max(_LEAST_SECONDS, began + patience - time.monotonic()))
-                received += sock.recv(_PIECE)
-                sock.settimeout(patience)
+            if len(received) < end:  # the body often comes after the headers
+                received += self._received(began, wait=False)
             if len(received) == end:
                 return status, headers, received[start:]
             surplus = len(received) > end
+        sock.settimeout(self._patience)
         with contextlib.closing(connection.response_class(sock, 0, "POST", received=received, began=began)) as answer:
             answer.begin()
             body = b"".join(iter(partial(answer.read, _PIECE), b""))  # in pieces: it would allocate what is announced
@@ -292,6 +295,17 @@ class _Departing:
         if answer.will_close or surplus:
             connection.close()
         return answer.status, {name.lower(): value for name, value in answer.headers.items()}, body
+
+    def _received(self, began: float, *, wait: bool) -> bytes:
+        """Return the next part of the answer to a request that began at `began`; `wait`: nothing has come of it yet."""
+        connection: Any = self
+        while True:
+            if wait and not self._poll.poll(max(0, began + self._patience - time.monotonic()) * 1000):
+                raise TimeoutError("the time for the answer is over")
+            try:
+                return cast("bytes", connection.sock.recv(_PIECE))
+            except (BlockingIOError, ssl.SSLWantReadError):  # or what came was for TLS itself
+                wait = True
 
     def send(self, data: Any) -> Any:  # noqa: ANN401  (http.client's own)
         """Send a part of a request, or keep it until the request is complete."""

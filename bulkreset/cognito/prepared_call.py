@@ -133,9 +133,10 @@ class PreparedCall:
             self._stamp = stamp = self._new_stamp(keys, second)
         canonical = f"{stamp.canonical}{hashlib.sha256(body).hexdigest()}"
         text = f"{stamp.text}{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = stamp.signing.copy()
-        signature.update(text.encode())
-        return stamp, f"{stamp.authorization}, Signature={signature.hexdigest()}"
+        inner, outer = stamp.inner.copy(), stamp.outer.copy()  # hmac's own objects take twice as long
+        inner.update(text.encode())
+        outer.update(inner.digest())
+        return stamp, f"{stamp.authorization}, Signature={outer.hexdigest()}"
 
     def _new_stamp(self, keys: ReadOnlyCredentials, second: int) -> "_Stamp":
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
@@ -152,13 +153,15 @@ class PreparedCall:
         key = f"AWS4{keys.secret_key}".encode()
         for part in scope:
             key = hmac.digest(key, part.encode(), "sha256")
+        inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in key.ljust(64, b"\0"))) for pad in (0x36, 0x5C))
         headers = self._headers | {"X-Amz-Date": at}
         if keys.token:
             headers["X-Amz-Security-Token"] = keys.token
         return _Stamp(
             keys,
             second,
-            hmac.new(key, digestmod="sha256"),
+            inner,
+            outer,
             f"POST\n/\n\n{lines}\n{names}\n",
             f"AWS4-HMAC-SHA256\n{at}\n{'/'.join(scope)}\n",
             headers,
@@ -175,11 +178,12 @@ def _close(connections: list[Any]) -> None:
 
 @dataclass(frozen=True, slots=True, repr=False)  # it has keys
 class _Stamp:
-    """The parts of all requests of one second: the signing key, and how each text begins."""
+    """The parts of all requests of one second: the HMAC of the signing key (RFC 2104), and how each text begins."""
 
     keys: ReadOnlyCredentials
     second: int
-    signing: hmac.HMAC
+    inner: Any
+    outer: Any
     canonical: str
     text: str
     headers: dict[str, str]

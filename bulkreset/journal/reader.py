@@ -21,25 +21,28 @@ REPORTED_AT_ONCE = 200  # rows
 
 _facts_of: Callable[[str], list[Any]] = lru_cache(maxsize=256)(json.loads)
 
+_Single = tuple[int, str, str, str]  # a row of report_facts with its username
 
-def report_row(row: int, username: str, facts: str) -> ReportRow:
+
+def report_row(row: int, username: str, facts: str, own: str) -> ReportRow:
     """Return a row of `JournalReader.report_facts` with its columns."""
-    pool, *others, canonical = _facts_of(facts)
-    return ReportRow._make((row, pool, username, *others, username if canonical is None else canonical))
+    pool, *others, before, recovery, file, canonical = _facts_of(facts)
+    last = (before, recovery, file, username if canonical is None else canonical)
+    return ReportRow._make((row, pool, username, *others, *json.loads(own), *last))
 
 
 def _merged(
-    first: int, usernames: list[str], facts: str, others: Iterable[tuple[int, str, str]]
-) -> Iterator[tuple[int, list[str], str]]:
+    first: int, usernames: list[str], facts: str, own: str, others: Iterable[_Single]
+) -> Iterator[tuple[int, list[str], str, str]]:
     """Yield rows in order: those that are alike, of which `first` is the first row, and the others between them."""
-    for row, username, other in others:
+    for row, username, its_facts, its_own in others:
         if usernames and row > first:
-            yield first, usernames[: row - first], facts
+            yield first, usernames[: row - first], facts, own
             usernames = usernames[row - first :]
-        yield row, [username], other
+        yield row, [username], its_facts, its_own
         first = row + 1
     if usernames:
-        yield first, usernames, facts
+        yield first, usernames, facts, own
 
 
 class JournalReader:
@@ -158,16 +161,18 @@ class JournalReader:
 
         The report status of a row that was not sent depends on `dry_run`.
         """
-        for first, usernames, facts in self.report_facts(only, dry_run=dry_run):
+        for first, usernames, facts, own in self.report_facts(only, dry_run=dry_run):
             for row, username in enumerate(usernames, first):
-                yield report_row(row, username, facts)
+                yield report_row(row, username, facts, own)
 
     def report_facts(
         self, only: Collection[str] = (), *, dry_run: bool, size: int = REPORTED_AT_ONCE
-    ) -> Iterator[tuple[int, list[str], str]]:
-        """Yield the rows of `report_rows`: (first row, usernames, JSON that all of them have in common).
+    ) -> Iterator[tuple[int, list[str], str, str]]:
+        """Yield the rows of `report_rows`: (first row, usernames, and two times JSON).
 
-        Up to `size` rows in a row are together if they differ in their usernames only.
+        The first JSON is what these rows and many others have in common; the second is what a row has for itself:
+        latency, request ID, start and end. Up to `size` rows in a row are together if they differ in their usernames
+        only.
         """
         unsent = Status.READY.at_end(dry_run=dry_run)
         wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
@@ -176,22 +181,22 @@ class JournalReader:
         values = {"unsent": unsent, "wanted": wanted, "file": "".join(files[:1]), "size": size}
         with self._db.reading():
             if only:
-                for row, username, facts in self._db.execute(schema.REPORT.format(file=file), values):
-                    yield row, [username], facts
+                for row, username, facts, own in self._db.execute(schema.REPORT.format(file=file), values):
+                    yield row, [username], facts, own
                 return
 
-            def rows_of(block: int, *, unlike: bool) -> list[tuple[int, str, str]]:
+            def rows_of(block: int, *, unlike: bool) -> list[_Single]:
                 of_block = {**values, "first": block, "unlike": unlike}
                 return self._db.execute(schema.REPORT_BLOCK.format(file=file), of_block).fetchall()
 
             # Until this statement is at its end, the others see the same point in time.
-            for first, rows, facts, alike in self._db.execute(schema.REPORT_BLOCKS.format(file=file), values):
+            for first, rows, facts, own, alike in self._db.execute(schema.REPORT_BLOCKS.format(file=file), values):
                 number, *usernames = (alike or "").split("\n")
                 sound = number == str(len(usernames))  # not with a line break in a username, or with several files
                 others = rows_of(first, unlike=sound) if not sound or len(usernames) < rows else []
                 if sound and len(usernames) + len(others) != rows:  # a row is missing
                     sound, others = False, rows_of(first, unlike=False)
-                yield from _merged(first, usernames if sound else [], facts, others)
+                yield from _merged(first, usernames if sound else [], facts, own, others)
 
     def step_counts(self, column: str) -> dict[str, StepCounts]:
         """Return the counts of the step with this column by user pool."""

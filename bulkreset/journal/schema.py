@@ -299,17 +299,17 @@ RETRY_FAILED = "UPDATE rows SET status = 'ready' WHERE status = 'failed'"
 RESTORE_FAILED = "UPDATE rows SET status = 'failed' WHERE status = 'ready' AND code <> ''"
 
 # The expressions of the report and of the page's tables have the order of ReportRow in models.py, which takes them by
-# position. Only the user pool stands elsewhere in REPORT: in the JSON.
-_SHOWN_FACTS = f"""{{status}}, code, message, attempts, throttled,
-  in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}, latency_ms, request_id,
-  started_at, finished_at, coalesce(status_before, ''), coalesce(recovery, ''), {{file}}"""
+# position. In the report, only the user pool and what a row has for itself stand elsewhere: see _IN_REPORT.
+_FACTS = f"""{{status}}, code, message, attempts, throttled,
+  in_doubt OR status IN {sql_list(statuses.UNCERTAIN)}, permanent, {", ".join(COLUMNS)}"""
+_OWN_FACTS = "latency_ms, request_id, started_at, finished_at"
+_LAST_FACTS = "coalesce(status_before, ''), coalesce(recovery, ''), {file}"
 _POOL_OF_ROW = "LEFT JOIN pools ON typeof(rows.pool) = 'integer' AND pools.id = rows.pool"
 _WITH_POOL = f"FROM rows {_POOL_OF_ROW}"
-# `wanted` is a JSON array of the wanted journal statuses. {file} is FILE_OF_ROW or :file. What many rows
-# have in common is one value, as JSON: to fetch a value takes longer than to make it.
-_IN_REPORT = (
-    f"json_array(coalesce(user_pool_id, pool, ''), {_SHOWN_FACTS.format(status=_AT_END, file='{file}')}, canonical)"
-)
+# `wanted` is a JSON array of the wanted journal statuses. {file} is FILE_OF_ROW or :file. What many rows have in common is
+# one value, as JSON, and what each row has for itself another: to fetch a value takes longer than to make it.
+_IN_REPORT = f"""json_array(coalesce(user_pool_id, pool, ''), {_FACTS.format(status=_AT_END)}, {_LAST_FACTS}, canonical),
+  json_array({_OWN_FACTS})"""
 REPORT = f"""
 SELECT row, username, {_IN_REPORT} {_WITH_POOL}
 WHERE status IN (SELECT value FROM json_each(:wanted)) ORDER BY row
@@ -367,7 +367,8 @@ SELECT CASE WHEN latency_ms < 10000 THEN latency_ms ELSE latency_ms / 100 * 100 
 FROM rows WHERE latency_ms >= 0 GROUP BY 1 ORDER BY 1
 """
 _SHOWN = f"""
-SELECT row, coalesce(user_pool_id, pool, ''), username, {_SHOWN_FACTS.format(status="status", file="''")}, coalesce(canonical, username)
+SELECT row, coalesce(user_pool_id, pool, ''), username, {_FACTS.format(status="status")}, {_OWN_FACTS},
+  {_LAST_FACTS.format(file="''")}, coalesce(canonical, username)
 {_WITH_POOL}
 """
 SLOWEST = f"{_SHOWN} WHERE latency_ms IS NOT NULL ORDER BY latency_ms DESC, row LIMIT ?"

@@ -129,7 +129,7 @@ def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE
         out.write(_csv_text(some).encode())
 
 
-def write_facts(rows: Iterable[tuple[int, list[str], str]], out: IO[bytes]) -> None:
+def write_facts(rows: Iterable[tuple[int, list[str], str, str]], out: IO[bytes]) -> None:
     """Write the lines of `write_csv`. What many rows have in common is made into text once."""
     write_csv((), out)
     texts = starmap(_lines_alike, rows)
@@ -137,24 +137,37 @@ def write_facts(rows: Iterable[tuple[int, list[str], str]], out: IO[bytes]) -> N
         out.write(text.encode())
 
 
-# A username of these characters is safe and needs no quotes, if it begins with one of the others.
+# A text of these characters is safe and needs no quotes, if it begins with a letter or a digit.
+_is_plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*").fullmatch
 _are_plain = re.compile(r"[A-Za-z0-9_.@-]*").fullmatch
 _BEGINNINGS = frozenset(string.ascii_letters + string.digits)
 
 
-def _lines_alike(first: int, usernames: list[str], facts: str) -> str:
+def _lines_alike(first: int, usernames: list[str], facts: str, own: str) -> str:
     """Return the lines of rows that differ in their usernames only."""
-    before, after = _around_username(facts)
+    before, between, after = _around(facts)
+    rest = f"{between}{_own_cells(own)}{after}"
     if not (_BEGINNINGS.issuperset([name[:1] for name in usernames]) and _are_plain("".join(usernames))):
-        usernames = [_csv_text([(0, spreadsheet_safe(name))])[2:-1] for name in usernames]
-    return "".join([f"{row}{before}{name}{after}" for row, name in enumerate(usernames, first)])
+        usernames = [*map(_csv_cell, usernames)]
+    return "".join([f"{row}{before}{name}{rest}" for row, name in enumerate(usernames, first)])
+
+
+def _csv_cell(text: str) -> str:
+    return text if _is_plain(text) else _csv_text([(0, spreadsheet_safe(text))])[2:-1]
 
 
 @lru_cache(maxsize=256)
-def _around_username(facts: str) -> tuple[str, str]:
-    """Return what a line of the CSV file has before and after the username, without the number of the row."""
-    _, pool, _, *others = _csv_cells(report_row(0, "", facts))
-    return _csv_text([("", pool, "")])[:-1], _csv_text([("", *others)])
+def _around(facts: str) -> tuple[str, str, str]:
+    """Return what a line of the CSV file has around the username and the row's own values, without its number."""
+    _, pool, _, *others = _csv_cells(report_row(0, "", facts, '[null,"",null,null]'))
+    return _csv_text([("", pool, "")])[:-1], _csv_text([("", *others[:-7], "")])[:-1], _csv_text([("", *others[-3:])])
+
+
+@lru_cache(maxsize=16)
+def _own_cells(own: str) -> str:
+    """Return the part of a line with the row's own values."""
+    latency, request, started, finished = json.loads(own)
+    return f"{'' if latency is None else latency},{_csv_cell(request)},{_iso(started)},{_iso(finished)}"
 
 
 def _csv_text(rows: Iterable[Sequence[Any]]) -> str:

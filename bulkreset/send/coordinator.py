@@ -177,9 +177,12 @@ class Coordinator:
             if found is None:
                 break
             self._handle_result(*found)
-            if self._crash or (found[0].pacer.ceiling is None and found[0].capacity()):
+            if self._crash:
                 break
             if self._results.empty():
+                self._observer.check()
+                if found[0].pacer.ceiling is None and found[0].capacity():
+                    break
                 time.sleep(BATCH_SECONDS)
         due = self._clock.now() - self._group_since >= COMMIT_SECONDS or not self._is_busy()
         if len(self._results_to_commit) >= COMMIT_ROWS or (self._results_to_commit and due and not self._is_over()):
@@ -198,12 +201,9 @@ class Coordinator:
         if isinstance(result, LaneFailed):
             error = result.error
             self._stop_lane(lane.key, error if isinstance(error, Stopped) else _service_error(error, lane))
-        if not (
-            self._shutting_down or self._is_over()
-        ):  # after each result: guards stop new calls at once and see every streak
-            self._observer.check()
-            if violation := self._observer.violation(lane.key):
-                self._stop_lane(lane.key, violation)
+        # After each result: guards see every streak.
+        if (violation := self._observer.violation(lane.key)) and not (self._shutting_down or self._is_over()):
+            self._stop_lane(lane.key, violation)
 
     def _commit(self, claims: Sequence[Claimed] = ()) -> None:
         self._recorder.commit([outcome for _, outcome in self._results_to_commit], claims)

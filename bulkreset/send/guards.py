@@ -72,7 +72,7 @@ class GuardMonitor:
 
     def seconds_left(self) -> float:
         """Return the seconds until a time limit; infinity without one. Any thread may call it."""
-        return min([deadline.seconds_left() for deadline, _ in self._limits], default=float("inf"))
+        return min([deadline.seconds_left() for deadline, _ in self._limits]) if self._limits else float("inf")
 
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""

@@ -329,18 +329,18 @@ def test_report_has_the_same_rows_whatever_the_size_of_its_blocks(tmp_path: Path
     journal.write.add_rows(odd.get(row[0], row) for row in plain)
     journal._db.execute("DELETE FROM rows WHERE row IN (17, 25)")
 
-    def reported(size: int) -> list[tuple[int, str, str]]:
+    def reported(size: int) -> list[tuple[int, str, str, str]]:
         found = [*journal.read.report_facts(dry_run=True, size=size)]
-        assert all(0 < len(names) <= size for _, names, _ in found)
-        return [(row, name, facts) for first, names, facts in found for row, name in enumerate(names, first)]
+        assert all(0 < len(names) <= size for _, names, *_ in found)
+        return [(row, name, facts, own) for first, names, facts, own in found for row, name in enumerate(names, first)]
 
     one_by_one = reported(1)
-    assert [row for row, _, _ in one_by_one] == [row for row in range(1, 31) if row not in {17, 25}]
-    assert [name for _, name, _ in one_by_one][7:9] == ["a\nb", "u9"]
+    assert [row for row, *_ in one_by_one] == [row for row in range(1, 31) if row not in {17, 25}]
+    assert [name for _, name, *_ in one_by_one][7:9] == ["a\nb", "u9"]
     for size in (2, 3, 4, 5, 8, 30, 200):
         assert reported(size) == one_by_one
     assert len([*journal.read.report_facts(dry_run=True, size=4)]) < len(one_by_one)
-    assert [(row, *names) for row, names, _ in journal.read.report_facts(["rejected"], dry_run=True)] == [(21, "u21")]
+    assert [(row, *names) for row, names, *_ in journal.read.report_facts(["rejected"], dry_run=True)] == [(21, "u21")]
 
 
 def test_rows_of_a_block_are_compared_by_every_column(tmp_path: Path) -> None:
