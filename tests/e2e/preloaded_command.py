@@ -116,6 +116,11 @@ class _ForkServer:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._ours.close()  # which ends the process
+        self._process.wait()
 
     def fork(self, request: dict[str, Any], streams: list[int]) -> int:
         """Fork one command and return its process id."""
