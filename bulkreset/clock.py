@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final, Protocol
 
 DAY_MS: Final = 86_400_000  # milliseconds
-_WAKES_LATE: Final = 0.00015  # seconds; Linux wakes a thread so much later than asked, or more if it is busy
+_WAKES_LATE: Final = 0.00012  # seconds; Linux wakes a thread about so much later than asked
 
 
 class Clock(Protocol):
