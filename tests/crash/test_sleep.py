@@ -76,7 +76,12 @@ def test_process_that_slept_while_its_lease_was_taken_sends_nothing_when_it_wake
     assert before < ROWS
     assert (ran.code, ran.summary["state"]) == (4, "stopped")
     calls = {call.username for call in sim.calls(SET)}
-    assert {row["username"] for row in ran.report if row["status"] in {"set", "in_doubt"}} == calls
+    reported = {
+        status: {row["username"] for row in ran.report if row["status"] == status} for status in ("set", "in_doubt")
+    }
+    assert reported["set"] <= calls <= reported["set"] | reported["in_doubt"]
+    if where != "cluster":  # a worker that is lost before it can say what it has sent leaves more rows in doubt
+        assert reported["in_doubt"] <= calls
     assert {name for name, known in sim.passwords(POOL).items() if known} <= calls
 
 
