@@ -36,6 +36,7 @@ from bulkreset.report import user_state
 from bulkreset.steps import CALLS
 from tests import house_map
 from tests.e2e.command import LAX, POOL, REGION, Command
+from tests.journal import statements
 from tests.sim import Simulator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -495,6 +496,12 @@ def test_map_of_the_house() -> None:
     page = house_map.PAGE.read_text(encoding="utf-8")
     rows = house_map.map_of_modules(page)
     assert house_map.HEAD + rows + "\n" in page, "python -m tests.house_map writes the map anew"
+
+
+def test_mutation_tests_name_modules_and_tests_that_exist() -> None:
+    mutmut = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    named = [*mutmut["only_mutate"], *mutmut["pytest_add_cli_args_test_selection"], *statements.TESTS]
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def test_documented_layers_agree_with_the_contract() -> None:

@@ -19,7 +19,7 @@ from _pytest.runner import runtestprotocol
 from bulkreset.journal import schema
 
 TESTS = [
-    *(f"tests/journal/test_{name}.py" for name in ("journal", "checked", "queries")),
+    *(f"tests/journal/test_{name}.py" for name in ("journal", "findings", "queries")),
     "tests/report/test_timeline.py",
 ]
 STATEMENTS = [name for name, it in vars(schema).items() if name.isupper() and name[0] != "_" and isinstance(it, str)]
