@@ -210,13 +210,13 @@ class TakeStep:
             item = {listing.key: what.found[-1]} if listing else {}
             answer = transport.call(step.call, {**user, **item, **step.parameters})
             if self._is_about_user(answer, what):
-                answer = Response(Disposition.DONE, request_id=answer.request_id)
+                answer = Response(Disposition.DONE)
             if listing and answer.disposition is Disposition.DONE:
                 what.found.pop()
         if answer.disposition is not Disposition.DONE or listing is None:
             return answer
         if what.found or not what.is_listed:
-            return Response(Disposition.MORE, request_id=answer.request_id)
+            return Response(Disposition.MORE)
         if what.token:
             return Response(Disposition.REFUSED, TOO_MANY, f"{MOST_ITEMS:,} were removed, and there are more")
         return answer

@@ -201,9 +201,9 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
     journal = planned(tmp_path, "ann", "bob", "cat")
     commit(journal, [1, 2], [])
     commit(journal, [], [done(1)])
-    journal.write.mark_claimed_in_doubt(rows=3)
+    journal.write.mark_claimed_in_doubt(seconds=7.5)
     check(journal, 3)
-    assert journal.state.rows == 3
+    assert journal.state.seconds == 7.5
     assert [(row.number, row.was_in_doubt) for row in sendable(journal, 1, 3)] == [(2, 1), (3, 0)]
     commit(journal, [2], [])
     commit(journal, [], [done(2)])
@@ -212,6 +212,13 @@ def test_claims_of_a_dead_process_are_sent_again_as_doubted(tmp_path: Path) -> N
         ("set", 1),
         ("unprocessed", 0),
     ]
+
+
+def test_rows_alike_keep_the_name_of_a_pool_that_is_no_target(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
+    journal.write.add_rows((row, "elsewhere", f"user{row}", None, "rejected", "unknown_pool", "") for row in (1, 2, 3))
+    found = [(row[1], row[2]) for row in journal.read.report_rows(dry_run=True)]
+    assert found == [("elsewhere", "user1"), ("elsewhere", "user2"), ("elsewhere", "user3")]
 
 
 def test_retried_row_keeps_its_history(tmp_path: Path) -> None:

@@ -242,8 +242,9 @@ def test_time_of_day_is_when_its_minute_begins() -> None:
     bench.clock.advance(44)
     bench.watch.check()
     bench.clock.advance(0.2)
-    with pytest.raises(TimeLimit):
+    with pytest.raises(TimeLimit) as caught:
         bench.watch.check()
+    assert caught.value.advice == "Resume when there is time."
 
 
 def test_time_of_day_of_this_very_moment_is_tomorrows() -> None:

@@ -202,6 +202,7 @@ def test_list_in_another_format_is_not_read_as_empty(answer: dict[str, Any]) -> 
             parameters: Mapping[str, Any],
             read: Callable[[Mapping[str, Any]], None] = lambda _: None,
         ) -> Response:
+            assert isinstance(parameters.get("PaginationToken", ""), str)
             try:
                 read(answer)
             except UnreadableResponseError:
