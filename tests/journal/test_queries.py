@@ -347,3 +347,16 @@ def test_rows_of_a_block_are_compared_by_every_column(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), [])
     columns = [name for _, name, *_ in journal._db.execute("PRAGMA table_info(rows)")]
     assert sorted((*schema.REPORTED_APART, *schema.REPORTED_ALIKE)) == sorted(columns)
+
+
+def test_usernames_of_a_block_are_joined_in_the_order_of_the_rows_whatever_indexes_there_are(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), [])
+    names = [f"user{number * 37 % 100:02}" for number in range(100)]
+    journal.write.add_rows((row, POOL, name, True, "ready", "", "") for row, name in enumerate(names, 1))
+    journal._db.execute("CREATE INDEX by_name ON rows (finished_at, canonical, pool, status, username)")
+    # Let SQLite take the index for the quickest way to a row.
+    journal._db.execute("ANALYZE")
+    journal._db.execute("UPDATE sqlite_stat1 SET stat = '1000000 1 1 1 1 1' WHERE idx = 'by_name'")
+    journal._db.execute("ANALYZE sqlite_schema")
+    ((first, found, *_),) = journal.read.report_facts(dry_run=True)
+    assert (first, found) == (1, names)
