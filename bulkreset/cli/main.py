@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bulkreset.cli import entry, init, json_events, process, read_runs, steer
+from bulkreset.cli import entry, init, json_events, process, read_runs, steer, undo
 from bulkreset.cli import run as running
 from bulkreset.cli.help_format import CommandHelp, UsageError, show_help
 from bulkreset.cli.options import ENVIRONMENT, LogAs
@@ -69,7 +69,7 @@ _add(read_runs.extract, "Write rows of a run's input, with all columns, for a ne
 _add(read_runs.passwords, "Decrypt the passwords that a run generated.")
 _add(read_runs.contacts, "Write an encrypted list of the users to contact, for a mail merge.")
 _add(read_runs.verify, "Check whether users have signed in and changed their password.")
-_add(running.undo, "Restore the user pool to the time before a run.")
+_add(undo.undo, "Restore the user pool to the time before a run.")
 _add(init.init, "Create a job file, step by step.")
 _add(running.demo, "Run the sample job against the embedded Cognito.")
 app.command("help", cls=CommandHelp)(show_help)

@@ -1,4 +1,4 @@
-"""The commands that run jobs, and give up or undo a run: run, resume, abandon, undo, demo."""
+"""The commands that run jobs, and give up a run: run, resume, abandon, demo."""
 
 import shlex
 import sys
@@ -248,36 +248,6 @@ def abandon(
     if found.mirror:
         lines.append(f"Its mirror {found.mirror} can still be resumed; delete it.")
     sys.stdout.write("\n".join(lines) + "\n")
-    process.require_stdout_written()
-
-
-def undo(
-    run_dir: RunDirArgument,
-    preview: Annotated[
-        bool,
-        typer.Option("--preview", help="Show what a recovery would change, then cancel it. Pauses the pool's writes."),
-    ] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel an undo in progress.")] = False,
-) -> None:
-    """Restore the user pools to the time before a run, with Cognito's point-in-time recovery.
-
-    Everything since then is reverted, not only this run. The pool accepts no writes meanwhile. It asks twice: before
-    the preview, and before anything is changed. If it was interrupted, the same command continues.
-    """
-    from bulkreset.cli.prompts import TerminalUi
-    from bulkreset.run.undo import undo as undo_run
-
-    if not cancel:
-        process.require_terminal("Run undo in a terminal.")
-    stop = CancelToken()
-    ui = TerminalUi(stop, show_progress=False)
-    process.install_handlers(stop, json_events.emit_aborted)
-    try:
-        undone = undo_run(run_dir, ui, stop, preview=preview, cancel=cancel)
-    finally:
-        ui.close()
-    for pool, facts in undone.items():
-        sys.stdout.write(f"{pool}: {facts.status}\n")
     process.require_stdout_written()
 
 

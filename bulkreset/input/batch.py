@@ -1,19 +1,13 @@
-"""Batches of input rows, the base class of their readers, and the columns that all input formats share."""
+"""Batches of input rows, and the columns that all input formats have."""
 
 import re
 import unicodedata
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
-from urllib.parse import unquote
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bulkreset.age_encryption import DecryptError
 from bulkreset.errors import InputError
-from bulkreset.input.decrypt import InputContent
-from bulkreset.input.location import Digest, unreadable_input_error
 from bulkreset.input.own_files import is_report, no_passwords_error
-from bulkreset.job import S3, ColumnsConfig, InputConfig, Location
-from bulkreset.s3 import BucketError
+from bulkreset.job import ColumnsConfig, InputConfig, Location
 from bulkreset.text import format_count
 
 if TYPE_CHECKING:  # only planning uses frames; pandas is slow to load, so nothing else imports it
@@ -38,8 +32,6 @@ _USUAL = {
 }
 _EDGES = "\"'`*:#()[]<>"  # characters that may surround a name similar to a column's
 CARRIED = "+"  # prefix of the name of a column that is not one of ours
-_EMPTY = "__HIVE_DEFAULT_PARTITION__"  # how Hive writes NULL in the name of a directory
-_IN_DIRECTORIES = ("permanent", "user_pool_id")
 
 
 class CarryingColumns(ColumnsConfig):
@@ -111,73 +103,6 @@ class BatchSource(Protocol):
 
     def batches(self) -> Iterator[RowBatch]:
         """Yield the rows in order."""
-
-
-class InputReader(ABC):
-    """One input file. `batches` can be called any number of times.
-
-    If `keeps_open` is set, a new call of `batches` continues with the open file. `remembers`: reading can begin at any
-    row that was read once. `remark` is the text for the user about a file that was read to its end, or "". `directories`
-    are the values of our fields that the file's directories name.
-    """
-
-    # Exceptions for a file that is damaged or cannot be read.
-    faults: ClassVar[tuple[type[Exception], ...]] = (OSError, DecryptError, BucketError)
-
-    def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
-        self.keeps_open = False
-        self.remembers = False
-        self.remark = ""
-        self._spec = spec
-        self._content = content
-        self._directories = directories
-
-    def batches(
-        self,
-        first: int = 1,
-        fields: Collection[str] | None = None,
-        size: int | None = None,
-        digest: Digest | None = None,
-    ) -> Iterator[RowBatch]:
-        """Yield the rows in order, up to `size` at a time, from row `nearest(first)`; only `fields`, if given.
-
-        The bytes that are read in order are added to `digest`. Raises InputError if the file does not fit or cannot be
-        read to its end.
-        """
-        try:
-            for batch in self._read(first, fields, size or BATCH_ROWS, digest):
-                yield self._with_directories(batch, fields) if self._directories else batch
-            self.close()
-        except self.faults as error:
-            raise unreadable_input_error(self._spec.file, error) from None
-        finally:
-            if not self.keeps_open:
-                self.close()
-
-    @abstractmethod
-    def _read(
-        self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None
-    ) -> Iterator[RowBatch]: ...
-
-    @abstractmethod
-    def nearest(self, row: int) -> int:
-        """Return the last row at or before `row` at which reading can begin. Any thread may call it."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the file."""
-
-    def _with_directories(self, batch: RowBatch, fields: Collection[str] | None) -> RowBatch:
-        """Return the batch with the columns that the directories name."""
-        added = {field: it for field, it in self._directories.items() if fields is None or field in fields}
-        if twice := next((field for field in added if field in batch.columns), None):
-            raise InputError(
-                f"The input {_masked(self._spec.file)} has the column {twice!r}, and a directory of that name.",
-                "Remove the column, or rename the directory.",
-            )
-        rows = range(batch.last - batch.first + 1)
-        cells = {field: ["" if row in batch.malformed else it for row in rows] for field, it in added.items()}
-        return RowBatch(batch.first, {**batch.columns, **cells}, batch.malformed)
 
 
 def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part: str = "first line") -> dict[str, int]:
@@ -293,46 +218,3 @@ def fold_name(name: str) -> str:
 def input_too_short_error(path: Location, row: int) -> InputError:
     """Return the error for an input that ends before an expected row."""
     return InputError(f"The input {path} ends before row {row}, so it has changed.", "Restore the original file.")
-
-
-def partition_columns(where: Location, columns: ColumnsConfig) -> dict[str, str]:
-    """Return the value of each of our fields that a directory in the path names.
-
-    Raises InputError if a directory names a username or a password, a field twice, or a field with another spelling.
-    Its message never has the value, which may be a password.
-    """
-    found: dict[str, str] = {}
-    names = {field: getattr(columns, field) or "password" for field in FIELDS}
-    for directory in _directories(where):
-        key, equals, value = directory.partition("=")
-        name = unquote(key).strip()
-        field = next(
-            (field for field, known in names.items() if name == known or fold_name(name) == fold_name(known) != ""),
-            None,
-        )
-        if not equals or field is None:
-            continue
-        if field not in _IN_DIRECTORIES or name != names[field]:
-            raise InputError(
-                f"A directory of the input {_masked(where)} is named {name}=…, which would be ignored.",
-                f'Rename the directory, or write the column into the files. Directory names may be "{names["permanent"]}" and'
-                f' "{names["user_pool_id"]}".',
-            )
-        text = "" if value == _EMPTY else unquote(value)
-        if found.get(field, text) != text:
-            raise InputError(
-                f"Two directories of the input {_masked(where)} are named {name}=…, with different values.",
-                "Rename one of them.",
-            )
-        found[field] = text
-    return found
-
-
-def _directories(where: Location) -> list[str]:
-    return where.removeprefix(S3).split("/")[1:-1] if isinstance(where, str) else list(where.parts[:-1])
-
-
-def _masked(where: Location) -> str:
-    """Return the path without the values in its directory names."""
-    *directories, name = str(where).split("/")
-    return "/".join([*(f"{one.partition('=')[0]}=…" if "=" in one else one for one in directories), name])

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
+from bulkreset.input.base_reader import InputReader
 from bulkreset.input.batch import (
     CARRIED,
-    InputReader,
     RowBatch,
     find_columns,
 )

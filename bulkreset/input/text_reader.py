@@ -12,7 +12,8 @@ from itertools import chain, islice, takewhile
 from typing import Any, ClassVar, NamedTuple, TextIO
 
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import PAGE_ROWS, InputReader, RowBatch
+from bulkreset.input.base_reader import InputReader
+from bulkreset.input.batch import PAGE_ROWS, RowBatch
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent
 from bulkreset.input.first_bytes import (
     IS_GZIP,
@@ -87,7 +88,10 @@ class Records(ABC):
         self.taken = page
 
     def plain_columns(self, _rows: int) -> Sequence[Sequence[str]] | None:
-        """Return the cells of our fields in up to so many records, by column, or None: then read them singly."""
+        """Return the cells of the next records, by field. Return None if the records must be read one by one.
+
+        The argument is the maximum number of records.
+        """
         return None
 
     def __iter__(self) -> Iterator[list[str] | str]:
