@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _prepare_to_run(config: pytest.Config) -> None:
     """Prepare the process that runs tests. The process that only hands them out starts sooner without."""
-    from tests import long_time_limits, open_journals, shared_botocore  # noqa: PLC0415
+    from tests import long_time_limits, open_journals, shared_botocore  # noqa: PLC0415  (they load boto3 and SQLite)
 
     shared_botocore.share()
     long_time_limits.wait_long()

@@ -98,7 +98,7 @@ def parse_statuses(asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _format_of(output: Path | None) -> str | None:
-    """Return the form that the file's suffix asks for. None if there is no file or it has no suffix.
+    """Return the format that the suffix of the output file names. Return None without a file or a suffix.
 
     Raises Refused for an unknown suffix: the content would not match the name.
     """

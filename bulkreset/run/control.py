@@ -119,7 +119,7 @@ def row_limit(orders: Iterable[ControlOrder]) -> int | None:
 
 
 def read_orders(folder: Path, execution: str) -> Sequence[ControlOrder]:
-    """Return the orders for an execution; none if there is no file, or if it is for another execution.
+    """Return the orders for an execution. Return no orders if the file is missing or is for another execution.
 
     Raises ControlRefused if the file is a link, or if another user owns it or may read or write it.
     """

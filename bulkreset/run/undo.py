@@ -109,7 +109,7 @@ def undo(
     a recovery fails, Interrupted; after these the same command continues or cancels.
     """
     if preview and cancel:
-        raise Refused("--preview begins an undo, and --cancel ends one.", "Pass one of the two.")
+        raise Refused("preview begins an undo, and cancel ends one.", "Pass one of the two.")
     with ExitStack() as stack:
         home, journal = stack.enter_context(locked_run(path))
         state = journal.state
