@@ -75,6 +75,11 @@ _SEVERITY = "CASE status {} END".format(
     )
 )
 
+SET_FACT = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+FACTS = "SELECT key, value FROM meta"
+ADD_POOL = "INSERT INTO pools (user_pool_id) VALUES (?)"
+POOL_IDS = "SELECT user_pool_id, id FROM pools"
+
 _PLAN = "INSERT INTO rows (row, pool, username, permanent, status, code, message)"
 PLAN_ROW = f"{_PLAN} VALUES (?, ?, ?, ?, ?, ?, ?)"
 # Rows that differ in their number and username only; the usernames are a JSON array. It takes a third of the time.
@@ -110,6 +115,9 @@ CREATE TEMP TABLE twins AS
   SELECT rows.pool AS pool, {_WHO} AS who, min(row) AS first, max(row) AS last
   FROM rows WHERE status = 'ready' GROUP BY 2, 1 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
+
+INDEX_TWINS = "CREATE INDEX temp.twin ON twins (who, pool)"
+FORGET_TWINS = "DROP TABLE twins"
 
 # Of the rows that name the same user, keep none, the first or the last.
 REJECT_DUPLICATES = f"""
@@ -257,6 +265,10 @@ WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT w
 ORDER BY row
 """
 
+MAKE_SET_ELSEWHERE = """
+CREATE TEMP TABLE set_elsewhere (pool TEXT, username TEXT, PRIMARY KEY (pool, username)) WITHOUT ROWID
+"""
+FORGET_SET_ELSEWHERE = "DROP TABLE set_elsewhere"
 # Count the ready rows whose user was set, or may have been set, by the run in the journal attached as `other`.
 ALREADY_SET = """
 SELECT count(*), coalesce(min(now.row), 0) FROM main.rows AS now JOIN main.pools AS here ON here.id = now.pool
@@ -273,7 +285,9 @@ WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNC
 """  # noqa: S608  (our own text)
 
 # Columns of the input that are carried into the report: a JSON array for each row, in the order of the job's names.
-CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+MAKE_CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+ADD_CARRIED = "INSERT INTO carried VALUES (?, ?)"
+CARRIED = "SELECT row, cells FROM carried ORDER BY row"
 
 FORGET_PLAN = "DELETE FROM rows; DROP TABLE IF EXISTS carried; UPDATE files SET first_row = NULL"
 

@@ -69,6 +69,28 @@ def test_rows_of_the_most_common_kind_are_not_grouped(tmp_path: Path) -> None:
     assert journal._db.execute(schema.UNCOMMON, common).fetchall() == []
 
 
+def test_rows_are_counted_again_only_after_a_change(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    assert journal.read.counts() == {"ready": 2}
+    with statements(journal) as noted:
+        assert list(journal.read.counts().items()) == [("ready", 2)]
+    assert noted == ["PRAGMA data_version"]
+    commit(journal, [], [Outcome(1, Status.FAILED)])
+    assert list(journal.read.counts().items()) == [("failed", 1), ("ready", 1)]
+    with closing(Journal.open(journal.path)) as other:
+        commit(other, [], [done(2)])
+    assert list(journal.read.counts().items()) == [("failed", 1), ("set", 1)]
+
+
+def test_messages_are_looked_for_only_if_a_planned_row_has_one(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    commit(journal, [], [Outcome(1, Status.FAILED, "Code", "why")])
+    journal.read.counts()
+    with statements(journal) as noted:
+        assert journal.read.plan_messages("", 2) == []
+    assert noted == ["PRAGMA data_version"]
+
+
 def test_plan_in_which_no_user_is_named_twice_is_searched_only_once(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "Bob", "bob")
     names = [(POOL, "ann", "rejected"), (OTHER, "ann", "ready"), (OTHER, "Ann", "rejected"), (POOL, "own", "ready")]
@@ -98,10 +120,10 @@ def test_rows_that_name_the_same_user(tmp_path: Path, keep: str, ready: list[int
 
 def test_pages_without_rows_to_send_are_not_searched(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdefgh")
-    commit(journal, [], [done(row) for row in (1, 2, 3, 7, 8)])
+    commit(journal, [], [done(row) for row in (1, 2, 3, 4, 7, 8)])
     with statements(journal) as noted:
-        assert list(journal.read.sendable_pages(2)) == [(1, POOL, 1), (2, POOL, 2)]
-    assert len(noted) == 1 + 2
+        assert list(journal.read.sendable_pages(2)) == [(2, POOL, 2)]
+    assert len(noted) == 1 + 1
     commit(journal, [], [done(row) for row in range(1, 9)])
     with statements(journal) as noted:
         assert list(journal.read.sendable_pages(2)) == []
