@@ -343,3 +343,13 @@ def test_files_are_in_the_order_of_the_input(tmp_path: Path) -> None:
     files = [JournalFile(f"{name}.csv", 1, "00") for name in "cab"]
     with closing(Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), files)) as journal:
         assert journal.read.files() == files
+
+
+def test_twins_are_found_by_an_index(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "ann")
+    values = {"keep": "refuse", "folding": "[]"}
+    journal._db.create_function("fold", 1, str.lower)
+    journal._db.execute(schema.DUPLICATES, values)
+    journal._db.execute(schema.INDEX_TWINS)
+    plan = journal._db.execute(f"EXPLAIN QUERY PLAN {schema.REJECT_DUPLICATES}", values).fetchall()
+    assert any("twins USING INDEX twin (who=? AND pool=?)" in line[3] for line in plan), plan
