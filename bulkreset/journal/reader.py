@@ -340,7 +340,8 @@ class JournalReader:
         for one in self._alike():
             if (of := key(one)) is not None:
                 found[of] += one.rows
-        return dict(sorted(found.items(), key=_in_order))
+        # A text is compared by its letters, as a text is, and a tuple by its texts: a part may be None.
+        return dict(sorted(found.items(), key=lambda counted: tuple(map(str, counted[0]))))
 
     def _by_pool(self, key: Callable[[Alike], tuple[Any, ...] | None]) -> list[Any]:
         """Return the number of rows by user pool and `key`, a tuple: (user pool, *key, rows)."""
@@ -363,11 +364,6 @@ class JournalReader:
 def _status_found(alike: Alike, *, dead: bool) -> str:
     """Return the status of rows. A ready row with a code is a failed one to be sent again: see RETRY_FAILED."""
     return Status.FAILED.value if dead and alike.status == Status.READY and alike.code else alike.status
-
-
-def _in_order(counted: tuple[Any, int]) -> tuple[str, ...]:
-    of, _ = counted
-    return tuple(map(str, of)) if isinstance(of, tuple) else (str(of),)
 
 
 def _most_frequent(found: dict[Any, int]) -> list[tuple[Any, int]]:

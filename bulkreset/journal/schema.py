@@ -75,6 +75,10 @@ _SEVERITY = "CASE status {} END".format(
     )
 )
 
+COPY = "VACUUM INTO ?"
+FIRST_DAMAGE = "PRAGMA quick_check"  # 'ok' if there is none
+WAIT_FOR_DISK = "PRAGMA synchronous = FULL"
+MOVE_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
 SET_FACT = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 FACTS = "SELECT key, value FROM meta"
 ADD_POOL = "INSERT INTO pools (user_pool_id) VALUES (?)"
