@@ -17,8 +17,8 @@ from bulkreset.input.location import (
     Digest,
     Fingerprint,
     InputFile,
+    LocalFile,
     combined_fingerprint,
-    is_fresh,
     reading,
     require_text_name,
     unreadable_input_error,
@@ -74,7 +74,6 @@ class InputSet:
         self._open = 0  # the file that was opened last
         # Fingerprints have no SHA-256 until the rows were read.
         self._fingerprints = [_unread_fingerprint(place) for place in found]
-        self._identities: dict[int, tuple[object, ...]] = {}  # of files whose content had that fingerprint
         self._unread = unread
         self.left_out: Sequence[str] = ()  # sentences about files that a scheduled job does not read yet
         self._empty: set[int] = set()  # files without content, which have no rows
@@ -138,7 +137,7 @@ class InputSet:
             )
         if was != now:
             raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
-        same = self._map_files(lambda number: self._is_unchanged(number, planned[number].fingerprint))
+        same = self._map_files(lambda number: self.files[number].is_unchanged(planned[number].fingerprint))
         if not all(same):
             raise InputError(
                 f"The input {self.files[same.index(False)].where} has changed since it was planned.", _RESTORE
@@ -230,35 +229,18 @@ class InputSet:
         self._filled = sorted(self.first_rows)
         self._before = [self.first_rows[number] - 1 for number in self._filled]
 
-    def _compare(self, number: int, digest: Digest, identity: tuple[object, ...]) -> None:
+    def _compare(self, number: int, digest: Digest, identity: tuple[Any, ...]) -> None:
         """Store the fingerprint of a completely read file, or compare it with the stored one."""
         place, known = self.files[number], self._fingerprints[number]
         try:
             if not known.sha256:
-                self._fingerprints[number] = digest.finish(place)
-                self._trust(number, identity)
+                found = self._fingerprints[number] = digest.finish(place)
+                if isinstance(place, LocalFile):
+                    place.trust(identity, found)
             elif digest.hashed == known.size and digest.hex != known.sha256:
                 raise InputError(f"The input {place.where} has changed since it was planned.", _RESTORE)
         except (OSError, BucketError) as error:
             raise unreadable_input_error(place.where, error) from None
-
-    def _is_unchanged(self, number: int, planned: Fingerprint) -> bool:
-        """Return whether a file is as planned. A local file that this process has read is not read again for this."""
-        place = self.files[number]
-        if not isinstance(place.where, Path):
-            return place.is_unchanged(planned)
-        identity = place.identity()
-        if self._identities.get(number) == identity and self._fingerprints[number].sha256:
-            return self._fingerprints[number] == planned
-        if not place.is_unchanged(planned):
-            return False
-        self._trust(number, identity)
-        return True
-
-    def _trust(self, number: int, identity: tuple[object, ...]) -> None:
-        """Remember that a local file with this identity has the content of this fingerprint."""
-        if isinstance(self.files[number].where, Path) and not is_fresh(identity):
-            self._identities[number] = identity
 
     def _map_files(self, ask: Callable[[int], bool]) -> list[bool]:
         numbers = range(len(self.files))

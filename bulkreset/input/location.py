@@ -49,14 +49,11 @@ class Digest:
             self.hashed = at + len(data)
 
     def finish(self, place: "InputFile") -> Fingerprint:
-        """Return the file's fingerprint. Read only the bytes that the reader passed over.
-
-        Raises OSError or BucketError.
-        """
+        """Read the bytes that were not read yet and return the file's fingerprint. Raises OSError or BucketError."""
         with self.follow(place.open()) as rest:
             rest.seek(self.hashed)
             while rest.read(READ_SIZE):
-                pass
+                check_current()
         return Fingerprint(self.hashed, self.hex, place.version)
 
     @property
@@ -87,6 +84,7 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         self.where = path
         self.version = ""
+        self._read: tuple[object, Fingerprint] | None = None  # an identity, and the fingerprint of that content
         with reading(path):  # its name may not be valid for a file
             exists, is_file = path.exists(), path.is_file()
         if not exists:
@@ -105,25 +103,38 @@ class LocalFile:
         """Return the size in bytes as the system reports it."""
         return self.where.stat().st_size
 
-    def identity(self) -> tuple[object, ...]:
+    def identity(self) -> tuple[int, ...]:
         """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
         with reading(self.where):
             found = self.where.stat()
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def fingerprint(self) -> Fingerprint:
-        """Read the whole file once and return size and SHA-256. Raises InputError if it cannot be read."""
-        with reading(self.where), self.open() as file:
-            return Fingerprint(sha256=digest_of(file), size=file.tell())
+        """Read the whole file and return its fingerprint. Raises InputError if it cannot be read."""
+        with reading(self.where):
+            return Digest().finish(self)
+
+    def trust(self, identity: tuple[int, ...], found: Fingerprint) -> None:
+        """Remember that the file with this identity has the content of this fingerprint.
+
+        A file written just now could be written again without a new identity: times have a resolution, of 2 s at worst.
+        """
+        if time.time_ns() - max(identity[-2:]) >= FRESH_NS:
+            self._read = identity, found
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether the content is as planned.
+        """Return whether the content is as planned. It is not read again if this process has read it.
 
         Only the size is compared if the plan did not read it to its end.
         """
+        identity = self.identity()
         if not planned.sha256:
-            return self.identity()[2] == planned.size
-        return self.fingerprint() == planned
+            return identity[2] == planned.size
+        if self._read and self._read[0] == identity:
+            return self._read[1] == planned
+        if is_same := self.fingerprint() == planned:
+            self.trust(identity, planned)
+        return is_same
 
 
 class S3Object:
@@ -143,14 +154,14 @@ class S3Object:
         """Return the size in bytes as S3 reported it."""
         return self.met.size
 
-    def identity(self) -> tuple[object, ...]:
+    def identity(self) -> tuple[Object]:
         """Return the object as found. Requests name its version or ETag, so no other object is ever read."""
         return (self.met,)
 
     def fingerprint(self) -> Fingerprint:
-        """Return size, SHA-256, and the version or the ETag."""
-        with reading(self.where), self.open() as stream:
-            return Fingerprint(self.met.size, digest_of(stream), self.version)
+        """Read the whole object and return its fingerprint. Raises InputError, or Stopped in an outage."""
+        with reading(self.where):
+            return Digest().finish(self)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
         """Return whether size and version (or ETag) are as planned. S3 gives a version or ETag to one content only."""
@@ -171,24 +182,6 @@ def require_text_name(name: str) -> None:
         raise InputError(
             f"The name of the input {shown} is not UTF-8.", "Rename it: the journal and the report hold only UTF-8."
         ) from None
-
-
-def is_fresh(found: tuple[object, ...]) -> bool:
-    """Return whether a file with this identity was written just now.
-
-    Times have a resolution, of 2 s at worst, so it could be written again without a new identity.
-    """
-    *_, written, changed = found
-    return time.time_ns() - max(int(str(written)), int(str(changed))) < FRESH_NS
-
-
-def digest_of(stream: io.BufferedReader) -> str:
-    """Return the SHA-256 of the remaining bytes of a stream."""
-    digest = hashlib.sha256()
-    while read := stream.read(READ_SIZE):
-        check_current()
-        digest.update(read)
-    return digest.hexdigest()
 
 
 def denied_error(where: Location, error: BucketError) -> InputError:
