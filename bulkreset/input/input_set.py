@@ -3,16 +3,14 @@
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import RowBatch
 from bulkreset.input.decrypt import is_encrypted
-from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover
+from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover, for_each
 from bulkreset.input.location import (
     Digest,
     Fingerprint,
@@ -28,7 +26,6 @@ from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import BucketError
 from bulkreset.text import format_count
 
-SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
 MOST_REMARKS = 20
 _RESTORE = "Restore it, or start a new run of the rows that are not set."
@@ -137,7 +134,7 @@ class InputSet:
             )
         if was != now:
             raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
-        same = self._map_files(lambda number: self.files[number].is_unchanged(planned[number].fingerprint))
+        same = for_each(lambda place, one: place.is_unchanged(one.fingerprint), self.files, planned)
         if not all(same):
             raise InputError(
                 f"The input {self.files[same.index(False)].where} has changed since it was planned.", _RESTORE
@@ -241,13 +238,6 @@ class InputSet:
                 raise InputError(f"The input {place.where} has changed since it was planned.", _RESTORE)
         except (OSError, BucketError) as error:
             raise unreadable_input_error(place.where, error) from None
-
-    def _map_files(self, ask: Callable[[int], bool]) -> list[bool]:
-        numbers = range(len(self.files))
-        if all(isinstance(place.where, Path) for place in self.files):
-            return [ask(number) for number in numbers]
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
-            return list(executor.map(ask, numbers))
 
 
 @contextmanager
