@@ -140,12 +140,12 @@ def decrypt(encrypted: bytes, by: Sequence[Any]) -> bytes:
         raise DecryptError(_said(error)) from None
 
 
-def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> io.BufferedReader:
+def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -> io.RawIOBase:
     """Return a stream of the decrypted content, in constant memory. `opened` opens the encrypted file.
 
     Raises OSError. A read raises DecryptError if the data cannot be decrypted, or the error from reading the file.
     """
-    return io.BufferedReader(_DecryptStream(opened(), os.pipe(), by), 1 << 16)
+    return _DecryptStream(opened(), os.pipe(), by)
 
 
 class _Source:

@@ -44,16 +44,17 @@ class InputContent:
         with reading(self._path), self._place.open() as file:
             head = file.read(HEAD_BYTES)
         begins = head.startswith(AGE)
-        if not self.is_encrypted and (begins or self._identity):
-            raise InputError(
-                f"The input {self._path} is encrypted, but its name does not say so."
-                if begins
-                else f"The input {self._path} is not encrypted, but the job has input.identity.",
-                f"Rename it so that it ends in {ENCRYPTED}."
-                if begins
-                else f"Remove input.identity, or give the encrypted file ({ENCRYPTED}).",
-            )
         if not self.is_encrypted:
+            if begins:
+                raise InputError(
+                    f"The input {self._path} is encrypted, but its name does not say so.",
+                    f"Rename it so that it ends in {ENCRYPTED}.",
+                )
+            if self._identity:
+                raise InputError(
+                    f"The input {self._path} is not encrypted, but the job has input.identity.",
+                    f"Remove input.identity, or give the encrypted file ({ENCRYPTED}).",
+                )
             return head
         if not begins:
             raise InputError(
@@ -65,13 +66,12 @@ class InputContent:
                 f"The input {self._path} is encrypted, but the job has no input.identity.",
                 "Set input.identity to the private key file that decrypts it.",
             )
-        with reading(self._path), self.open() as file:
-            return file.read(HEAD_BYTES)
+        return self.beginning(HEAD_BYTES)
 
-    def beginning(self) -> bytes:
+    def beginning(self, size: int = BEGINNING) -> bytes:
         """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""
         with reading(self._path), self.open() as file:
-            return file.read(BEGINNING)
+            return file.read(size)
 
     def open(self, digest: Digest | None = None) -> io.BufferedReader:
         """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
@@ -83,12 +83,17 @@ class InputContent:
         def opened() -> io.BufferedReader:
             return digest.follow(self._place.open()) if digest else self._place.open()
 
-        return io.BufferedReader(_DecryptedFile(opened, self._identities)) if self.is_encrypted else opened()
+        if not self.is_encrypted:
+            return opened()
+        return io.BufferedReader(RewoundFile(lambda: open_encrypted(opened, self._identities)), 1 << 16)
 
     def open_unpacked(self, digest: Digest | None = None) -> io.BufferedIOBase:
         """Return the same stream, decompressed if the name says that it is compressed."""
         if self.name.endswith(".gz"):
-            return _GzipFile(self.open(digest))
+            packed = self.open(digest)
+            unpacked = gzip.GzipFile(fileobj=packed)
+            unpacked.myfileobj = packed  # type: ignore[assignment]  # is closed with it
+            return unpacked
         if self.name.endswith(".zst"):
             from bulkreset.input.zstd import ZstdFile  # noqa: PLC0415  (needs pyarrow)
 
@@ -147,28 +152,3 @@ class RewoundFile(ReadStream):
         while self._at < place and self.read(min(place - self._at, _SKIPPED)):
             pass
         return self._at
-
-
-class _DecryptedFile(RewoundFile):
-    """The decrypted content of a file."""
-
-    def __init__(self, opened: Callable[[], io.BufferedReader], by: list[Any]) -> None:
-        super().__init__(lambda: open_encrypted(opened, by))
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it, as soon as there is any. Return the number of bytes read."""
-        read: int = self._stream.readinto1(buffer)
-        self._at += read
-        return read
-
-
-class _GzipFile(gzip.GzipFile):
-    """A gzip file that also closes its source."""
-
-    def __init__(self, source: io.BufferedReader) -> None:
-        super().__init__(fileobj=source, mode="rb")
-        self._source = source
-
-    def close(self) -> None:
-        super().close()
-        self._source.close()
