@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import urllib3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from bulkreset.cognito.session import aws_session
 from bulkreset.errors import TargetError, missing_extra
@@ -95,6 +95,12 @@ class Object:
     etag: str
     version: str = ""
     modified: float = field(default=0.0, compare=False)  # Unix time; listings and HEAD may differ in their precision
+
+    @property
+    def keys(self) -> Any:  # noqa: ANN401  (what boto3 takes)
+        """Return the arguments of boto3 that name this object."""
+        bucket, key = split(self.uri)
+        return {"Bucket": bucket, "Key": key} | ({"VersionId": self.version} if self.version else {})
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -225,21 +231,16 @@ class Bucket:
 
     def copy(self, found: Object, to: str) -> None:
         """Copy an object of any size within S3. Raises BucketError, also if its ETag is not that of `found`."""
-        bucket, key = split(found.uri)
         target, name = split(to)
-        source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
+        extra = {"CopySourceIfMatch": f'"{found.etag}"', **self._encryption}
         with translate_errors(to, "s3:PutObject"):
-            self.client.copy(
-                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self._encryption}
-            )
+            self.client.copy(found.keys, target, name, ExtraArgs=extra)
 
     def tag(self, found: Object, name: str, value: str) -> None:
         """Set one tag of an object and keep its other tags. Raises BucketError."""
-        bucket, key = split(found.uri)
-        at: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
         with translate_errors(found.uri, "s3:PutObjectTagging"):
-            known = [tag for tag in self.client.get_object_tagging(**at)["TagSet"] if tag["Key"] != name]
-            self.client.put_object_tagging(**at, Tagging={"TagSet": [*known, {"Key": name, "Value": value}]})
+            known = [tag for tag in self.client.get_object_tagging(**found.keys)["TagSet"] if tag["Key"] != name]
+            self.client.put_object_tagging(**found.keys, Tagging={"TagSet": [*known, {"Key": name, "Value": value}]})
 
 
 @contextmanager
@@ -247,24 +248,18 @@ def translate_errors(uri: str, action: str) -> Iterator[None]:
     """Raise BucketError for every error that boto3 raises in the block."""
     try:
         yield
-    except ClientError as error:
+    except (OSError, ClientError, BotoCoreError, urllib3.exceptions.HTTPError, boto3.exceptions.Boto3Error) as error:
         raise BucketError(uri, action, _code_of(error)) from None
-    except OSError as error:
-        # smart_open wraps the error of S3 in an OSError.
-        inner = getattr(error, "backend_error", None)
-        code = _code_of(inner) if isinstance(inner, ClientError) else type(error).__name__
-        raise BucketError(uri, action, code) from None
-    except NoCredentialsError:
-        raise BucketError(uri, action, "NoCredentialsError") from None
-    except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
-        raise BucketError(uri, action, type(error).__name__) from None
-    except boto3.exceptions.Boto3Error as error:  # from transfers, which give the code only in the message
-        found = next((code for code in _DENIED | _MISSING | _CHANGED if f"({code})" in str(error)), None)
-        raise BucketError(uri, action, found or type(error).__name__) from None
 
 
-def _code_of(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code") or "an error")
+def _code_of(error: Exception) -> str:
+    found = getattr(error, "backend_error", error)  # smart_open wraps the error of S3 in an OSError
+    if isinstance(found, ClientError):
+        return str(found.response.get("Error", {}).get("Code") or "an error")
+    code = None
+    if isinstance(error, boto3.exceptions.Boto3Error):  # from transfers, which give the code only in the message
+        code = next((code for code in _DENIED | _MISSING | _CHANGED if f"({code})" in str(error)), None)
+    return code or type(error).__name__
 
 
 class _Ranges(ReadStream):
