@@ -16,6 +16,7 @@ LONGEST_LINE = 1 << 20
 # takes minutes. An empty line takes as long as PER_LINE characters.
 BETWEEN_CHECKS = 1 << 22
 PER_LINE = 256
+ENCODING_ADVICE = "Set [input] encoding to the encoding of the file."
 MARK = "\ufeff"
 UNDECODED = re.compile("[\ud800-\udfff]")
 _ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
@@ -86,7 +87,7 @@ class LineReader:
         except UnicodeError:
             raise InputError(
                 f"The input {self._spec.file} is not valid {self._spec.encoding} near line {self.number + 1}.",
-                "Set [input] encoding to the encoding of the file.",
+                ENCODING_ADVICE,
             ) from None
         if not line:
             self.ends_open = self.ends_open or self.previous[-1:] not in {"", "\n", "\r"}
