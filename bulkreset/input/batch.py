@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bulkreset.errors import InputError
@@ -19,6 +19,7 @@ PAGE_ROWS = 2_000
 MAX_VALUE_LENGTH = 1024
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
+Fields = Collection[str] | None  # those that a caller wants; None for all
 # Other names of these columns in other programs, without blanks, "_" and "-". A name for passwords is shown only if the
 # column of usernames was found: otherwise the first line may be a row.
 _USUAL = {

@@ -1,22 +1,23 @@
 """Read all files of a job's input as one input, with row numbers that continue from file to file."""
 
+import hashlib
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import Fields, RowBatch
 from bulkreset.input.decrypt import is_encrypted
 from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover, for_each
 from bulkreset.input.location import (
+    RESTORE,
     Digest,
     Fingerprint,
     InputFile,
     LocalFile,
-    combined_fingerprint,
     reading,
     require_text_name,
     unreadable_input_error,
@@ -28,7 +29,6 @@ from bulkreset.text import format_count
 
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
 MOST_REMARKS = 20
-_RESTORE = "Restore it, or start a new run of the rows that are not set."
 
 
 class PlannedFile(NamedTuple):
@@ -95,15 +95,13 @@ class InputSet:
 
         After `batches`, `remarks` also name files that may be incomplete.
         """
-        whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
-        path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
-        return {
-            "path": path,
-            "size": whole.size,
-            "sha256": whole.sha256,
-            "files": len(self.files),
-            "remarks": tuple(self.remarks),
-        }
+        marks, path, sha256 = self._fingerprints, str(self.files[0].where), self._fingerprints[0].sha256
+        if len(marks) > 1:
+            parts = [f"{name}\0{it.size}\0{it.sha256}\n" for name, it in zip(self.names, marks, strict=True)]
+            is_read, path = all(it.sha256 for it in marks), self.spec.named
+            sha256 = hashlib.sha256("".join(parts).encode()).hexdigest() if is_read else ""
+        size, remarks = sum(it.size for it in marks), tuple(self.remarks)
+        return {"path": path, "size": size, "sha256": sha256, "files": len(self.files), "remarks": remarks}
 
     @property
     def remarks(self) -> Iterator[str]:
@@ -118,27 +116,22 @@ class InputSet:
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""
-        return [
-            PlannedFile(name, mark, self.first_rows.get(number))
-            for number, (name, mark) in enumerate(zip(self.names, self._fingerprints, strict=True))
-        ]
+        files = enumerate(zip(self.names, self._fingerprints, strict=True))
+        return [PlannedFile(name, mark, self.first_rows.get(number)) for number, (name, mark) in files]
 
     def require_unchanged(self, planned: Sequence[PlannedFile], rows: int) -> None:
         """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
-            raise InputError(f"The input {gone} was planned and is missing now.", _RESTORE)
+            raise InputError(f"The input {gone} was planned and is missing now.", RESTORE)
         if more := next((name for name in now if name not in was), None):
-            raise InputError(
-                f"The input {more} was not there when the run was planned.", "Remove it, or plan a new run."
-            )
+            what = f"The input {more} was not there when the run was planned."
+            raise InputError(what, "Remove it, or plan a new run.")
         if was != now:
-            raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
+            raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", RESTORE)
         same = for_each(lambda place, one: place.is_unchanged(one.fingerprint), self.files, planned)
         if not all(same):
-            raise InputError(
-                f"The input {self.files[same.index(False)].where} has changed since it was planned.", _RESTORE
-            )
+            raise _changed_error(self.files[same.index(False)])
         self._fingerprints = [one.fingerprint for one in planned]
         self.first_rows = {number: one.first_row for number, one in enumerate(planned) if one.first_row is not None}
         self._note_rows(rows)
@@ -153,9 +146,7 @@ class InputSet:
 
         return look
 
-    def batches(
-        self, first: int = 1, fields: Collection[str] | None = None, size: int | None = None
-    ) -> Iterator[RowBatch]:
+    def batches(self, first: int = 1, fields: Fields = None, size: int | None = None) -> Iterator[RowBatch]:
         """Yield the rows of all files in order, from row `nearest(first)`; only `fields`, if given.
 
         The first call reads every file to its end and takes its fingerprint on the way. If a later call also reads a
@@ -185,7 +176,7 @@ class InputSet:
         self._note_rows(before)
 
     def _batches_of(
-        self, number: int, first: int, fields: Collection[str] | None, size: int | None, digest: Digest
+        self, number: int, first: int, fields: Fields, size: int | None, digest: Digest
     ) -> Iterator[RowBatch]:
         """Yield the batches of one file. An empty file among others has none: a part of an export without rows."""
         if len(self.files) == 1 or self._fingerprints[number].size:
@@ -235,7 +226,7 @@ class InputSet:
                 if isinstance(place, LocalFile):
                     place.trust(identity, found)
             elif digest.hashed == known.size and digest.hex != known.sha256:
-                raise InputError(f"The input {place.where} has changed since it was planned.", _RESTORE)
+                raise _changed_error(place)
         except (OSError, BucketError) as error:
             raise unreadable_input_error(place.where, error) from None
 
@@ -248,6 +239,10 @@ def _naming(place: InputFile) -> Iterator[None]:
     except InputError as error:
         error.where = error.where or str(place.where)
         raise
+
+
+def _changed_error(place: InputFile) -> InputError:
+    return InputError(f"The input {place.where} has changed since it was planned.", RESTORE)
 
 
 def _some(names: Sequence[str]) -> str:

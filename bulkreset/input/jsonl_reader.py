@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, NoReturn, TextIO
 
@@ -13,6 +13,7 @@ from bulkreset.input.batch import (
     FIELDS,
     MAX_VALUE_LENGTH,
     NEEDED,
+    Fields,
     RowBatch,
     carries_all,
     find_columns,
@@ -213,9 +214,7 @@ class JsonLinesReader(TextReader):
     def _line_end(self, head: str) -> str:
         return "\r" if "\r" in head and "\n" not in head else "\n"
 
-    def _make_batch(
-        self, first: int, pieces: Sequence[Piece], fields: Collection[str] | None, *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Fields, *, is_report: bool) -> RowBatch:
         """Return the rows without the optional fields that none of them has: a later line may have them."""
         made = super()._make_batch(first, pieces, fields, is_report=is_report)
         optional = {*FIELDS} - {*NEEDED}

@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from bulkreset.s3 import Bucket, BucketError, Object
 
 FRESH_NS = 2_500_000_000
 READ_SIZE = 1 << 20  # bytes
+RESTORE = "Restore it, or start a new run of the rows that are not set."  # an input that has changed
 
 
 @dataclass(frozen=True)
@@ -190,19 +191,12 @@ def denied_error(where: Location, error: BucketError) -> InputError:
 
 
 def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
-    """Return the error for a file that cannot be read to its end because of the system, S3 or its format.
-
-    It is Stopped if a retry may succeed, otherwise InputError.
-    """
+    """Return Stopped if a retry may succeed, otherwise InputError, for a file that cannot be read to its end."""
     if isinstance(error, BucketError):
+        failed = f"{error.action} failed with {error.code}."
         if error.is_changed or error.is_missing:
-            return InputError(
-                f"The input {path} has changed in S3 or is gone: {error.action} failed with {error.code}.",
-                "Restore it, or start a new run of the rows that are not set.",
-            )
-        return Stopped(
-            f"The input {path} could not be read to its end: {error.action} failed with {error.code}.", error.advice
-        )
+            return InputError(f"The input {path} has changed in S3 or is gone: {failed}", RESTORE)
+        return Stopped(f"The input {path} could not be read to its end: {failed}", error.advice)
     if isinstance(error, DecryptError):
         return InputError(
             f"The encrypted input {path} cannot be decrypted: {error}.",
@@ -225,29 +219,10 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
 
 @contextmanager
 def reading(where: Location) -> Iterator[None]:
-    """Turn each error of the system, of S3 or of decryption in the block into ours.
-
-    It is Stopped if a retry may succeed, otherwise InputError.
-    """
+    """Raise Stopped or InputError for each error of the system, of S3 or of decryption in the block."""
     try:
         yield
     except BucketError as error:
         raise (denied_error if error.is_denied else unreadable_input_error)(where, error) from None
     except (OSError, DecryptError) as error:
         raise unreadable_input_error(where, error) from None
-
-
-def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
-    """Return one fingerprint of several named files in their order. A single file keeps its own fingerprint.
-
-    It has no SHA-256 if a file was not read yet.
-    """
-    known = list(marks)
-    if len(known) == 1:
-        return known[0][1]
-    if not all(mark.sha256 for _, mark in known):
-        return Fingerprint(sum(mark.size for _, mark in known), "")
-    digest = hashlib.sha256()
-    for name, mark in known:
-        digest.update(f"{name}\0{mark.size}\0{mark.sha256}\n".encode("utf-8", "surrogateescape"))
-    return Fingerprint(sum(mark.size for _, mark in known), digest.hexdigest())

@@ -2,7 +2,7 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.base_reader import InputReader
-from bulkreset.input.batch import CARRIED, RowBatch, find_columns
+from bulkreset.input.batch import CARRIED, Fields, RowBatch, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
@@ -47,9 +47,7 @@ class ParquetReader(InputReader):
         self._file: pq.ParquetFile | None = None
         self._starts: Sequence[int] = [0]  # number of rows before each row group
 
-    def _read(
-        self, first: int, fields: Collection[str] | None, size: int, _digest: Digest | None
-    ) -> Iterator[RowBatch]:
+    def _read(self, first: int, fields: Fields, size: int, _digest: Digest | None) -> Iterator[RowBatch]:
         file = self._file = self._file or self.open()
         names = {field: name for field, name in self.names(file).items() if fields is None or field in fields}
         reported = names.get("username") == "username" and is_report(file.schema_arrow.names)

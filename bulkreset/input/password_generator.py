@@ -10,12 +10,7 @@ OF_EACH = 2  # minimum number of characters of every kind, even if the pool does
 
 # No quote, comma, backslash or white space, because passwords go through spreadsheets, mail merges and shells.
 # Cognito counts all characters of the last kind as symbols.
-_KINDS = (
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "abcdefghijklmnopqrstuvwxyz",
-    "0123456789",
-    "!#%+-./:=?@^_~*",
-)
+_KINDS = ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "!#%+-./:=?@^_~*")
 # Users type a temporary password from paper or a small screen, so look-alike characters are excluded.
 _LOOK_ALIKE = frozenset("0OoQD1lI|i5S2Z8B6Guvw:.-_~^")
 _TYPED = tuple("".join(it for it in kind if it not in _LOOK_ALIKE) for kind in _KINDS)

@@ -6,14 +6,14 @@ import re
 import sys
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import chain, islice, takewhile
 from typing import Any, ClassVar, NamedTuple, TextIO
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.base_reader import InputReader
-from bulkreset.input.batch import PAGE_ROWS, RowBatch
+from bulkreset.input.batch import PAGE_ROWS, Fields, RowBatch
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent
 from bulkreset.input.first_bytes import (
     IS_GZIP,
@@ -116,7 +116,7 @@ class TextReader(InputReader):
         """Return the username in a cell of a report of this program."""
         return cell
 
-    def _read(self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None) -> Iterator[RowBatch]:
+    def _read(self, first: int, fields: Fields, size: int, digest: Digest | None) -> Iterator[RowBatch]:
         records = self._records_near(first, digest)
         start = records.taken * PAGE_ROWS + 1
         pages = range(max(1, size // PAGE_ROWS))
@@ -126,9 +126,7 @@ class TextReader(InputReader):
             start = batch.last + 1
         self.remark = records.remark
 
-    def _make_batch(
-        self, first: int, pieces: Sequence[Piece], fields: Collection[str] | None, *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Fields, *, is_report: bool) -> RowBatch:
         columns = {
             field: [*chain.from_iterable(it.columns[at] for it in pieces)]
             for field, at in self._places.items()
