@@ -32,10 +32,7 @@ class DecryptError(Exception):
 
 
 def parse_recipients(keys: Sequence[str]) -> list[Any]:
-    """Return the recipients for public keys.
-
-    Raises JobError if a key is not a recipient's public key, or if the extra `age` is not installed.
-    """
+    """Return the recipients for public keys. Raises JobError for any other key, or without the extra `age`."""
     if not keys:  # most jobs have none, and do not need the extra
         return []
     age = _age()
@@ -49,10 +46,7 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
 
 
 def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient of pyrage)
-    """Return the recipient for a key: of age, of SSH, or of a plugin such as a hardware token.
-
-    Raises JobError if the plugin's program is missing, and pyrage's RecipientError for an invalid key.
-    """
+    """Return a recipient of age, of SSH or of a plugin. Raises pyrage's RecipientError for an invalid key."""
     name = _plugin_of(key)
     if key.startswith(_SSH) or not name:
         return (age.ssh if key.startswith(_SSH) else age.x25519).Recipient.from_str(key)

@@ -156,10 +156,7 @@ def _publish(partial: Path, path: Path, *, new: bool) -> None:
 
 
 def remove_stale(path: Path) -> list[Path]:
-    """Delete partial files of this name left behind by killed processes and return their paths.
-
-    Files locked by a live writer are skipped.
-    """
+    """Delete partial files of this name that no live writer has locked, and return their paths."""
     left = []
     for partial in sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.partial")):
         with contextlib.suppress(OSError):

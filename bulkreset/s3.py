@@ -113,8 +113,7 @@ def split(uri: str) -> tuple[str, str]:
 class Bucket:
     """Access to S3 with one profile, or with boto3's default credential chain if `profile` is None. Thread-safe.
 
-    New objects are encrypted with `sse` ("AES256" or "aws:kms") and the key `kms_key_id`; by default as the bucket
-    says.
+    New objects are encrypted with `sse` ("AES256" or "aws:kms") and `kms_key_id`; by default as the bucket says.
     """
 
     profile: str | None = None
@@ -154,8 +153,7 @@ class Bucket:
     def objects(self, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
         """Yield the objects whose addresses begin with `uri`, in order. Raises BucketError.
 
-        With a delimiter, only objects without a delimiter after the prefix; the others' prefixes are added to
-        `folders`.
+        With a delimiter, only those without one after the prefix; the others' prefixes are added to `folders`.
         """
         bucket, prefix = split(uri)
         with translate_errors(uri, "s3:ListBucket"):

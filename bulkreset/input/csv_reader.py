@@ -36,10 +36,7 @@ def _show_delimiter(delimiter: str) -> str:
 
 
 class CsvRecords(Records):
-    """An iterator over the file's records. It skips blank lines.
-
-    It yields all fields of the header first, then only our fields of each record.
-    """
+    """An iterator over the file's records, without blank lines: the whole header, then only our fields."""
 
     format = "CSV"
 
@@ -109,10 +106,7 @@ class CsvRecords(Records):
         return None
 
     def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
-        """Return the cells of our fields in the next rows, column by column; None if one is not a line without a fault.
-
-        Then no line is read: `__next__` finds out what it is.
-        """
+        """Return the cells of our fields in the next rows, by field. If a row has a fault, read none and return None."""
         lines = self._lines.look_ahead(rows, MAX_VALUE_LENGTH)
         text = "".join(lines)
         if not lines or "\\" in text or len(lines[-1]) > MAX_VALUE_LENGTH or (not text.isascii() and _MARKED(text)):
@@ -202,10 +196,7 @@ class CsvRecords(Records):
         return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
 
     def _is_header(self, line: int, fields: list[str]) -> bool:
-        """Return whether the record is the header again.
-
-        Raises InputError if it is the header in another order: the columns of the following rows would be swapped.
-        """
+        """Return whether the record is the header again. Raises InputError if its columns are in another order."""
         names = [name.strip() for name in (fields[0].lstrip(MARK), *fields[1:])]
         header = [name.strip() for name in self._header]
         if names != header and sorted(names) == sorted(header):

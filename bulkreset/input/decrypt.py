@@ -37,10 +37,7 @@ class InputContent:
         return self.name.endswith((".gz", ".zst"))
 
     def check(self) -> bytes:
-        """Return the first bytes of the content.
-
-        Raises InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file.
-        """
+        """Return the first bytes. Raises InputError if name, content and identity disagree, or no key decrypts the file."""
         with reading(self._path), self._place.open() as file:
             head = file.read(HEAD_BYTES)
         begins = head.startswith(AGE)

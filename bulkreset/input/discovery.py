@@ -199,10 +199,7 @@ def _beginning(spec: InputConfig, place: InputFile) -> bytes:
 
 
 def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence[Location], list[Unread]]:
-    """Return the addresses for one object, for the objects directly below a prefix, or for those matching a pattern.
-
-    Also return the objects that are not read.
-    """
+    """Return the addresses for an object, a prefix or a pattern, and the objects that are not read."""
     _, key = split(given)
     if not key or key.endswith("/"):
         folders: list[str] = []

@@ -31,10 +31,7 @@ def has_known_name(name: str) -> bool:
 
 
 def is_helper(name: str) -> bool:
-    """Return whether a program keeps a file of that name for itself: a marker, a checksum, a hidden file.
-
-    An object whose key ends in "/", or in "_$folder$", stands for a folder.
-    """
+    """Return whether a program keeps a file of that name for itself: a marker, a hidden file, a sign of a folder in S3."""
     name = name.lower()
     if name in {"", "thumbs.db", "desktop.ini"} or name.startswith((".", "~$")):
         return True

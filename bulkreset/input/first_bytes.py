@@ -119,10 +119,7 @@ def text_kind(begins: bytes) -> Kind | None:
 
 
 def is_json_lines(begins: bytes) -> bool:
-    """Return whether the first line of a text is a whole JSON object that may be a row.
-
-    A single object with a list, or with an error field, is the answer of an API or a download.
-    """
+    """Return whether a text begins with a JSON object that may be a row, and is not the answer of an API."""
     found = first_object(begins)
     _, _, rest = begins.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
     if found and rest.lstrip().startswith(b"{"):

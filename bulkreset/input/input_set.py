@@ -40,11 +40,9 @@ class PlannedFile(NamedTuple):
 
 
 class InputSet:
-    """The files of one input, and their rows. The files are opened one at a time.
+    """The files of one input, opened one at a time, and their rows. `unread` are the files beside them.
 
     `names` are the names in the plan, `origins` the paths at that time; pass them if the files have been moved since.
-    `unread` are the files beside them that are not read.
-
     Raises InputError if a file does not exist, cannot be read, or does not have the format that its name says.
     """
 
@@ -91,10 +89,7 @@ class InputSet:
         return cls(spec, files, unread=unread, with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
-
-        After `batches`, `remarks` also name files that may be incomplete.
-        """
+        """Return the facts for journal and summary. SHA-256 and all remarks are known only after `batches`."""
         marks, path, sha256 = self._fingerprints, str(self.files[0].where), self._fingerprints[0].sha256
         if len(marks) > 1:
             parts = [f"{name}\0{it.size}\0{it.sha256}\n" for name, it in zip(self.names, marks, strict=True)]
@@ -255,10 +250,7 @@ def _unread_fingerprint(place: InputFile) -> Fingerprint:
 
 
 def names_of(found: Sequence[Location]) -> list[str]:
-    """Return a name for each file: its path below the folder that all files have in common.
-
-    It is the full path or address if local files and S3 objects are mixed.
-    """
+    """Return each file's path below the folder that all have in common; all of it if only some files are in S3."""
     texts = [str(where) for where in found]
     if len({text.startswith(S3) for text in texts}) > 1:
         return texts

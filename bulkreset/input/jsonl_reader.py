@@ -163,10 +163,7 @@ class JsonLinesRecords(Records):
         return cells
 
     def _text_of(self, field: str, name: str, value: object) -> object:
-        """Return the value as text if the field may have it. Booleans and numbers stay as written.
-
-        Raises InputError if an additional column has an array or an object.
-        """
+        """Return the value as text if it may be one. Raises InputError if an additional column has an array or object."""
         if value is None:
             return ""
         is_carried = field.startswith(CARRIED)
@@ -181,10 +178,7 @@ class JsonLinesRecords(Records):
         return value.text if is_carried and isinstance(value, _Number) else value
 
     def _shape(self, names: tuple[str, ...]) -> Sequence[int] | str:
-        """Return the index of each of our fields in an object with these names (-1 if absent), or the error text.
-
-        Raises InputError if a field would be ignored, or if it is a password and the job generates them.
-        """
+        """Return the index of each of our fields in an object with these names (-1 if absent), or the error text."""
         stripped = [name.strip() for name in names]
         where = f"{self._spec.file}, line {self._lines.number},"
         counts = Counter(stripped)

@@ -197,8 +197,6 @@ def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
 def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     """Return a column as bytes, or unchanged if it is not text. Values that are too long anyway are cut.
 
-    `binary` says what the bytes of a binary column are.
-
     The cut is between characters: a byte that does not begin a character goes with the next one.
     """
     if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
