@@ -27,7 +27,6 @@ DELETED_AT_ONCE = 1000
 
 # Retries are safe: reads and lists change nothing, and every put has a unique key or a condition.
 _CONFIG: dict[str, Any] = {
-    "retries": {"mode": "standard", "total_max_attempts": 5},
     "connect_timeout": 5.0,
     "read_timeout": 30.0,
     "max_pool_connections": 32,
@@ -42,33 +41,20 @@ _EXPIRED = {"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Inva
 
 
 class BucketError(Exception):
-    """An S3 call failed or got no answer. `code` is the error code of S3, or the name of the exception class."""
+    """An S3 call failed or got no answer. `code` is the error code of S3, or the name of the exception class.
+
+    `is_passing`: a retry may succeed, because the network or the service failed.
+    """
 
     def __init__(self, uri: str, action: str, code: str) -> None:
         super().__init__(f"{action} of {uri}: {code}")
         self.uri = uri
         self.action = action
         self.code = code
-
-    @property
-    def is_missing(self) -> bool:
-        """Return True if the object or bucket does not exist."""
-        return self.code in _MISSING
-
-    @property
-    def is_changed(self) -> bool:
-        """Return True if the object does not match the condition of the request."""
-        return self.code in _CHANGED
-
-    @property
-    def is_denied(self) -> bool:
-        """Return True if the caller has no permission, or no valid credentials."""
-        return self.code in _DENIED or self.code in _EXPIRED or self.code == "NoCredentialsError"
-
-    @property
-    def is_passing(self) -> bool:
-        """Return True if a retry may succeed: a network or service error."""
-        return not (self.is_missing or self.is_changed or self.is_denied)
+        self.is_missing = code in _MISSING
+        self.is_changed = code in _CHANGED  # the object does not match the condition of the request
+        self.is_denied = code in _DENIED | _EXPIRED | {"NoCredentialsError"}
+        self.is_passing = not (self.is_missing or self.is_changed or self.is_denied)
 
     @property
     def advice(self) -> str:
@@ -284,15 +270,12 @@ class _Ranges(ReadStream):
         )
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer, or a part of it, and return the number of bytes. Raises BucketError."""
         with translate_errors(self._uri, self._action):
             return int(self._stream.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to an offset and return the new position in bytes."""
         with translate_errors(self._uri, self._action):
             return super().seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the current position in bytes."""
         return int(self._stream.tell())
