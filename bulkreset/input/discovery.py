@@ -116,9 +116,9 @@ def escape_pattern(where: Location) -> str:
     return str(where)  # no escape needed: a file of that name takes precedence over a pattern
 
 
-def unescape_pattern(given: str) -> str:
-    """Return the address that was passed to `escape_pattern`."""
-    return re.sub(r"\[([*?[])\]", r"\1", given)
+def unescape_pattern(given: Location) -> Location:
+    """Return the path or address that was passed to `escape_pattern`."""
+    return re.sub(r"\[([*?[])\]", r"\1", given) if isinstance(given, str) else given
 
 
 def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], list[Unread]]:
@@ -215,7 +215,8 @@ def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence
     fixed = begins.count("/")
     fitting = (one for one in list_objects(bucket, begins) if fits.fullmatch(one.uri))
     listed = _cap((one for one in fitting if not _is_kept_out(one.uri.split("/")[fixed:], given)), given)
-    if not listed and (literal := _literal_address(given)):
+    literal = unescape_pattern(given)
+    if not listed and escape_pattern(literal) == given:
         return [literal], []
     found = [S3Object(bucket, one) for one in listed]
     return _sort_out(spec, found, [], f"No input matches {given}.", named=True)
@@ -236,12 +237,6 @@ def _cap(found: Iterable[_Item], given: Location) -> list[_Item]:
             f"The input {given} has more than {MOST_FILES:,} files.", "Pass fewer at a time, or join them."
         )
     return some
-
-
-def _literal_address(given: str) -> str:
-    """Return the address that `escape_pattern` escaped to `given`; "" if `given` is a real pattern."""
-    one = unescape_pattern(given)
-    return one if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else ""
 
 
 def _pattern_regex(given: str) -> str:
