@@ -47,9 +47,12 @@ def parse_recipients(keys: Sequence[str]) -> list[Any]:
 
 def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient of pyrage)
     """Return a recipient of age, of SSH or of a plugin. Raises pyrage's RecipientError for an invalid key."""
-    name = _plugin_of(key)
-    if key.startswith(_SSH) or not name:
-        return (age.ssh if key.startswith(_SSH) else age.x25519).Recipient.from_str(key)
+    if key.startswith(_SSH):
+        return age.ssh.Recipient.from_str(key)
+    plugin = re.fullmatch(r"age1([a-z0-9+._-]+)1[02-9ac-hj-np-z]+", key)  # as in "age1yubikey1…"
+    if not plugin:
+        return age.x25519.Recipient.from_str(key)
+    name = plugin[1]
     if name in _BUILT_IN:
         return getattr(age, name).Recipient.from_str(key)
     recipient = age.plugin.Recipient.from_str(key)
@@ -60,12 +63,6 @@ def _recipient(age: ModuleType, key: str) -> Any:  # noqa: ANN401  (a recipient 
             f'The recipient "{key[:20]}…" needs the program age-plugin-{name}, which is not on the PATH.',
             "Install it on this machine, or give another public key of this person.",
         ) from None
-
-
-def _plugin_of(key: str) -> str:
-    """Return the plugin's name in a key such as "age1yubikey1…"; "" if the key has none."""
-    found = re.fullmatch(r"age1([a-z0-9+._-]+)1[02-9ac-hj-np-z]+", key)
-    return found[1] if found else ""
 
 
 def load_identities(path: Path) -> list[Any]:
@@ -117,7 +114,7 @@ def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
 
 def encrypt_stream(source: Any, out: Any, to: Sequence[Any]) -> None:  # noqa: ANN401  (has read; has write and flush)
     """Encrypt all of `source` into `out`, in constant memory. An error of the source is raised as it is."""
-    reader = _Source(source)
+    reader = _ErrorKeepingSource(source)
     try:
         _age().encrypt_io(reader, out, list(to))
     finally:
@@ -142,7 +139,7 @@ def open_encrypted(opened: Callable[[], io.BufferedReader], by: Sequence[Any]) -
     return _DecryptStream(opened(), os.pipe(), by)
 
 
-class _Source:
+class _ErrorKeepingSource:
     """A stream for age that remembers the error that ended it in `failed`, because age keeps only its text.
 
     To decrypt, age keeps the whole header (the list of recipients) in memory, reads it from the start for each recipient
@@ -196,7 +193,7 @@ class _DecryptStream(io.RawIOBase):
             raise Stopped("The system lets no thread be started.", "Raise its limit on threads, then resume.") from None
 
     def _fill(self, encrypted: io.BufferedReader, writing: int, by: Sequence[Any]) -> None:
-        source, age = _Source(encrypted, has_header=True), _age()
+        source, age = _ErrorKeepingSource(encrypted, has_header=True), _age()
         try:
             with closing(encrypted), os.fdopen(writing, "wb") as sink:
                 age.decrypt_io(source, sink, list(by))

@@ -92,8 +92,6 @@ class InputContent:
             unpacked.myfileobj = packed  # type: ignore[assignment]  # is closed with it
             return unpacked
         if self.name.endswith(".zst"):
-            from bulkreset.input.zstd import ZstdFile  # noqa: PLC0415  (needs pyarrow)
-
             return io.BufferedReader(ZstdFile(lambda: self.open(digest)), 1 << 17)
         return self.open(digest)
 
@@ -149,3 +147,36 @@ class RewoundFile(ReadStream):
         while self._at < place and self.read(min(place - self._at, _SKIPPED)):
             pass
         return self._at
+
+
+class BadZstdFileError(OSError):
+    """The file is not Zstandard, is damaged or cut off, or needs a larger window than the library's limit (128 MiB)."""
+
+
+class ZstdFile(RewoundFile):
+    """The content of a file that Arrow's library decompresses, all frames as one. `opened` opens the file."""
+
+    def __init__(self, opened: Callable[[], io.BufferedIOBase]) -> None:
+        def start() -> Any:  # noqa: ANN401  (Arrow's stream)
+            import pyarrow as pa  # noqa: PLC0415  (only Zstandard and Parquet need it)
+
+            source = opened()
+            if not source.read(1):
+                source.close()
+                raise BadZstdFileError("it is empty")
+            source.seek(0)
+            return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd")
+
+        super().__init__(start)
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
+        """Fill the buffer or a part of it. Return the number of bytes read."""
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            why = "it is cut off" if str(error).startswith("Truncated") else "it is not Zstandard, or it is damaged"
+            if "too much memory" in str(error):
+                why = "its window is larger than 128 MiB; compress it without --long and --ultra"
+            raise BadZstdFileError(why) from None

@@ -67,8 +67,7 @@ class InputSet:
         self._before: list[int] = []
         self.recent_files: Sequence[int] = ()  # the files that the last page came from
         self._open = 0  # the file that was opened last
-        # Fingerprints have no SHA-256 until the rows were read.
-        self._fingerprints = [_unread_fingerprint(place) for place in found]
+        self._fingerprints: list[Fingerprint] = []  # they have no SHA-256 until the rows were read
         self._unread = unread
         self.left_out: Sequence[str] = ()  # sentences about files that a scheduled job does not read yet
         self._empty: set[int] = set()  # files without content, which have no rows
@@ -78,6 +77,8 @@ class InputSet:
         self.rows = []
         for place, origin in zip(found, origins or [place.where for place in found], strict=True):
             with _naming(place):
+                with reading(place.where):
+                    self._fingerprints.append(Fingerprint(place.size(), "", place.version))
                 of_file = spec if is_encrypted(place.where) else bare
                 self.rows.append(open_rows(of_file, place, with_passwords=with_passwords, origin=origin))
         self.remembers = all(rows.remembers for rows in self.rows)
@@ -220,7 +221,7 @@ class InputSet:
                 found = self._fingerprints[number] = digest.finish(place)
                 if isinstance(place, LocalFile):
                     place.trust(identity, found)
-            elif digest.hashed == known.size and digest.hex != known.sha256:
+            elif digest.hashed == known.size and digest.sha256.hexdigest() != known.sha256:
                 raise _changed_error(place)
         except (OSError, BucketError) as error:
             raise unreadable_input_error(place.where, error) from None
@@ -242,11 +243,6 @@ def _changed_error(place: InputFile) -> InputError:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
-
-
-def _unread_fingerprint(place: InputFile) -> Fingerprint:
-    with reading(place.where):
-        return Fingerprint(place.size(), "", place.version)
 
 
 def names_of(found: Sequence[Location]) -> list[str]:

@@ -37,7 +37,7 @@ class Digest:
 
     def __init__(self) -> None:
         self.hashed = 0  # bytes; the digest covers the file from its beginning to here
-        self._sha256 = hashlib.sha256()
+        self.sha256 = hashlib.sha256()
 
     def follow(self, stream: io.BufferedReader) -> io.BufferedReader:
         """Return the stream; bytes read from it are hashed. Bytes are hashed once, and none after a gap."""
@@ -46,7 +46,7 @@ class Digest:
     def add(self, at: int, data: memoryview) -> None:
         """Add the bytes read at position `at`."""
         if at <= self.hashed < at + len(data):
-            self._sha256.update(data[self.hashed - at :])
+            self.sha256.update(data[self.hashed - at :])
             self.hashed = at + len(data)
 
     def finish(self, place: "InputFile") -> Fingerprint:
@@ -55,12 +55,7 @@ class Digest:
             rest.seek(self.hashed)
             while rest.read(READ_SIZE):
                 check_current()
-        return Fingerprint(self.hashed, self.hex, place.version)
-
-    @property
-    def hex(self) -> str:
-        """Return the SHA-256 of the bytes so far."""
-        return self._sha256.hexdigest()
+        return Fingerprint(self.hashed, self.sha256.hexdigest(), place.version)
 
 
 class _HashedFile(ReadStream):
@@ -71,7 +66,6 @@ class _HashedFile(ReadStream):
         self._digest = digest
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it. Return the number of bytes read."""
         check_current()
         at = self._stream.tell()
         read: int = self._stream.readinto(buffer)

@@ -22,7 +22,7 @@ UNDECODED = re.compile("[\ud800-\udfff]")
 _ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
 
 
-class LineReader:
+class LineReader(Iterator[str]):
     """An iterator over the file's lines. Byte order marks at the beginning of the file are dropped.
 
     `number` counts the lines read, `last` is the latest line and `previous` the one before it. `undecoded` is the
@@ -44,9 +44,6 @@ class LineReader:
         self.unclear = 0
         self.marked = 0
         self.ends_open = False  # the last line has no line break
-
-    def __iter__(self) -> Iterator[str]:
-        return self
 
     def take_problem(self) -> str:
         """Return the error text of the record that was read, or "", and clear it."""

@@ -5,7 +5,7 @@ import io
 import re
 import sys
 import zlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import chain, islice, takewhile
@@ -46,7 +46,7 @@ class Piece(NamedTuple):
     malformed: Mapping[int, str]
 
 
-class Records(ABC):
+class Records(Iterator[list[str] | str]):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
     `taken` counts the pages that were read or skipped. `is_report` says whether the file is a report of this program; it
@@ -83,12 +83,6 @@ class Records(ABC):
     def plain_columns(self, _rows: int) -> Sequence[Sequence[str]] | None:
         """Return the cells of up to so many records, by field; None if the records must be read one by one."""
         return None
-
-    def __iter__(self) -> Iterator[list[str] | str]:
-        return self
-
-    @abstractmethod
-    def __next__(self) -> list[str] | str: ...
 
 
 class TextReader(InputReader):
