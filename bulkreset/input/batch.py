@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bulkreset.errors import InputError
 from bulkreset.input.own_files import is_report, no_passwords_error
@@ -94,13 +94,6 @@ class RowBatch:
         text, blank = pa.large_string(), pa.repeat("", self.last - self.first + 1)
         columns: dict[str, Any] = {field: pa.array(self.columns.get(field, blank), text) for field in FIELDS}
         return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
-
-
-class BatchSource(Protocol):
-    """A source of rows in batches."""
-
-    def batches(self) -> Iterator[RowBatch]:
-        """Yield the rows in order."""
 
 
 def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part: str = "first line") -> dict[str, int]:
