@@ -86,18 +86,13 @@ def load_identities(path: Path) -> list[Any]:
         found = [age.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except (age.IdentityError, ValueError):  # its message may quote the key, so it is dropped
         found = []
-    if not found and (name := re.search(r"^AGE-PLUGIN-([A-Z0-9+._-]+)-1", text, re.MULTILINE)):
-        program = name[1].lower()
-        raise InputError(
-            f"The identity file {path} has a key of age-plugin-{program}, and this command cannot ask for its PIN.",
-            f"Decrypt the files *.age of the passwords folder with age -d -i {path}.",
-        )
-    if not found:
-        raise InputError(
-            f"The identity file {path} has no key that can be used.",
-            "Name a file that age-keygen or ssh-keygen made, without a passphrase.",
-        )
-    return found
+    if found:
+        return found
+    what, advice = "no key that can be used", "Name a file that age-keygen or ssh-keygen made, without a passphrase."
+    if name := re.search(r"^AGE-PLUGIN-([A-Z0-9+._-]+)-1", text, re.MULTILINE):
+        what = f"a key of age-plugin-{name[1].lower()}, and this command cannot ask for its PIN"
+        advice = f"Decrypt the files *.age of the passwords folder with age -d -i {path}."
+    raise InputError(f"The identity file {path} has {what}.", advice)
 
 
 def encrypt(data: bytes, to: Sequence[Any]) -> bytes:
@@ -238,8 +233,7 @@ def _recipient_error(key: str) -> JobError:
     if key.strip().upper().startswith("AGE-SECRET-KEY"):  # never show it
         return JobError("A private key was given as a recipient.", 'Give the public key: it starts with "age1".')
     shown = repr(key if len(key) <= 24 else key[:20] + "…")[1:-1]  # noqa: PLR2004
+    advice = 'A public key starts with "age1" or "ssh-ed25519".'
     if os.path.isfile(os.path.expanduser(key)):  # noqa: PTH111, PTH113  (Path's own raise for a long or odd text)
         advice = 'This is a file; give the line "# public key: age1…" in it.'
-    else:
-        advice = 'A public key starts with "age1" or "ssh-ed25519".'
     return JobError(f'"{shown}" is not an age public key.', advice)

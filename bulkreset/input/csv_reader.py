@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, TextIO
 
@@ -227,10 +228,9 @@ class CsvRecords(Records):
             )
 
     def _count_fields(self, text: str) -> int:
-        try:
+        with suppress(csv.Error):
             return len(next(self._parse([text]), []))
-        except csv.Error:
-            return 0
+        return 0
 
     def _may_reach_on(self, line: str) -> bool:
         """Return whether a line with broken quoting may leave a quote open, by its quote count or a lenient parse."""

@@ -41,29 +41,24 @@ class InputContent:
         with reading(self._path), self._place.open() as file:
             head = file.read(HEAD_BYTES)
         begins = head.startswith(AGE)
-        if not self.is_encrypted:
-            if begins:
-                raise InputError(
-                    f"The input {self._path} is encrypted, but its name does not say so.",
-                    f"Rename it so that it ends in {ENCRYPTED}.",
-                )
-            if self._identity:
-                raise InputError(
-                    f"The input {self._path} is not encrypted, but the job has input.identity.",
-                    f"Remove input.identity, or give the encrypted file ({ENCRYPTED}).",
-                )
-            return head
-        if not begins:
-            raise InputError(
-                f"The input {self._path} has the suffix {ENCRYPTED}, but is not an age file.",
-                f"Check that it is whole, or remove {ENCRYPTED} from its name.",
-            )
-        if not self._identity:
-            raise InputError(
-                f"The input {self._path} is encrypted, but the job has no input.identity.",
-                "Set input.identity to the private key file that decrypts it.",
-            )
-        return self.beginning(HEAD_BYTES)
+        match self.is_encrypted, begins, bool(self._identity):  # its name says so, its content does, there is a key
+            case False, False, False:
+                return head
+            case True, True, True:
+                return self.beginning(HEAD_BYTES)
+            case False, True, _:
+                what = "is encrypted, but its name does not say so"
+                advice = f"Rename it so that it ends in {ENCRYPTED}."
+            case False, False, True:
+                what = "is not encrypted, but the job has input.identity"
+                advice = f"Remove input.identity, or give the encrypted file ({ENCRYPTED})."
+            case True, False, _:
+                what = f"has the suffix {ENCRYPTED}, but is not an age file"
+                advice = f"Check that it is whole, or remove {ENCRYPTED} from its name."
+            case _:
+                what = "is encrypted, but the job has no input.identity"
+                advice = "Set input.identity to the private key file that decrypts it."
+        raise InputError(f"The input {self._path} {what}.", advice)
 
     def beginning(self, size: int = BEGINNING) -> bytes:
         """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""

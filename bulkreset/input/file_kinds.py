@@ -3,6 +3,7 @@
 import codecs
 import csv
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import chain
 
 from bulkreset.input.first_bytes import GZIP, PARQUET, binary_kind, first_object, text_kind, unpack_beginning
@@ -105,7 +106,6 @@ def _why_not_csv(begins: bytes, spec: InputConfig) -> str:
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    try:
+    with suppress(csv.Error):
         return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:
-        return []
+    return []
