@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # No example fails because it is slow: the machine may be busy. Only a test with slow examples sets their number; `make
 # check` gives the others the "few" profile, and `make soak` the "long" one.
 _NO_CLOCK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("few", _NO_CLOCK, max_examples=15)
+settings.register_profile("few", _NO_CLOCK, max_examples=10)
 settings.register_profile("quick", _NO_CLOCK, max_examples=40)
 settings.register_profile("long", _NO_CLOCK, max_examples=500)
 # For `make mutants`: the same examples every time, and no shrinking after a failure.
@@ -78,8 +78,7 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Separate this worker's runs from other workers and from the user: they share no lane.
 
     They ignore certificates in the environment, which each session would read. A run in this process does not freeze
-    its
-    objects: here they are all objects that the tests have loaded.
+    its objects: here they are all objects that the tests have loaded.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))

@@ -151,10 +151,13 @@ def _gone_error(path: Path) -> RecordError:
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open the file for reading ("ro") or writing ("rw")."""
     place = read_uri(path) if mode == "ro" else f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(place, uri=True, isolation_level=None)
-    if mode == "rw":
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+    with contextlib.ExitStack() as on_error:
+        connection = sqlite3.connect(place, uri=True, isolation_level=None)
+        on_error.callback(connection.close)
+        if mode == "rw":
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        on_error.pop_all()
     return connection
 
 

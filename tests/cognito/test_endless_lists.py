@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulkreset import s3
+from bulkreset import backoff, s3
 from bulkreset.cognito import list_users
 from bulkreset.cognito.list_users import UserLister, group_members
 from bulkreset.cognito.point_in_time import MOST_PAGES, PoolRecoveries
@@ -44,6 +44,7 @@ def test_list_of_users_is_unreadable_after_so_many_empty_pages_in_a_row(monkeypa
 
 def test_list_of_members_is_refused_after_so_many_empty_pages_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_users, "MOST_EMPTY_PAGES", 2)
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.001)
     pages = [page([], "1"), page(["ann"], "2"), page([], "3"), page([], "4"), page([], "5")]
     with answering(*pages) as endpoint, pytest.raises(TargetError, match="could not be read: UnreadableResponse"):
         group_members(session(endpoint.url), "admins")

@@ -224,7 +224,7 @@ def test_resume_refuses_a_changed_input(bulkreset: Command, sim: Simulator, begu
 )
 def test_resume_refuses_a_changed_target(sim: Simulator, begun_run: Path, change: dict[str, object]) -> None:
     """The test edits the target in the journal, as if its settings had changed since."""
-    with sqlite3.connect(begun_run / "journal.sqlite") as journal:
+    with closing(sqlite3.connect(begun_run / "journal.sqlite")) as journal, journal:
         for key, value in change.items():
             journal.execute(
                 "UPDATE meta SET value = json_set(value, '$.targets[0].' || ?, json(?)) WHERE key = 'job'",
@@ -245,7 +245,7 @@ def test_resume_refuses_credentials_of_another_account(
 
 
 def test_resume_refuses_a_journal_of_an_unknown_version(sim: Simulator, begun_run: Path) -> None:
-    with sqlite3.connect(begun_run / "journal.sqlite") as journal:
+    with closing(sqlite3.connect(begun_run / "journal.sqlite")) as journal, journal:
         journal.execute("PRAGMA user_version = 99")
     assert "version 99" in refusal(begun_run, sim)
 
@@ -438,7 +438,7 @@ def test_a_run_stopped_while_it_plans_plans_again(bulkreset: Command, sim: Simul
     with bulkreset.start(*argv, first=ENDS_WHILE_IT_PLANS.format(number)) as process:
         text, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode in {143, -9}
-    with sqlite3.connect(run_dir / "journal.sqlite") as journal:
+    with closing(sqlite3.connect(run_dir / "journal.sqlite")) as journal, journal:
         assert 20 <= journal.execute("SELECT count(*) FROM rows").fetchone()[0] < 53
     found = read_status(run_dir)
     assert not found.plan_complete
