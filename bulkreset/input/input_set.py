@@ -165,10 +165,8 @@ class InputSet:
                 before += read
                 self._compare(number, digest, identity)
         if len(self._empty) == len(self.files):
-            raise InputError(
-                f"All {len(self.files)} files of the input {self.spec.named} are empty.",
-                "Check that the export has been written.",
-            )
+            what = f"All {len(self.files)} files of the input {self.spec.named} are empty."
+            raise InputError(what, "Check that the export has been written.")
         self._note_rows(before)
 
     def _batches_of(

@@ -36,13 +36,9 @@ class LineReader(Iterator[str]):
         self._kind = kind
         self._unchecked = 0  # characters since the last check for signals
         self._ahead: deque[str] = deque()  # lines that were looked at, and are still to be read
-        self.number = 0
+        self.number = self.undecoded = self.unclear = self.marked = 0
         self.record_size = 0  # characters of the record so far
-        self.last = ""
-        self.previous = ""
-        self.undecoded = 0
-        self.unclear = 0
-        self.marked = 0
+        self.last = self.previous = ""
         self.ends_open = False  # the last line has no line break
 
     def take_problem(self) -> str:
