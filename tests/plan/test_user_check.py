@@ -212,7 +212,7 @@ def test_findings_are_kept_if_the_search_stops_and_deleted_when_it_ends(
     with pytest.raises(Interrupted):
         checked.check.run(checked.journal, checked.scratch, stop)
     assert checked.scratch.exists()
-    assert checked.journal.state.phase is Phase.CHECKING
+    assert checked.journal.state.phase is Phase.READING
     assert checked.codes == ["unprocessed"] * 3
     checked.run()
     assert directory.pages[-2:] == ["60", "120"], "it goes on from the page that it was at"
