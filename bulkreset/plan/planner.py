@@ -72,12 +72,8 @@ class Planner:
                     rows = listed_users = stack.enter_context(self._list_users(check, lanes, home.user_store))
                 self._screen(rows, service, protected)
             if journal.state.phase is Phase.CHECKING:
-                gaps = check.run(
-                    journal,
-                    home.user_store,
-                    lookup_listener(self._ui, self._stop),
-                    listed_users.store if listed_users else None,
-                )
+                seen = lookup_listener(self._ui, self._stop)
+                gaps = check.run(journal, home.user_store, seen, listed_users.store if listed_users else None)
         folding = [pool for pool, pool_facts in pools.items() if pool_facts.case_insensitive]
         with journal.stoppable():
             journal.write.reject_duplicates(self._job.input.on_duplicate, folding)
