@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.cancellation import CancelToken, UserInterface, lookup_listener
 from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
@@ -73,9 +73,8 @@ class Planner:
                     source = listed_users = stack.enter_context(self._list_users(check, lanes, home.user_store))
                 self._screen(source, service, protected)
             if journal.state.phase is Phase.CHECKING:
-                gaps = check.run(
-                    journal, home.user_store, self._on_looked_up, listed_users.store if listed_users else None
-                )
+                seen = lookup_listener(self._ui, self._stop)
+                gaps = check.run(journal, home.user_store, seen, listed_users.store if listed_users else None)
         folding = [pool for pool, pool_facts in pools.items() if pool_facts.case_insensitive]
         with journal.stoppable():
             journal.write.reject_duplicates(self._job.input.on_duplicate, folding)
@@ -141,7 +140,3 @@ class Planner:
             plan.store_fingerprints(input_files(rows), phase=Phase.CHECKING, rows=read, input=facts)
         else:
             self._journal.write.change(phase=Phase.CHECKING, rows=read)
-
-    def _on_looked_up(self, made: int, calls: int) -> None:
-        self._ui.on_lookup_progress(made, calls)
-        self._stop.check()

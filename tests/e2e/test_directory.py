@@ -113,8 +113,9 @@ def test_real_run_agrees_with_the_dry_run_for_either_kind_of_check(
         if has.options.get("case_sensitive") is False and swept["code"] == "user_not_found":
             # A filter is case-sensitive even if the pool is not, so a user it does not find may still exist.
             assert (asked["status"], asked["status_before"]) == ("ready", "")
-        else:
-            assert swept == asked
+        else:  # only a sweep sees users with similar names
+            assert swept["message"].startswith(asked["message"])
+            assert swept | {"message": ""} == asked | {"message": ""}
     met = bulkreset("run", job, *FAST, "--no-check-users", "--yes")
     for said, found in zip(planned[0].report, met.report, strict=True):
         if said["status"] == "ready":
