@@ -35,7 +35,6 @@ class Journal:
         self._db = db
         self._state = StateTable(db, state)
         self.path = db.path
-        self.damaged_error = db.damaged_error
         self.stoppable = db.stoppable
         self.require_in_place = db.require_in_place
         self.write = JournalWriter(db, self._state)
@@ -57,14 +56,13 @@ class Journal:
                 f"The journal {path} cannot be made: {error}.", "Check the disk's space and rights."
             ) from None
         journal = cls(db, state)
-        with db.writing():
+        with journal._state.writing(dict(state)):
             for statement in schema.TABLES.split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {schema.VERSION}")
             db.executemany(schema.ADD_POOL, [(pool,) for pool in pools])
             db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
-            journal._state.insert()
         return journal
 
     @classmethod
@@ -147,7 +145,7 @@ class Journal:
         rows = self.state.rows
         complete = held == (rows, 1, rows) or not self.state.is_planned
         if found != "ok" or unknown or strange or not complete:
-            raise self._db.damaged_error()
+            raise damaged_journal_error(self.path)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
