@@ -190,4 +190,4 @@ def refused_character(username: str) -> int:
     if username.isascii():
         bad = _NOT_ASCII_IN_A_USERNAME(username)
         return bad.start() if bad else -1
-    return next((at for at, it in enumerate(username) if unicodedata.category(it)[0] in "CZ"), -1)
+    return next((at for at, it in enumerate(username) if unicodedata.category(it)[0] in {"C", "Z"}), -1)

@@ -171,10 +171,10 @@ class JournalReader:
         only.
         """
         unsent = Status.READY.at_end(dry_run=dry_run)
-        wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only]) if only else None
+        wanted = json.dumps([one for one in Status if one.at_end(dry_run=dry_run) in only])
         files = [it.name for it in self.files() if it.first_row is not None]
         file = ":file" if len(files) <= 1 else schema.FILE_OF_ROW
-        values = {"unsent": unsent, "wanted": wanted, "file": "".join(files[:1]), "size": size}
+        values = {"unsent": unsent, "wanted": wanted, "file": files[0] if files else "", "size": size}
         with self._db.reading():
             if only:
                 for row, username, facts, own in self._db.execute(schema.REPORT.format(file=file), values):

@@ -257,6 +257,41 @@ def test_hashes_are_counted_in_all_rows_that_have_a_password() -> None:
     assert (screen.hashes, screen.passwords) == (3, 3)
 
 
+def test_passwords_are_counted_over_all_chunks_unless_none_is_looked_at() -> None:
+    for on_suspect, number in (("warn", 3), ("send", 0)):
+        screen = RowValidator(job(input={"path": "users.csv", "on_suspect_password": on_suspect}))
+        for rows in ([("ann", GOOD), ("bob", GOOD)], [("cyd", GOOD), ("dan", "")]):
+            assert len([*screen.validate(chunk(*rows))]) == 2
+        assert screen.passwords == number
+
+
+GENERATED: dict[str, Any] = {"source": "generate", "policy": STRICT}
+
+
+@pytest.mark.parametrize(
+    ("password", "permanent"),
+    [
+        ({"policy": STRICT}, "true"),
+        ({"policy": STRICT}, "false"),
+        (GENERATED, "true"),
+        (GENERATED | {"recipients": ("age1key",)}, "false"),
+    ],
+)
+def test_ordinary_rows_of_a_column_are_not_looked_at_one_by_one(password: dict[str, Any], permanent: str) -> None:
+    longest = (GOOD + "Quiet-Meadow.17" * 20)[: validation.LONGEST_PASSWORD]
+    rows = chunk(("x" * validation.LONGEST_USERNAME, GOOD, permanent), ("ann", longest, permanent))
+    screen = RowValidator(job(password=password, permanent=True))
+    with (
+        mock.patch.object(validation, "ROWS_FOR_A_FRAME", 2),
+        mock.patch.object(screen, "_checks", side_effect=AssertionError),
+    ):
+        assert [row.status for row in screen.validate(rows)] == ["ready", "ready"]
+
+
+def test_username_without_a_refused_character_has_no_offset_of_one() -> None:
+    assert [validation.refused_character(name) for name in ("ann", "Zoë", "an n", "Zo ë")] == [-1, -1, 2, 2]
+
+
 def test_rejected_and_protected_rows_have_no_warning() -> None:
     assert validate_one("", HASHES[0], **NO_POLICY)[4:] == ("rejected", "missing_username", "the row has no username")
     found = validate_one("ann", HASHES[0], guards={"protected": {"usernames": ["ann"]}}, **NO_POLICY)

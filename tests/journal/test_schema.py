@@ -124,6 +124,26 @@ def test_rows_of_different_lengths_are_not_planned(tmp_path: Path) -> None:
     assert journal.read.counts() == {"ready": 1}
 
 
+@pytest.mark.parametrize(
+    ("unlike", "files", "number"), [([], 0, 2), ([], 1, 2), ([3], 1, 3), ([2, 3], 0, 3), ([], 2, 3), ([3], 2, 3)]
+)
+def test_block_of_the_report_is_read_again_only_for_rows_unlike_its_first(
+    tmp_path: Path, unlike: list[int], files: int, number: int
+) -> None:
+    names = [JournalFile(f"{name}.csv", 1, "00") for name in "ab"[:files]]
+    with closing(Journal.create(tmp_path / "journal.sqlite", [POOL], run_state(), names)) as journal:
+        journal.write.add_rows([(row, POOL, f"user{row}", True, "ready", "", "") for row in range(1, 7)])
+        for file in range(files):
+            journal.write.begin_file(file, 1 + 3 * file)
+        commit(journal, [], [done(row, attempts=row) for row in unlike])
+        with statements(journal) as noted:
+            found = [*journal.read.report_rows(dry_run=False)]
+        assert [row.row for row in found] == [1, 2, 3, 4, 5, 6]
+        assert {row.file for row in found} == ({it.name for it in names} or {""})
+        assert len(noted) == number
+        assert ("SELECT name FROM files" in noted[1]) == (files == 2), "slower, and the same for one file"
+
+
 def test_no_part_of_a_block_of_the_report_is_empty(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
     commit(journal, [], [done(row, attempts=row) for row in (2, 3, 5)])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.clock import SystemClock
-from bulkreset.send.pacer import MEASURED_AT_LEAST, MEASURED_SECONDS, OPENING_SECONDS, Pacer, PacerState
+from bulkreset.send.pacer import LATEST_SLOTS, MEASURED_AT_LEAST, MEASURED_SECONDS, OPENING_SECONDS, Pacer, PacerState
 from bulkreset.send.rate_control import ACCEPTED_SHARE, BACKOFF, MIN_CUT, MIN_RATE, UNMEASURED_SHARE, RateState
 from tests.send.fakes import FakeClock
 
@@ -442,6 +442,37 @@ def test_usual_time_to_connect_is_forgotten_slowly_and_never_a_long_one() -> Non
     assert late[:10] == [True] * 10
     assert not any(late[20:])
     assert all(opening(pacer, clock, 0.26) for _ in range(30))
+
+
+def test_call_at_the_last_moment_is_not_late() -> None:
+    clock = FakeClock()
+    pacer = Pacer(4.0, clock)
+    for seconds, connected in ((OPENING_SECONDS, False), (OPENING_SECONDS + LATEST_SLOTS / 4, True)):
+        started = clock.now()
+        clock.advance(seconds)
+        assert clock.now() - started == seconds, "exact in binary"
+        assert not pacer.is_late(started, connected=connected)
+        clock.advance(2**-20)
+        assert pacer.is_late(started, connected=connected)
+
+
+def test_slot_that_passes_at_this_moment_is_not_unused() -> None:
+    clock = FakeClock()
+    pacer = Pacer(4.0, clock)
+    clock.advance(0.25)
+    assert not pacer.is_idle()
+    clock.advance(2**-20)
+    assert pacer.is_idle()
+
+
+def test_call_on_a_lane_that_was_cut_is_late_after_half_a_slot_of_its_rate() -> None:
+    clock = FakeClock()
+    pacer = Pacer(4.0, clock)
+    pacer.on_throttled(clock.now())
+    started = clock.now()
+    clock.advance(OPENING_SECONDS + LATEST_SLOTS / 4 + 2**-20)
+    assert not pacer.is_late(started, connected=True)
+    assert (pacer.rate() or 4.0) < 4
 
 
 def test_call_on_a_lane_without_a_rate_is_never_late() -> None:
