@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from bulkreset.causes import STOPS
 from bulkreset.clock import SINCE_BOOT, Clock, now_ms
 from bulkreset.cognito.transport import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
-from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
+from bulkreset.errors import InputError, RecordError, RowLimit
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
@@ -149,7 +149,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
         source.close()
         recorder.commit_rest()
         with suppress(RecordError):  # recording the end of the run, which comes next, fails as well
-            _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
+            seconds, stopped = context.clock.now() - began, coordinator.stopped
+            facts = zip(lanes, context.journal.state.lanes, strict=True)
+            context.journal.write.change(
+                lanes=tuple(lane.facts(known, stopped.get(lane.number), seconds) for lane, known in facts)
+            )
     if budget.remaining == 0 and preflight.ready > budget.taken:
         by, cause = budget.by, STOPS["row_limit"]
         if is_approved_limit(context):
@@ -228,15 +232,6 @@ def _new_orders(context: RunContext, budget: RowBudget) -> list[Event]:
         budget.lower(rows, "bulkreset control --limit")
     new = context.control.take_new()
     return [StateChanged({"control": (*context.journal.state.control, *new)})] if new else []
-
-
-def _record_lanes(
-    context: RunContext, lanes: Sequence[LaneRun], stopped: Mapping[int, Stopped], seconds: float
-) -> None:
-    facts = zip(lanes, context.journal.state.lanes, strict=True)
-    context.journal.write.change(
-        lanes=tuple(lane.facts(known, stopped.get(lane.number), seconds) for lane, known in facts)
-    )
 
 
 def _source(
