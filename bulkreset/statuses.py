@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from bulkreset import causes
@@ -54,7 +55,7 @@ class Status(StrEnum):
     IN_DOUBT = "in_doubt"
     UNPROCESSED = "unprocessed"
 
-    @property
+    @cached_property
     def facts(self) -> StatusFacts:
         """Return the facts of the status."""
         return _FACTS[self]
