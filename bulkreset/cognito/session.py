@@ -104,17 +104,13 @@ class TargetSession:
         Its read time-out applies to the whole answer. `answers` can set another size limit, and end all waiting.
         """
         target = self.target
-        config = Config(
-            **_CONFIG,
+        limits = Config(
             connect_timeout=target.connect_timeout,
             read_timeout=target.read_timeout,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
-            proxies={} if self.emulated else None,
         )
-        client: CognitoIdentityProviderClient = self._client(
-            "cognito-idp", config, answers, endpoint_url=target.endpoint_url, verify=self._verify()
-        )
+        client: CognitoIdentityProviderClient = self._client("cognito-idp", limits, answers)
         return client
 
     def side_client(self, service: str) -> Any:  # noqa: ANN401  (boto3 has a class for each service)
@@ -122,23 +118,16 @@ class TargetSession:
 
         The client for Cognito uses the target's endpoint. Raises TargetError if no client can be created.
         """
-        config = Config(
-            **_CONFIG,
-            connect_timeout=SIDE_SERVICE_SECONDS,
-            read_timeout=SIDE_SERVICE_SECONDS,
-            proxies={} if self.emulated else None,
-        )
-        if service != "cognito-idp":  # other services use boto3's own configuration
-            return self._client(service, config)
-        return self._client(service, config, endpoint_url=self.target.endpoint_url, verify=self._verify())
+        limits = Config(connect_timeout=SIDE_SERVICE_SECONDS, read_timeout=SIDE_SERVICE_SECONDS)
+        return self._client(service, limits)
 
-    def _verify(self) -> bool | str | None:
-        if not self.target.verify_ssl:
-            return False
-        return str(self.target.ca_bundle) if self.target.ca_bundle else None
-
-    def _client(self, service: str, config: Config, answers: Answers | None = None, **place: Any) -> Any:  # noqa: ANN401  (as above)
+    def _client(self, service: str, limits: Config, answers: Answers | None = None) -> Any:  # noqa: ANN401  (as above)
         make: Any = self._session.client
+        target, place = self.target, dict[str, Any]()
+        if service == "cognito-idp":  # other services use boto3's own configuration
+            bundle = str(target.ca_bundle) if target.ca_bundle else None
+            place = {"endpoint_url": target.endpoint_url, "verify": bundle if target.verify_ssl else False}
+        config = Config(**_CONFIG, proxies={} if self.emulated else None).merge(limits)
         try:
             with self._client_lock:
                 client = make(service, config=config, **place)
@@ -268,8 +257,12 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
 
     Raises TargetError if its profile, Region, credentials or certificates are missing or cannot be used.
     """
+    may_ask = True
+
+    def asking(prompt: str) -> str:
+        return (ask_code if may_ask else refuse_code)(prompt)
+
     try:
-        asking = _OnceOpen(ask_code)
         region = target.region or (None if target.replica else target.region_of_id or None)
         session = aws_session(target.profile, region, ask_code=asking)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
@@ -296,18 +289,8 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
     if target.role_arn:
         session = _with_role(target, session)
         _credential_id(session)
-    asking.ask = refuse_code  # a thread that sends must not ask: the credentials have expired then
+    may_ask = False  # a thread that sends must not ask: the credentials have expired then
     return TargetSession(target, session)
-
-
-class _OnceOpen:
-    """Asks with `ask`, which can be replaced."""
-
-    def __init__(self, ask: Callable[[str], str]) -> None:
-        self.ask = ask
-
-    def __call__(self, prompt: str) -> str:
-        return self.ask(prompt)
 
 
 def _require_ca_bundle(target: Target, session: AwsSession) -> None:
