@@ -24,25 +24,18 @@ _Means: TypeAlias = "tuple[CognitoIdentityProviderClient, PreparedCall | None]"
 class BotoTransport(RenewingTransport["_Means"]):
     """A transport that sends all calls with one boto3 client, shared by all threads of a lane.
 
-    `renew` returns a client with newer credentials, or None if there are none.
+    `client` makes it, again whenever `newer` says that there are newer credentials.
     """
 
     def __init__(
-        self,
-        client: "CognitoIdentityProviderClient",
-        renew: "Callable[[], CognitoIdentityProviderClient | None]" = lambda: None,
+        self, client: "Callable[[], CognitoIdentityProviderClient]", newer: Callable[[], bool] = lambda: False
     ) -> None:
-        def renewed() -> "_Means | None":
-            newer = renew()
-            return _means(newer) if newer else None
-
-        super().__init__(_means(client), renewed)
+        super().__init__(lambda: _means(client()), newer)
 
     @classmethod
     def of(cls, session: TargetSession) -> Self:
         """Return the transport of one target. Raises TargetError if no client can be created."""
-        newer = session.credential_refresher()
-        return cls(session.cognito(), lambda: session.cognito() if newer() else None)
+        return cls(session.cognito, session.credential_refresher())
 
     def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = lambda _answer: None) -> Response:
         """Send one attempt, as `set_password` does; expired credentials are renewed for the next one."""
