@@ -5,7 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
@@ -85,18 +85,16 @@ class TargetSession:
         self._key_in_use = _credential_id(session)
         self._refresh_lock = threading.Lock()
         self._client_lock = threading.Lock()  # many threads may use a client, but only one at a time may create one
-        self._endpoint = ""
 
     @property
     def region(self) -> str:
         """Return the Region of the calls, "" if unknown."""
         return self._session.region_name or ""
 
-    @property
+    @cached_property
     def endpoint(self) -> str:
         """Return the URL of the calls, wherever it was configured."""
-        self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
-        return self._endpoint
+        return self.cognito().meta.endpoint_url
 
     def cognito(self, answers: Answers | None = None) -> "CognitoIdentityProviderClient":
         """Return a new client for the target's endpoint. Raises TargetError if none can be created.
@@ -212,21 +210,16 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
         what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         if isinstance(error, PartialCredentialsError):
             what = str(error)
-        details: Any = getattr(error, "kwargs", {})
-        if isinstance(error, CredentialRetrievalError) and details["provider"] == _MFA:
-            raise TargetError(
-                "The AWS profile asks for an MFA code, and there is no terminal to ask.",
-                "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token.",
-            ) from None
-        if isinstance(error, CredentialRetrievalError) and details["provider"].startswith("arn:"):
-            raise TargetError(
-                f"The role {details['provider']} could not be assumed: {details['error_msg']}.",
-                "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole.",
-            ) from None
-        raise TargetError(
-            f"No AWS credentials could be obtained ({what}).",
-            "Sign in again, or check the profile's role and settings.",
-        ) from None
+        said = f"No AWS credentials could be obtained ({what})."
+        advice = "Sign in again, or check the profile's role and settings."
+        details: Any = error.kwargs if isinstance(error, CredentialRetrievalError) else {"provider": ""}
+        if details["provider"] == _MFA:
+            said = "The AWS profile asks for an MFA code, and there is no terminal to ask."
+            advice = "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token."
+        elif details["provider"].startswith("arn:"):
+            said = f"The role {details['provider']} could not be assumed: {details['error_msg']}."
+            advice = "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole."
+        raise TargetError(said, advice) from None
     return (frozen.access_key, frozen.token) if frozen else None
 
 
