@@ -99,12 +99,9 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             require_departure(connected=opened)
             body.departure = current_departure()
             return _Exchange(connection, request, body)
-        except NO_CREDENTIALS as error:
+        except (*NO_CREDENTIALS, WithheldError) as error:
             self._connections.release(connection)
-            return no_credentials_response(error)
-        except WithheldError:
-            self._connections.release(connection)
-            return WITHHELD
+            return WITHHELD if isinstance(error, WithheldError) else no_credentials_response(error)
         except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
             connection.http.close()
             return not_sent_response("EndpointConnectionError")
