@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty
 from typing import Any, Protocol
 
@@ -77,7 +77,7 @@ class LaneInput:
     lane: LaneProtocol[Any]
     source: RowSource
     after: "LaneInput | None" = None
-    done: bool = field(default=False)
+    done: bool = False
 
 
 class Coordinator:

@@ -133,7 +133,8 @@ class InputSource:
             self._distribute(number, answer)
         self._asked = self._choose_page()
         if self._asked is not None:
-            self._start()
+            if not self._thread:
+                self._start()
             self._requests.put(self._asked)
 
     def close(self) -> None:
@@ -193,14 +194,12 @@ class InputSource:
         return numbers[bisect_right(numbers, self._at) % len(numbers)]
 
     def _start(self) -> None:
-        if self._thread:
-            return
-        self._thread = threading.Thread(target=self._read_pages, name="input", daemon=True)
+        thread = threading.Thread(target=self._read_pages, name="input", daemon=True)
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:
-            self._thread = None
             raise Stopped("The system lets no thread be started.", "Raise its limit on threads, then resume.") from None
+        self._thread = thread
 
     def _read_pages(self) -> None:
         """Answer each page request until the request is None. Runs on the reader thread."""
