@@ -61,7 +61,7 @@ class Journal:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {schema.VERSION}")
-            db.executemany("INSERT INTO pools (user_pool_id) VALUES (?)", [(pool,) for pool in pools])
+            db.executemany(schema.ADD_POOL, [(pool,) for pool in pools])
             db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
             journal._state.insert()
         return journal

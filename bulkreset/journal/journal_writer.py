@@ -28,7 +28,7 @@ class JournalWriter:
         """Add screened rows, in input order: (row, pool, username, permanent, status, code, message)."""
         rows = iter(rows)
         with self._db.writing():
-            numbers: dict[str, int] = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
+            numbers: dict[str, int] = dict(self._db.execute(schema.POOL_IDS))
             while some := list(islice(rows, ROWS_AT_ONCE)):
                 row, pool, names, *rest = zip(*some, strict=True)
                 one_kind = row[-1] - row[0] == len(row) - 1 and all(it.count(it[0]) == len(it) for it in (pool, *rest))
@@ -49,9 +49,9 @@ class JournalWriter:
     def add_carried(self, first: int, cells: Iterable[tuple[str, ...]]) -> None:
         """Add the carried columns of consecutive rows, from row `first` on."""
         with self._db.writing():
-            self._db.execute(schema.CARRIED)
+            self._db.execute(schema.MAKE_CARRIED)
             self._db.executemany(
-                "INSERT INTO carried VALUES (?, ?)",
+                schema.ADD_CARRIED,
                 ((row, json.dumps(one, ensure_ascii=False)) for row, one in enumerate(cells, first)),
             )
 
@@ -81,14 +81,14 @@ class JournalWriter:
         In the pools of `folding`, usernames with the same `fold` result are the same user.
         """
         with self._db.writing():
-            self._db.create_function("fold", 1, fold, deterministic=True)
+            self._db.create_function("fold", 1, fold)
             values = {"keep": keep, "folding": json.dumps(list(folding))}
             if not self._db.execute(schema.HAS_DUPLICATES, values).fetchone():
                 return
             self._db.execute(schema.DUPLICATES, values)
-            self._db.execute("CREATE INDEX temp.twin ON twins (who, pool)")
+            self._db.execute(schema.INDEX_TWINS)
             self._db.execute(schema.REJECT_DUPLICATES, values)
-            self._db.execute("DROP TABLE twins")
+            self._db.execute(schema.FORGET_TWINS)
 
     def forget_plan(self) -> None:
         """Delete an unfinished plan. None of its rows has been sent."""

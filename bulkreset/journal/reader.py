@@ -73,16 +73,14 @@ class JournalReader:
     def already_set(self, others: Iterable[Path]) -> tuple[int, int]:
         """Count the ready rows whose users these journals have set, or may have set. Return (rows, first row)."""
         with self._db.reading():
-            self._db.execute(
-                "CREATE TEMP TABLE set_elsewhere (pool TEXT, username TEXT, PRIMARY KEY (pool, username)) WITHOUT ROWID"
-            )
+            self._db.execute(schema.MAKE_SET_ELSEWHERE)
             try:
                 for other in others:
                     with self._attached(other):
                         self._db.execute(schema.SET_ELSEWHERE)
                 number, first = self._db.execute(schema.ALREADY_SET).fetchone()
             finally:
-                self._db.execute("DROP TABLE set_elsewhere")
+                self._db.execute(schema.FORGET_SET_ELSEWHERE)
         return number, first
 
     @contextmanager
@@ -97,7 +95,7 @@ class JournalReader:
     def carried(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the carried cells of every row of the input, in input order: (row, cells)."""
         with self._db.reading():
-            for row, cells in self._db.execute("SELECT row, cells FROM carried ORDER BY row"):
+            for row, cells in self._db.execute(schema.CARRIED):
                 yield row, json.loads(cells)
 
     def sendable_pages(self, size: int) -> Iterator[tuple[int, str, int]]:
@@ -129,7 +127,7 @@ class JournalReader:
     def step_order(self, steps: Mapping[str, Collection[str]]) -> str:
         """Return the SQL expression for a row's next step; `steps` maps each step to the pools in which it is taken."""
         with self._db.reading():
-            ids = dict(self._db.execute("SELECT user_pool_id, id FROM pools"))
+            ids = dict(self._db.execute(schema.POOL_IDS))
         return schema.step_order((name, [ids[pool] for pool in pools]) for name, pools in steps.items())
 
     def step_tasks(self, order: str, step: str, pool: str, most: int) -> list[StepTask]:
@@ -279,7 +277,7 @@ class JournalReader:
         The time counts from the first of these rows. Returns 0.0 if there are fewer than two.
         """
         rows, first, last = self._one(schema.RECENT_RATE, (seconds * 1000,))
-        return (rows - 1) * 1000 / (last - first) if rows > 1 and last > first else 0.0
+        return (rows - 1) * 1000 / (last - first) if last != first else 0.0
 
     def send_span(self) -> tuple[int, int] | None:
         """Return when the first call began and the last one ended, in Unix milliseconds; None without calls."""
@@ -347,7 +345,7 @@ class JournalReader:
     def _by_pool(self, key: Callable[[Alike], tuple[Any, ...] | None]) -> list[Any]:
         """Return the number of rows by user pool and `key`, a tuple: (user pool, *key, rows)."""
         with self._db.reading():
-            names = dict(self._db.execute("SELECT id, user_pool_id FROM pools"))
+            names = {number: pool for pool, number in self._db.execute(schema.POOL_IDS)}
         found = self._sums(
             lambda it: (names[it.pool], *of) if it.pool in names and (of := key(it)) is not None else None
         )

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from bulkreset import statuses
+from bulkreset import statuses, steps
 from bulkreset.statuses import Status, sql_list
-from bulkreset.steps import COLUMNS, ONLY, STEPS
+from bulkreset.steps import COLUMNS, STEPS
 
 APPLICATION_ID = 0x62_72_73_74  # "brst"
 VERSION = 5
@@ -25,8 +25,8 @@ CREATE TABLE rows (
   username TEXT NOT NULL,
   permanent INTEGER,
   status TEXT NOT NULL,
-  code TEXT NOT NULL DEFAULT '',
-  message TEXT NOT NULL DEFAULT '',
+  code TEXT NOT NULL,
+  message TEXT NOT NULL,
   attempts INTEGER NOT NULL DEFAULT 0,
   throttled INTEGER NOT NULL DEFAULT 0,
   in_doubt INTEGER NOT NULL DEFAULT 0,
@@ -44,7 +44,7 @@ CREATE TABLE files (
   name TEXT NOT NULL,
   size INTEGER NOT NULL,
   sha256 TEXT NOT NULL,
-  version TEXT NOT NULL DEFAULT '',
+  version TEXT NOT NULL,
   first_row INTEGER UNIQUE
 );
 CREATE TABLE rates (
@@ -74,6 +74,11 @@ _SEVERITY = "CASE status {} END".format(
         f"WHEN '{one}' THEN {one.facts.severity if one.facts.attention else 3.5}" for one in Status if one.facts.journal
     )
 )
+
+SET_FACT = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+FACTS = "SELECT key, value FROM meta"
+ADD_POOL = "INSERT INTO pools (user_pool_id) VALUES (?)"
+POOL_IDS = "SELECT user_pool_id, id FROM pools"
 
 _PLAN = "INSERT INTO rows (row, pool, username, permanent, status, code, message)"
 PLAN_ROW = f"{_PLAN} VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -111,13 +116,16 @@ CREATE TEMP TABLE twins AS
   FROM rows WHERE status = 'ready' GROUP BY 2, 1 HAVING count(*) > 1
 """  # noqa: S608  (our own text)
 
+INDEX_TWINS = "CREATE INDEX temp.twin ON twins (who, pool)"
+FORGET_TWINS = "DROP TABLE twins"
+
 # Of the rows that name the same user, keep none, the first or the last.
 REJECT_DUPLICATES = f"""
 UPDATE rows SET status = 'rejected', code = 'duplicate_username',
   message = 'row ' || CASE rows.row WHEN twins.first THEN twins.last ELSE twins.first END || ' names the same user'
 FROM twins
 WHERE rows.status = 'ready' AND rows.pool = twins.pool AND {_WHO} = twins.who
-  AND CASE :keep WHEN 'first' THEN rows.row <> twins.first WHEN 'last' THEN rows.row <> twins.last ELSE 1 END
+  AND rows.row <> CASE :keep WHEN 'first' THEN twins.first WHEN 'last' THEN twins.last ELSE 0 END
 """  # noqa: S608  (as above)
 
 _SENDABLE_ROWS = f"""
@@ -175,13 +183,13 @@ FORGET_STEP_ORDER = "DROP INDEX IF EXISTS to_step"
 INDEX_STEPS = "CREATE INDEX to_step ON rows (pool, {order}) WHERE status = 'set' AND {order} IS NOT NULL"
 TO_STEP = """
 SELECT row, username FROM rows INDEXED BY to_step
-WHERE pool = ? AND {order} = ? AND {order} IS NOT NULL AND status = 'set' LIMIT ?
+WHERE pool = ? AND {order} = ? AND status = 'set' LIMIT ?
 """
 STEP_DONE = "UPDATE rows SET {column} = 1 WHERE row = :row"
 # A row has the code of its first failed step, and the messages of all failed steps.
 STEP_FAILED = f"""
 UPDATE rows SET {{column}} = 0, code = coalesce(nullif(code, ''), :code),
-  message = iif(code = '', :message, message || '; ' || replace(:message, '{ONLY}', ''))
+  message = iif(code = '', :message, message || '; ' || replace(:message, '{steps.ONLY}', ''))
 WHERE row = :row
 """  # noqa: S608  (our own text)
 STEP_COUNTS = """
@@ -192,14 +200,14 @@ _HAS_FAILED_STEP = f"0 IN ({', '.join(COLUMNS)})"
 FAILED_STEP_ROWS = f"SELECT count(*) FROM rows WHERE {_HAS_FAILED_STEP}"  # noqa: S608  (our own text)
 
 
-def step_order(steps: Iterable[tuple[str, Iterable[int]]]) -> str:
+def step_order(taken: Iterable[tuple[str, Iterable[int]]]) -> str:
     """Return the expression for a row's next step: the first one that is pending and is taken in the row's pool.
 
-    `steps` are (step, ids of the pools in which it is taken), in order.
+    `taken` is (step, ids of the pools in which it is taken), in order.
     """
     cases = "".join(
         f" WHEN {STEPS[name].column} IS NULL AND pool IN ({', '.join(map(str, sorted(pools)))}) THEN '{name}'"
-        for name, pools in steps
+        for name, pools in taken
     )
     return f"CASE{cases} END"
 
@@ -254,9 +262,13 @@ SELECT count(*) OVER (), row, was.status, was.code, now.status, now.code
 FROM main.rows AS now JOIN other.rows AS was USING (row)
 WHERE now.status <> was.status OR now.code <> was.code OR now.permanent IS NOT was.permanent
   OR now.username <> was.username OR now.pool IS NOT was.pool
-ORDER BY row LIMIT 1
+ORDER BY row
 """
 
+MAKE_SET_ELSEWHERE = """
+CREATE TEMP TABLE set_elsewhere (pool TEXT, username TEXT, PRIMARY KEY (pool, username)) WITHOUT ROWID
+"""
+FORGET_SET_ELSEWHERE = "DROP TABLE set_elsewhere"
 # Count the ready rows whose user was set, or may have been set, by the run in the journal attached as `other`.
 ALREADY_SET = """
 SELECT count(*), coalesce(min(now.row), 0) FROM main.rows AS now JOIN main.pools AS here ON here.id = now.pool
@@ -273,7 +285,9 @@ WHERE was.status = 'set' OR was.in_doubt OR was.status IN {sql_list(statuses.UNC
 """  # noqa: S608  (our own text)
 
 # Columns of the input that are carried into the report: a JSON array for each row, in the order of the job's names.
-CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+MAKE_CARRIED = "CREATE TABLE IF NOT EXISTS carried (row INTEGER PRIMARY KEY, cells TEXT NOT NULL)"
+ADD_CARRIED = "INSERT INTO carried VALUES (?, ?)"
+CARRIED = "SELECT row, cells FROM carried ORDER BY row"
 
 FORGET_PLAN = "DELETE FROM rows; DROP TABLE IF EXISTS carried; UPDATE files SET first_row = NULL"
 
@@ -321,8 +335,7 @@ REPORTED_ALIKE = (
     *("finished_at", "canonical", "recovery", "status_before", "started_at", "request_id", "latency_ms", *COLUMNS),
     *("in_doubt", "throttled", "attempts", "message", "code", "status", "permanent", "pool"),
 )
-# NOT INDEXED: the usernames of a block are joined in the order of the rows, which an index would not have.
-_LIKE_FIRST = f"""rows AS it NOT INDEXED, rows AS head
+_LIKE_FIRST = f"""rows AS it, rows AS head
   WHERE it.row >= {{first}} AND it.row < {{first}} + :size AND head.row = {{first}} AND typeof(it.username) = 'text'
     AND {" AND ".join(f"it.{name} IS head.{name}" for name in REPORTED_ALIKE)}"""
 # The report in blocks: the first row, the number of rows, what the first row has in common with others, and the rows that are
@@ -334,7 +347,8 @@ WITH RECURSIVE blocks (first) AS (
 )
 SELECT first, min(:size, (SELECT max(row) FROM rows) - first + 1), {_IN_REPORT}, iif(
   EXISTS (SELECT 1 FROM files WHERE first_row > first AND first_row < first + :size), NULL,
-  (SELECT count(*) || char(10) || group_concat(it.username, char(10)) FROM {_LIKE_FIRST.format(first="first")}))
+  (SELECT count(*) || char(10) || group_concat(username, char(10))
+    FROM (SELECT it.username AS username FROM {_LIKE_FIRST.format(first="first")} ORDER BY it.row)))
 FROM blocks LEFT JOIN rows ON row = first {_POOL_OF_ROW} WHERE first IS NOT NULL
 """  # noqa: S608  (our own text)
 # The rows of a block; with :unlike, only those that are not like the first.

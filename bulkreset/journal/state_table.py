@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
+from bulkreset.journal import schema
 from bulkreset.journal.database import Database
 from bulkreset.journal.run_state import RunState
 
@@ -18,7 +19,7 @@ class StateTable:
     def read(self) -> RunState:
         """Return the state in the file. Raises RecordError if a fact is missing, unknown or malformed."""
         with self._db.reading():
-            found = self._db.execute("SELECT key, value FROM meta").fetchall()
+            found = self._db.execute(schema.FACTS).fetchall()
         try:
             self.value = RunState.model_validate({key: json.loads(value) for key, value in found})
         except (ValueError, TypeError, RecursionError):
@@ -48,6 +49,5 @@ class StateTable:
             return
         values = state.model_dump(mode="json", include=set(fields))
         self._db.state_changes += self._db.executemany(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)",
-            [(key, json.dumps(value)) for key, value in values.items()],
+            schema.SET_FACT, [(key, json.dumps(value)) for key, value in values.items()]
         ).rowcount

@@ -21,6 +21,7 @@ from bulkreset.journal.records import JournalFile, SetRow, StepCounts
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Outcome, StateChanged, Status, StepOutcome, StepTask
 from bulkreset.report.report_writers import write_report
+from bulkreset.steps import COLUMNS, STEPS
 from tests.journal.journals import (
     EXECUTION,
     OTHER,
@@ -496,23 +497,26 @@ STRANGE = [
     *((cell, BLOB) for cell in ("status", "code", "message", "request_id", "status_before", "recovery", "canonical")),
     *(("username", b"user.0"), ("pool", BLOB), ("pool", 1.5), ("pool", POOL), ("pool", 3)),
     *((cell, value) for cell in ("attempts", "throttled", "latency_ms") for value in ("1?", 1.5, BLOB)),
-    *((cell, value) for cell in ("permanent", "signed_out", "totp_deleted", "in_doubt") for value in (-1, 2, BLOB)),
+    *((cell, value) for cell in ("permanent", *COLUMNS, "in_doubt") for value in (-1, 2, BLOB)),
     *((cell, it) for cell in ("started_at", "finished_at") for it in (-1, 1.5, schema.MAX_TIME + 1, BLOB)),
 ]
 
 
 def full_journal(folder: Path) -> Journal:
-    """Make a journal with everything that a run writes, and return its earliest and latest time."""
+    """Make a journal with everything that a run writes, from its earliest to its latest time."""
     journal = planned(folder, "ann", "bob")
     journal.write.add_rows(
         [(3, "nowhere", "", None, "rejected", "unknown_pool", ""), (4, OTHER, "", False, "rejected", "x", "")]
     )
-    journal.write.store_findings([(2, "ready", "", "", "CONFIRMED", "email", "robert")])
+    journal.write.add_rows([(row, POOL, "cat", False, "ready", "", "") for row in (5, 6)])
+    ways = enumerate(("phone", "email", "none", "unknown"))
+    rows = (1, 2, 5, 6)
+    journal.write.store_findings([(rows[at], "ready", "", "", "CONFIRMED", way, "robert") for at, way in ways])
     ends = {"started_at": 0, "finished_at": schema.MAX_TIME}
     commit(
         journal, [], [done(1, latency_ms=0, **ends), done(2, started_at=schema.MAX_TIME, finished_at=0, in_doubt=True)]
     )
-    commit(journal, [], [], [StepOutcome("sign_out", 1, done=True), StepOutcome("sign_out", 2, done=False)])
+    commit(journal, [], [], [StepOutcome(step, row, done=row == 1) for step in STEPS for row in (1, 2)])
     return journal
 
 
@@ -544,10 +548,10 @@ def test_planned_rows_are_kept_as_they_are(
 @pytest.mark.parametrize(("cell", "value"), STRANGE, ids=str)
 def test_cell_of_a_kind_that_no_run_writes_is_damage(tmp_path: Path, cell: str, value: object) -> None:
     journal = full_journal(tmp_path)
-    check(journal, 4)
+    check(journal, 6)
     journal._db.execute(f"UPDATE rows SET {cell} = ? WHERE row = 2", (value,))  # noqa: S608  (our own text)
     with pytest.raises(RecordError, match="damaged"):
-        check(journal, 4)
+        check(journal, 6)
     with contextlib.suppress(RecordError):  # its report can be written, or is refused
         write_report(journal, tmp_path / "report.csv", dry_run=False)
 
@@ -565,7 +569,7 @@ def test_pool_of_a_rejected_row_is_a_number_or_a_text_or_the_journal_is_damaged(
     journal = full_journal(tmp_path)
     journal._db.execute("UPDATE rows SET pool = ? WHERE row = 3", (value,))
     with pytest.raises(RecordError, match="damaged"):
-        check(journal, 4)
+        check(journal, 6)
 
 
 @pytest.mark.parametrize(
