@@ -1,5 +1,6 @@
 """Permission to send a call now: deadlines that count sleep, and a check right before the request is written."""
 
+import math
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -69,7 +70,7 @@ class AllPermits:
 
     def seconds_left(self) -> float:
         """Return the least of the permits' seconds; infinity without any."""
-        left = float("inf")
+        left = math.inf
         for permit in self._permits:
             left = min(left, permit.seconds_left())  # one min() with a default takes ten times as long
         return left
@@ -110,7 +111,7 @@ class Departure:
         The last step is one look at a clock. If the check itself took long, the process may have been stopped in it,
         and the permit is checked again.
         """
-        began, now = float("-inf"), SINCE_BOOT.now()
+        began, now = -math.inf, SINCE_BOOT.now()
         while now - began > CHECK_SECONDS:
             began = now
             if self.permit.seconds_left() <= 0:

@@ -15,6 +15,7 @@ records each generation's token before uploading its first object, so a stale ru
 """
 
 import gzip
+import math
 import os
 import secrets
 import shutil
@@ -75,9 +76,9 @@ class JournalMirror:
         self._lease = S3Lease(self._bucket, at + LEASE, holder_id(home.path), asked.lease)
         self._generation = 0  # of this execution
         self._waiting: list[Commit] = []  # commits that are not in S3 yet
-        self._put_at = float("-inf")
-        self._claimed_at = float("-inf")  # when the last claims were uploaded
-        self._claims_apart = float("inf")  # seconds between the last two
+        self._put_at = -math.inf
+        self._claimed_at = -math.inf  # when the last claims were uploaded
+        self._claims_apart = math.inf  # seconds between the last two
         self._based_at = 0.0
         self._based_for = 0.0  # seconds that the last base took
         self._pieces: list[MirrorObject] = []

@@ -1,5 +1,6 @@
 """Guards that stop sending at a time limit or after too many failures."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class GuardMonitor:
 
     def seconds_left(self) -> float:
         """Return the seconds until a time limit; infinity without one. Any thread may call it."""
-        return min([deadline.seconds_left() for deadline, _ in self._limits]) if self._limits else float("inf")
+        return min([deadline.seconds_left() for deadline, _ in self._limits]) if self._limits else math.inf
 
     def add(self, outcomes: Sequence[Outcome], lane: int = 0) -> None:
         """Count outcomes of one lane, in the order in which they arrived."""
@@ -104,7 +105,7 @@ class GuardMonitor:
         # Decimal is exact: 69 of 375 rows are 18.4 %, not more.
         return (
             self._too_many_failures(counted)
-            if counted.failures > counted.finished * Decimal(most.rstrip("%")) / 100
+            if counted.failures > counted.finished * Decimal(most.removesuffix("%")) / 100
             else None
         )
 

@@ -155,7 +155,7 @@ class SetPassword:
 
 def _with_doubt(message: str) -> str:
     """Return the message of a refusal that says nothing about an earlier call with a lost answer."""
-    return f"{message.rstrip('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
+    return f"{message.removesuffix('.')}; {_MAYBE_SET}" if message else _MAYBE_SET
 
 
 def _note(what: StepTask, listing: Listing, answer: Mapping[str, Any]) -> None:
@@ -241,5 +241,5 @@ class TakeStep:
         why = f": {answer.message}" if answer.message else ""
         message = f"{ONLY}the {step.noun} failed{tries}{why}"
         if state.was_in_doubt:
-            message = f"{message.rstrip('.')}; an answer was lost, so {step.perhaps}"
+            message = f"{message.removesuffix('.')}; an answer was lost, so {step.perhaps}"
         return outcome(done=False, code=answer.code, message=message)

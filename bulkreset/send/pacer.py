@@ -1,5 +1,6 @@
 """The pacer, which decides when a lane may send its next attempt."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class PacerState:
     rate: float | None
     next_in: float = 0.0
     w_max: float | None = None
-    cut_ago: float = float("inf")
+    cut_ago: float = math.inf
     backoff: float = BACKOFF
     rate_state: RateState = RateState.CEILING
     accepted: tuple[float, ...] = ()
@@ -69,11 +70,11 @@ class Pacer:
         self.ceiling = ceiling
         self._clock = clock
         self._on_change = on_change
-        self._rate_curve = CubicRate(float("inf") if ceiling is None else ceiling)
+        self._rate_curve = CubicRate(math.inf if ceiling is None else ceiling)
         self._rate_state = RateState.CEILING
         self._turn = threading.Lock()  # the queue of threads: the holder has the next slot
         self._lock = threading.Lock()
-        self._next = float("inf") if ceiling == 0 else clock.now()
+        self._next = math.inf if ceiling == 0 else clock.now()
         self._accepted: deque[float] = deque()
         self._opening = OPENING_SECONDS  # the shortest recent time to open a connection; it rises again slowly
         self._left = 0.0  # while the ceiling is 0: the remaining part of the interval before the next slot
@@ -125,9 +126,9 @@ class Pacer:
             if self.ceiling != 0:
                 self._left = min(1.0, max(0.0, self._next - now) * (before or 0.0))
             self.ceiling = ceiling
-            self._rate_curve = replace(self._rate_curve, ceiling=float("inf") if ceiling is None else ceiling)
+            self._rate_curve = replace(self._rate_curve, ceiling=math.inf if ceiling is None else ceiling)
             rate = self.rate()
-            self._next = now if rate is None else now + self._left / rate if rate else float("inf")
+            self._next = now if rate is None else now + self._left / rate if rate else math.inf
             # Without a cut the state stays, and the caller reports the change.
             if self._rate_state is not RateState.THROTTLED:
                 self._rate_state = self._rate_curve.state(now)

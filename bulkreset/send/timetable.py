@@ -4,6 +4,7 @@ Times of day are local times. If the clock skips the begin of an entry, the entr
 it twice, the entry begins the first time, and stays in force. Points in time are Unix seconds.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -41,7 +42,7 @@ class Timetable:
                 yield begin, moment, limit
                 begin = moment
             limit = None if entry.rate == "auto" else entry.rate
-        yield begin, float("inf"), limit
+        yield begin, math.inf, limit
 
     def _begins(self, start: float) -> Iterator[tuple[float, TimetableEntry]]:
         """Yield when entries begin, in order, from two days before `start`: the entry in force then is included."""
@@ -63,7 +64,7 @@ class TimetableLimit:
     def __init__(self, timetable: Timetable, now: Callable[[], float]) -> None:
         self._timetable = timetable
         self._now = now
-        self._known = (float("inf"), float("-inf"))  # from, until
+        self._known = (math.inf, -math.inf)  # from, until
         self._rate: float | None = None
 
     def limits(self, _lane: str, _call: str, _quota: float) -> Iterable[Limit]:
