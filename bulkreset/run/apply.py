@@ -24,13 +24,13 @@ from bulkreset.plan.input_binding import require_planned_input
 from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
-from bulkreset.run.lane_run import LaneRun, build_lanes
+from bulkreset.run.lane_run import LaneRun, PasswordSource, build_lanes
 from bulkreset.run.recorder import RateChanges, Recorder
 from bulkreset.run.run_monitor import RunMonitor
 from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.coordinator import Coordinator
-from bulkreset.send.generated_source import GeneratedSource
+from bulkreset.send.generated_source import GeneratedLaneSource
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
@@ -94,11 +94,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     kind: TransportKind = choose_transport(job.pace.transport)
     results: Results = SimpleQueue()
     rates = RateChanges()
-    source = _source(context, preflight, results, changed)
+    sources_of_rows, close_sources = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")
     permit = AllPermits(*([context.mirror.permit] if context.mirror else []))
     sources: list[LimitSource] = [context.control, shared, TimetableLimit(timetable_of(job.pace), time.time)]
-    lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates, permit)
+    lanes = build_lanes(context, preflight, kind, sources_of_rows, budget, results, rates, permit)
     users = _user_watch(context, lanes)
     sources += [users] if users else []
     recorder = Recorder(context.journal, context.mirror, rates, context.telemetry.claim)
@@ -146,7 +146,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
                 spans.enter_context(context.telemetry.span("lane", **at, rows=lane.progress.total))
             coordinator.run([lane_input for lane in lanes for lane_input in lane.inputs])
     finally:
-        source.close()
+        close_sources()
         recorder.commit_rest()
         with suppress(RecordError):  # recording the end of the run, which comes next, fails as well
             seconds, stopped = context.clock.now() - began, coordinator.stopped
@@ -236,18 +236,23 @@ def _new_orders(context: RunContext, budget: RowBudget) -> list[Event]:
 
 def _source(
     context: RunContext, preflight: Preflight, results: Results, changed: Callable[[], str]
-) -> InputSource | GeneratedSource:
-    """Return the source of the lanes' rows: the input, or the journal if passwords are generated."""
+) -> tuple[Sequence[PasswordSource], Callable[[], None]]:
+    """Return the lanes' sources of rows, and what closes them.
+
+    They read the input, or the journal if passwords are generated.
+    """
     job, journal = context.job, context.journal.read
     lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
     if context.rows and not job.generates:
-        return InputSource(
+        source = InputSource(
             PageReader(context.rows), journal, lanes, lambda: _require_unchanged(changed), lambda: results.put(None)
         )
+        return source.lane_sources, source.close
     if not job.generates:  # no row is sent, and no row may get a generated password
         lanes = [() for _ in lanes]
     policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
-    return GeneratedSource(journal, lanes, PasswordGenerator(policies, job.password.length), context.passwords)
+    generator = PasswordGenerator(policies, job.password.length)
+    return [GeneratedLaneSource(journal, pools, generator, context.passwords) for pools in lanes], lambda: None
 
 
 def _require_unchanged(changed: Callable[[], str]) -> None:
