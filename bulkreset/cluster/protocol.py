@@ -168,7 +168,7 @@ class OpenFailed:
     advice: Text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerReport:
     """What has happened on a worker since the last report.
 
