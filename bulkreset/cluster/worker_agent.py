@@ -16,8 +16,10 @@ from typing import Any, Final, TypeVar
 from bulkreset.clock import SINCE_BOOT, Clock, SystemClock
 from bulkreset.cluster.envelope import SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import (
+    INFO,
     LEASE_SECONDS,
     PROTOCOL,
+    REPORT,
     CloseLanes,
     EndSession,
     HaltLanes,
@@ -30,8 +32,7 @@ from bulkreset.cluster.protocol import (
     WorkerInfo,
     WorkerOrder,
     WorkerReport,
-    pack_info,
-    pack_report,
+    pack,
 )
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
@@ -140,7 +141,7 @@ class WorkerAgent:
             self._fill_report(report)
         except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
             report.bug = place_of(error)
-        self._packed = pack_report(report)
+        self._packed = pack(REPORT, (report,))
         return self._packed
 
     def is_abandoned(self) -> bool:
@@ -301,7 +302,7 @@ def start_agent(session: str, *, ours: bool, dask_worker: Any) -> None:  # noqa:
 
 
 def _info() -> dict[str, bytes]:
-    return {"info": pack_info(WorkerInfo(PROTOCOL, time.time(), os.getpid()))}
+    return {"info": pack(INFO, (WorkerInfo(PROTOCOL, time.time(), os.getpid()),))}
 
 
 def _exchange(session: str, turn: int, lease: float, envelope: SecretEnvelope) -> dict[str, bytes | None]:
