@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO, TextIO
 
 from bulkreset.errors import RecordError, RunDirError
 
@@ -74,9 +74,9 @@ def decode_text(raw: bytes) -> str:
 
 def require_new(path: Path) -> None:
     """Raise RunDirError if the file already exists or its directory does not exist."""
-    if os.path.lexists(path) or not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
-        if os.path.lexists(path):
-            raise RunDirError(f"{path} already exists.", "Choose another name.")
+    if os.path.lexists(path):
+        raise RunDirError(f"{path} already exists.", "Choose another name.")
+    if not os.path.isdir(path.absolute().parent):  # noqa: PTH112  (Path's may raise)
         raise RunDirError(f"The directory {path.parent} does not exist.", "Create it, or choose another one.")
 
 
@@ -89,45 +89,34 @@ def create_file(path: str | Path) -> int:
 
 
 @contextmanager
-def atomic_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[IO[str]]:
-    """Yield a text file, with the rules of `atomic_file`. Raises RecordError with `advice` if it cannot be written."""
-    with _told(path, advice), _atomic(path, "w", new=new) as file:
-        yield file
+def atomic_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[TextIO]:
+    """Yield a text file, with the rules of `atomic_bytes_writer`."""
+    with atomic_bytes_writer(path, advice, new=new) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield text
+        text.flush()
 
 
 @contextmanager
-def atomic_bytes_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[IO[bytes]]:
-    """Yield a binary file, with the rules of `atomic_file`.
-
-    Raises RecordError with `advice` if it cannot be written.
-    """
-    with _told(path, advice), _atomic(path, "wb", new=new) as file:
-        yield file
-
-
-@contextmanager
-def atomic_file(path: Path, *, new: bool = False, mode: int = _PRIVATE) -> Iterator[IO[bytes]]:
-    """Yield a binary file that gets its name only when it is complete and on disk. After any error, no file remains.
-
-    Until then its path is `file.name`. A file or a link of this name is replaced; `new` raises FileExistsError instead.
-    No link is followed. Raises OSError if it cannot be written.
-    """
-    with _atomic(path, "wb", new=new, mode=mode) as file:
-        yield file
-
-
-@contextmanager
-def _told(path: Path, advice: str) -> Iterator[None]:
+def atomic_bytes_writer(path: Path, advice: str, *, new: bool = False) -> Iterator[BinaryIO]:
+    """Yield a file as `atomic_file` does. Raises RecordError with `advice` if it cannot be written."""
     try:
-        yield
+        with atomic_file(path, new=new) as file:
+            yield file
     except OSError as error:
         raise RecordError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
 
 
 @contextmanager
-def _atomic(path: Path, how: str, *, new: bool = False, mode: int = _PRIVATE) -> Iterator[IO[Any]]:
+def atomic_file(path: Path, *, new: bool = False, mode: int = _PRIVATE) -> Iterator[BinaryIO]:
+    """Yield a binary file that gets its name only when it is complete and on disk. After any error, no file remains.
+
+    Until then its path is `file.name`. A file or a link of this name is replaced; `new` raises FileExistsError instead.
+    No link is followed. Raises OSError if it cannot be written.
+    """
     remove_stale(path)
-    partial, file = _create_partial(path, how)
+    file = _create_partial(path)
+    partial = Path(file.name)
     try:
         with file:
             yield file
@@ -141,16 +130,15 @@ def _atomic(path: Path, how: str, *, new: bool = False, mode: int = _PRIVATE) ->
             partial.unlink()
 
 
-def _create_partial(path: Path, how: str) -> tuple[Path, IO[Any]]:
+def _create_partial(path: Path) -> BinaryIO:
     """Create and lock a file with a random name, because several processes may write the same file at once."""
-    text = {} if "b" in how else {"encoding": "utf-8", "newline": ""}
     while True:
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-        file: IO[Any] = open(partial, how, opener=lambda name, _flags: create_file(name), **text)  # type: ignore[call-overload]  # noqa: SIM115
+        file = open(partial, "wb", opener=lambda name, _flags: create_file(name))  # noqa: SIM115  (`with` is the caller's)
         with contextlib.suppress(OSError):  # without locks `remove_stale` deletes nothing either
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
-            return partial, file
+            return file
         file.close()  # another process has deleted it before it was locked
 
 
@@ -168,10 +156,7 @@ def _publish(partial: Path, path: Path, *, new: bool) -> None:
 
 
 def remove_stale(path: Path) -> list[Path]:
-    """Delete partial files of this name left behind by killed processes and return their paths.
-
-    Files locked by a live writer are skipped.
-    """
+    """Delete partial files of this name that no live writer has locked, and return their paths."""
     left = []
     for partial in sorted(path.absolute().parent.glob(f".{glob.escape(path.name)}.*.partial")):
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import urllib3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from bulkreset.cognito.session import aws_session
 from bulkreset.errors import TargetError, missing_extra
@@ -27,7 +27,6 @@ DELETED_AT_ONCE = 1000
 
 # Retries are safe: reads and lists change nothing, and every put has a unique key or a condition.
 _CONFIG: dict[str, Any] = {
-    "retries": {"mode": "standard", "total_max_attempts": 5},
     "connect_timeout": 5.0,
     "read_timeout": 30.0,
     "max_pool_connections": 32,
@@ -42,33 +41,20 @@ _EXPIRED = {"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Inva
 
 
 class BucketError(Exception):
-    """An S3 call failed or got no answer. `code` is the error code of S3, or the name of the exception class."""
+    """An S3 call failed or got no answer. `code` is the error code of S3, or the name of the exception class.
+
+    `is_passing`: a retry may succeed, because the network or the service failed.
+    """
 
     def __init__(self, uri: str, action: str, code: str) -> None:
         super().__init__(f"{action} of {uri}: {code}")
         self.uri = uri
         self.action = action
         self.code = code
-
-    @property
-    def is_missing(self) -> bool:
-        """Return True if the object or bucket does not exist."""
-        return self.code in _MISSING
-
-    @property
-    def is_changed(self) -> bool:
-        """Return True if the object does not match the condition of the request."""
-        return self.code in _CHANGED
-
-    @property
-    def is_denied(self) -> bool:
-        """Return True if the caller has no permission, or no valid credentials."""
-        return self.code in _DENIED or self.code in _EXPIRED or self.code == "NoCredentialsError"
-
-    @property
-    def is_passing(self) -> bool:
-        """Return True if a retry may succeed: a network or service error."""
-        return not (self.is_missing or self.is_changed or self.is_denied)
+        self.is_missing = code in _MISSING
+        self.is_changed = code in _CHANGED  # the object does not match the condition of the request
+        self.is_denied = code in _DENIED | _EXPIRED | {"NoCredentialsError"}
+        self.is_passing = not (self.is_missing or self.is_changed or self.is_denied)
 
     @property
     def advice(self) -> str:
@@ -96,6 +82,12 @@ class Object:
     version: str = ""
     modified: float = field(default=0.0, compare=False)  # Unix time; listings and HEAD may differ in their precision
 
+    @property
+    def keys(self) -> Any:  # noqa: ANN401  (what boto3 takes)
+        """Return the arguments of boto3 that name this object."""
+        bucket, key = split(self.uri)
+        return {"Bucket": bucket, "Key": key} | ({"VersionId": self.version} if self.version else {})
+
 
 def split(uri: str) -> tuple[str, str]:
     """Return the bucket and the key of an s3:// address."""
@@ -107,8 +99,7 @@ def split(uri: str) -> tuple[str, str]:
 class Bucket:
     """Access to S3 with one profile, or with boto3's default credential chain if `profile` is None. Thread-safe.
 
-    New objects are encrypted with `sse` ("AES256" or "aws:kms") and the key `kms_key_id`; by default as the bucket
-    says.
+    New objects are encrypted with `sse` ("AES256" or "aws:kms") and `kms_key_id`; by default as the bucket says.
     """
 
     profile: str | None = None
@@ -148,8 +139,7 @@ class Bucket:
     def objects(self, uri: str, delimiter: str = "", folders: list[str] | None = None) -> Iterator[Object]:
         """Yield the objects whose addresses begin with `uri`, in order. Raises BucketError.
 
-        With a delimiter, only objects without a delimiter after the prefix; the others' prefixes are added to
-        `folders`.
+        With a delimiter, only those without one after the prefix; the others' prefixes are added to `folders`.
         """
         bucket, prefix = split(uri)
         with translate_errors(uri, "s3:ListBucket"):
@@ -225,21 +215,16 @@ class Bucket:
 
     def copy(self, found: Object, to: str) -> None:
         """Copy an object of any size within S3. Raises BucketError, also if its ETag is not that of `found`."""
-        bucket, key = split(found.uri)
         target, name = split(to)
-        source: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
+        extra = {"CopySourceIfMatch": f'"{found.etag}"', **self._encryption}
         with translate_errors(to, "s3:PutObject"):
-            self.client.copy(
-                source, target, name, ExtraArgs={"CopySourceIfMatch": f'"{found.etag}"', **self._encryption}
-            )
+            self.client.copy(found.keys, target, name, ExtraArgs=extra)
 
     def tag(self, found: Object, name: str, value: str) -> None:
         """Set one tag of an object and keep its other tags. Raises BucketError."""
-        bucket, key = split(found.uri)
-        at: Any = {"Bucket": bucket, "Key": key} | ({"VersionId": found.version} if found.version else {})
         with translate_errors(found.uri, "s3:PutObjectTagging"):
-            known = [tag for tag in self.client.get_object_tagging(**at)["TagSet"] if tag["Key"] != name]
-            self.client.put_object_tagging(**at, Tagging={"TagSet": [*known, {"Key": name, "Value": value}]})
+            known = [tag for tag in self.client.get_object_tagging(**found.keys)["TagSet"] if tag["Key"] != name]
+            self.client.put_object_tagging(**found.keys, Tagging={"TagSet": [*known, {"Key": name, "Value": value}]})
 
 
 @contextmanager
@@ -247,24 +232,18 @@ def translate_errors(uri: str, action: str) -> Iterator[None]:
     """Raise BucketError for every error that boto3 raises in the block."""
     try:
         yield
-    except ClientError as error:
+    except (OSError, ClientError, BotoCoreError, urllib3.exceptions.HTTPError, boto3.exceptions.Boto3Error) as error:
         raise BucketError(uri, action, _code_of(error)) from None
-    except OSError as error:
-        # smart_open wraps the error of S3 in an OSError.
-        inner = getattr(error, "backend_error", None)
-        code = _code_of(inner) if isinstance(inner, ClientError) else type(error).__name__
-        raise BucketError(uri, action, code) from None
-    except NoCredentialsError:
-        raise BucketError(uri, action, "NoCredentialsError") from None
-    except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
-        raise BucketError(uri, action, type(error).__name__) from None
-    except boto3.exceptions.Boto3Error as error:  # from transfers, which give the code only in the message
-        found = next((code for code in _DENIED | _MISSING | _CHANGED if f"({code})" in str(error)), None)
-        raise BucketError(uri, action, found or type(error).__name__) from None
 
 
-def _code_of(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code") or "an error")
+def _code_of(error: Exception) -> str:
+    found = getattr(error, "backend_error", error)  # smart_open wraps the error of S3 in an OSError
+    if isinstance(found, ClientError):
+        return str(found.response.get("Error", {}).get("Code") or "an error")
+    code = None
+    if isinstance(error, boto3.exceptions.Boto3Error):  # from transfers, which give the code only in the message
+        code = next((code for code in _DENIED | _MISSING | _CHANGED if f"({code})" in str(error)), None)
+    return code or type(error).__name__
 
 
 class _Ranges(ReadStream):
@@ -291,15 +270,12 @@ class _Ranges(ReadStream):
         )
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer, or a part of it, and return the number of bytes. Raises BucketError."""
         with translate_errors(self._uri, self._action):
             return int(self._stream.readinto(buffer))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to an offset and return the new position in bytes."""
         with translate_errors(self._uri, self._action):
             return super().seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the current position in bytes."""
         return int(self._stream.tell())

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Self
+from functools import cached_property
+from typing import Any
 
 from bulkreset import causes
 
@@ -13,7 +14,7 @@ class StatusFacts:
     """The facts about a status.
 
     `label` is the status for people, `short` an abbreviation; `dry_label` replaces it in a dry run. `ended_as` is the
-    status in the report of an ended run, if it differs; `dry_ended_as` is the same for a dry run. `finished`: an
+    status in the report of an ended run, if it differs; in a dry run, a row that is done stays as it is. `finished`: an
     execution has sent the row, and has its answer or has given it up. A settled row is one that no resumed run sends:
     an in_doubt row is finished and not settled.
     `failure`: it counts for the failure limits. `sendable`: a run or a resumed run sends the row. `journal` and
@@ -32,7 +33,6 @@ class StatusFacts:
     short: str = ""
     dry_label: str = ""
     ended_as: str = ""
-    dry_ended_as: str = ""
     finished: bool = False
     failure: bool = False
     sendable: bool = False
@@ -43,141 +43,118 @@ class StatusFacts:
     attention: bool = False
 
 
-# Every member has facts. The default is for type checkers, which take Status("set") for a call of __new__.
-_NONE = StatusFacts("", "", "", severity=0, tone="plain", sign="")
-
-
 class Status(StrEnum):
-    """The status of a row, as files spell it. To add one: add its row here, and the code that sets it."""
+    """The status of a row, as files spell it. To add one: add it here and to the table, and the code that sets it."""
 
-    facts: StatusFacts
+    READY = "ready"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    CLAIMED = "claimed"
+    SET = "set"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    UNPROCESSED = "unprocessed"
 
-    def __new__(cls, value: str, facts: StatusFacts = _NONE) -> Self:
-        """Return the member with its facts."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.facts = facts
-        return member
-
-    READY = (
-        "ready",
-        StatusFacts(
-            label="not sent",
-            dry_label="ready",
-            meaning="The row passed every check and is waiting to be sent.",
-            advice="No action needed: the run, or bulkreset resume, sends it.",
-            severity=1,
-            tone="plain",
-            sign="□",
-            ended_as="unprocessed",
-            sendable=True,
-            dry_done=True,
-        ),
-    )
-    REJECTED = (
-        "rejected",
-        StatusFacts(
-            label="rejected",
-            meaning="Not sent: the check before sending found a problem.",
-            advice="Fix the row (see the message), in a new input with the rejected rows only.",
-            severity=3,
-            tone="plain",
-            sign="▲",
-            attention=True,
-        ),
-    )
-    SKIPPED = (
-        "skipped",
-        StatusFacts(
-            label="skipped",
-            meaning="Not sent, as the job asks.",
-            advice="No action needed, if intended.",
-            severity=2,
-            tone="quiet",
-            sign="○",
-            done=True,
-            attention=True,
-        ),
-    )
-    CLAIMED = (
-        "claimed",
-        StatusFacts(
-            label="in progress",
-            meaning="It is being sent, or is about to be.",
-            advice="Wait for the result.",
-            severity=5,
-            tone="doubt",
-            sign="◐",
-            ended_as="in_doubt",
-            dry_ended_as="in_doubt",
-            reported=False,
-            attention=True,
-        ),
-    )
-    SET = (
-        "set",
-        StatusFacts(
-            label="set",
-            short="set",
-            meaning="Cognito accepted the password.",
-            advice="No action needed.",
-            severity=0,
-            tone="good",
-            sign="●",
-            finished=True,
-            done=True,
-        ),
-    )
-    FAILED = (
-        "failed",
-        StatusFacts(
-            label="failed",
-            short="fail.",
-            meaning="Cognito refused it, or every attempt failed.",
-            advice="See the message and fix the cause. Then resume with --failed.",
-            severity=4,
-            tone="bad",
-            sign="✕",
-            finished=True,
-            failure=True,
-            attention=True,
-        ),
-    )
-    IN_DOUBT = (
-        "in_doubt",
-        StatusFacts(
-            label="in doubt",
-            short="doubt",
-            meaning="It may have been sent, and no answer is known: the password may be set.",
-            advice=causes.DOUBT.advice,
-            severity=5,
-            tone="doubt",
-            sign="◐",
-            finished=True,
-            failure=True,
-            sendable=True,
-            attention=True,
-        ),
-    )
-    UNPROCESSED = (
-        "unprocessed",
-        StatusFacts(
-            label="not sent",
-            meaning="The run stopped before it was sent.",
-            advice="Resume: it is sent then.",
-            severity=1,
-            tone="plain",
-            sign="□",
-            journal=False,
-        ),
-    )
+    @cached_property
+    def facts(self) -> StatusFacts:
+        """Return the facts of the status."""
+        return _FACTS[self]
 
     def at_end(self, *, dry_run: bool) -> "Status":
         """Return the status in the report of an ended run, for the journal's status."""
-        other = self.facts.dry_ended_as if dry_run else self.facts.ended_as
-        return _BY_WORD[other] if other else self
+        facts = self.facts
+        return Status(facts.ended_as) if facts.ended_as and not (dry_run and facts.dry_done) else self
 
 
+_FACTS: Mapping[Status, StatusFacts] = {
+    Status.READY: StatusFacts(
+        label="not sent",
+        dry_label="ready",
+        meaning="The row passed every check and is waiting to be sent.",
+        advice="No action needed: the run, or bulkreset resume, sends it.",
+        severity=1,
+        tone="plain",
+        sign="□",
+        ended_as="unprocessed",
+        sendable=True,
+        dry_done=True,
+    ),
+    Status.REJECTED: StatusFacts(
+        label="rejected",
+        meaning="Not sent: the check before sending found a problem.",
+        advice="Fix the row (see the message), in a new input with the rejected rows only.",
+        severity=3,
+        tone="plain",
+        sign="▲",
+        attention=True,
+    ),
+    Status.SKIPPED: StatusFacts(
+        label="skipped",
+        meaning="Not sent, as the job asks.",
+        advice="No action needed, if intended.",
+        severity=2,
+        tone="quiet",
+        sign="○",
+        done=True,
+        attention=True,
+    ),
+    Status.CLAIMED: StatusFacts(
+        label="in progress",
+        meaning="It is being sent, or is about to be.",
+        advice="Wait for the result.",
+        severity=5,
+        tone="doubt",
+        sign="◐",
+        ended_as="in_doubt",
+        reported=False,
+        attention=True,
+    ),
+    Status.SET: StatusFacts(
+        label="set",
+        short="set",
+        meaning="Cognito accepted the password.",
+        advice="No action needed.",
+        severity=0,
+        tone="good",
+        sign="●",
+        finished=True,
+        done=True,
+    ),
+    Status.FAILED: StatusFacts(
+        label="failed",
+        short="fail.",
+        meaning="Cognito refused it, or every attempt failed.",
+        advice="See the message and fix the cause. Then resume with --failed.",
+        severity=4,
+        tone="bad",
+        sign="✕",
+        finished=True,
+        failure=True,
+        attention=True,
+    ),
+    Status.IN_DOUBT: StatusFacts(
+        label="in doubt",
+        short="doubt",
+        meaning="It may have been sent, and no answer is known: the password may be set.",
+        advice=causes.DOUBT.advice,
+        severity=5,
+        tone="doubt",
+        sign="◐",
+        finished=True,
+        failure=True,
+        sendable=True,
+        attention=True,
+    ),
+    Status.UNPROCESSED: StatusFacts(
+        label="not sent",
+        meaning="The run stopped before it was sent.",
+        advice="Resume: it is sent then.",
+        severity=1,
+        tone="plain",
+        sign="□",
+        journal=False,
+    ),
+}
 _BY_WORD = {status.value: status for status in Status}
 
 FINISHED = tuple(status for status in Status if status.facts.finished)

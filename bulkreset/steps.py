@@ -56,8 +56,6 @@ class Step:
 
     name: str
     call: str
-    category: str
-    quota: float
     column: str
     label: str
     title: str
@@ -67,6 +65,8 @@ class Step:
     undone: str
     doing: str
     cost: str
+    category: str = "UserResourceUpdate"
+    quota: float = 25.0
     absent: str = ""
     items: str = ""
     is_there: Callable[[PoolFeatures], bool | None] = lambda _pool: True
@@ -92,7 +92,6 @@ SIGN_OUT: Final = Step(
     name="sign_out",
     call="AdminUserGlobalSignOut",
     category="UserUpdate",
-    quota=25.0,
     column="signed_out",
     label="Sign-out",
     title="Sign-outs",
@@ -108,8 +107,6 @@ SIGN_OUT: Final = Step(
 REVOKE_SESSIONS: Final = Step(
     name="revoke_sessions",
     call="AdminRevokeUserSession",
-    category="UserResourceUpdate",
-    quota=25.0,
     column="sessions_revoked",
     label="Sessions",
     title="Tracked sessions",
@@ -129,8 +126,6 @@ REVOKE_SESSIONS: Final = Step(
 FORGET_DEVICES: Final = Step(
     name="forget_devices",
     call="AdminForgetDevice",
-    category="UserResourceUpdate",
-    quota=25.0,
     column="devices_forgotten",
     label="Devices",
     title="Remembered devices",
@@ -155,8 +150,6 @@ FORGET_DEVICES: Final = Step(
 DELETE_TOTP: Final = Step(
     name="delete_totp",
     call="AdminDeleteSoftwareToken",
-    category="UserResourceUpdate",
-    quota=25.0,
     column="totp_deleted",
     label="TOTP",
     title="Authenticators (TOTP)",

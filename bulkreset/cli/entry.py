@@ -99,4 +99,6 @@ def _libraries_abort() -> Iterator[None]:
     finally:
         before = signal.signal(signal.SIGABRT, signal.SIG_IGN)  # removing a handler calls it
         forget(ctypes.byref(_OWNER))
-        signal.signal(signal.SIGABRT, before)
+        signal.signal(
+            signal.SIGABRT, before or signal.SIG_DFL
+        )  # None: one that was not set in Python, as faulthandler's

@@ -120,20 +120,16 @@ class CommandHelp(TyperCommand):
 
     def format_options(self, ctx: typer.Context, formatter: _Formatter) -> None:  # type: ignore[override]
         """Write the arguments, then the options, in groups if there are more than FEW."""
-        arguments: list[tuple[Any, tuple[str, str]]] = []
-        options: list[tuple[Any, tuple[str, str]]] = []
-        for param in self.get_params(ctx):
-            if record := param.get_help_record(ctx):
-                (arguments if param.param_type_name == "argument" else options).append((param, record))
-        grouped: dict[str, list[tuple[str, str]]] = {"Arguments": [record for _, record in arguments]}
-        grouped |= {group: [] for group in GROUPS} | {"Options": []}
-        for param, record in options:
-            own = getattr(param, "rich_help_panel", None) or _group_of(str(param.name))
-            grouped.setdefault("Options" if len(options) <= FEW else own, []).append(record)
-        for group, records in grouped.items():
-            if records:
+        records = [(param, record) for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
+        few = sum(param.param_type_name == "option" for param, _ in records) <= FEW
+        grouped: dict[str, list[tuple[str, str]]] = {group: [] for group in ("Arguments", *GROUPS, "Options")}
+        for param, record in records:
+            own = "Options" if few else getattr(param, "rich_help_panel", None) or _group_of(str(param.name))
+            grouped.setdefault("Arguments" if param.param_type_name == "argument" else own, []).append(record)
+        for group, shown in grouped.items():
+            if shown:
                 with formatter.section(group):
-                    formatter.write_dl(records)
+                    formatter.write_dl(shown)
 
     def format_epilog(self, _ctx: object, formatter: _Formatter) -> None:
         """Write the examples unchanged."""

@@ -96,11 +96,6 @@ def _wrong_recipient(answer: str) -> str:
     return ""
 
 
-def _region_of(answers: Answers) -> str | None:
-    """Return the Region that the pool's id begins with."""
-    return answers["user_pool_id"].partition("_")[0] or None
-
-
 def _auto_share(answers: Answers) -> str:
     """Return the calls per second that the rate "auto" means in a job of this kind."""
     share = tomllib.loads(template_of(answers["kind"]).read_text(encoding="utf-8"))["pace"]["share"]
@@ -118,7 +113,7 @@ QUESTIONS = (
         applies_to=lambda known: known["kind"] != JobKind.FROM_POOL,
     ),
     Question("user_pool_id", "--user-pool-id", "User pool ID (like eu-west-1_Example01)", wrong=_wrong_pool),
-    Question("region", "--region", "AWS Region", _region_of),
+    Question("region", "--region", "AWS Region", lambda known: known["user_pool_id"].partition("_")[0] or None),
     Question("profile", "--profile", "AWS profile", lambda _: "", shown=lambda _: "default credential chain"),
     Question(
         "permanent",

@@ -10,12 +10,7 @@ import typer
 
 from bulkreset.cancellation import CancelToken, nothing_written
 from bulkreset.cli import json_events, process
-from bulkreset.cli.options import (
-    AsJson,
-    NoProgress,
-    RunDirArgument,
-    complete_run_dir,
-)
+from bulkreset.cli.options import AsJson, NoProgress, RunDirArgument, complete_run_dir
 from bulkreset.errors import RecordError, Refused
 from bulkreset.models import ReportFormat
 from bulkreset.statuses import EXTRACTED
@@ -117,7 +112,6 @@ def extract(
     from bulkreset.report.extract import ExtractRequest
     from bulkreset.report.extract import extract as extract_rows
     from bulkreset.report.rewrite import parse_statuses
-    from bulkreset.statuses import EXTRACTED
 
     stop = CancelToken()
     process.install_cleanup_handlers(stop)

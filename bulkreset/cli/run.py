@@ -9,36 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 import typer
 
 from bulkreset.cancellation import CancelToken
-from bulkreset.cli import json_events, process
-from bulkreset.cli.options import (
-    Again,
-    AsJson,
-    Cluster,
-    Limit,
-    MaxDuration,
-    MaxFailures,
-    MaxRows,
-    Mirror,
-    Moved,
-    NewRunDir,
-    NoProgress,
-    Permanent,
-    Profile,
-    Quiet,
-    Rate,
-    RunDirArgument,
-    Share,
-    UserPoolId,
-    Verbose,
-    Workers,
-    Yes,
-    complete_run_dir,
-    flags_of,
-    parse_cluster,
-    parse_limit,
-    parse_mirror,
-    parse_rate,
-)
+from bulkreset.cli import json_events, options, process
 from bulkreset.errors import EXIT_OK, EXIT_ROWS, BulkresetError, Refused
 from bulkreset.models import Summary, format_rows
 from bulkreset.statuses import describe_counts
@@ -68,9 +39,9 @@ def run(
             "--spool", help="With --input -: keep standard input in a file, encrypted for the key in input.identity."
         ),
     ] = False,
-    user_pool_id: UserPoolId = None,
+    user_pool_id: options.UserPoolId = None,
     region: Annotated[str | None, typer.Option(help="The pool's Region.")] = None,
-    profile: Profile = None,
+    profile: options.Profile = None,
     endpoint_url: Annotated[str | None, typer.Option(help="Endpoint of Cognito, if it is not AWS's own.")] = None,
     ca_bundle: Annotated[Path | None, typer.Option(help="Certificates to trust, as PEM.")] = None,
     no_verify_ssl: Annotated[
@@ -78,20 +49,20 @@ def run(
     ] = False,
     connect_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for a connection.")] = None,
     read_timeout: Annotated[float | None, typer.Option(help="Seconds to wait for an answer.")] = None,
-    permanent: Permanent = None,
+    permanent: options.Permanent = None,
     sign_out: Annotated[
         bool | None,
         typer.Option("--sign-out/--no-sign-out", help="Sign each user out of all devices after the password is set."),
     ] = None,
-    rate: Rate = None,
-    share: Share = None,
-    workers: Workers = None,
-    max_rows: MaxRows = None,
-    max_failures: MaxFailures = None,
-    max_duration: MaxDuration = None,
-    cluster: Cluster = None,
-    limit: Limit = None,
-    run_dir: NewRunDir = None,
+    rate: options.Rate = None,
+    share: options.Share = None,
+    workers: options.Workers = None,
+    max_rows: options.MaxRows = None,
+    max_failures: options.MaxFailures = None,
+    max_duration: options.MaxDuration = None,
+    cluster: options.Cluster = None,
+    limit: options.Limit = None,
+    run_dir: options.NewRunDir = None,
     check_users: Annotated[
         bool | None,
         typer.Option(
@@ -103,19 +74,19 @@ def run(
         Path | None,
         typer.Option(
             metavar="DRY_RUN_DIR",
-            autocompletion=complete_run_dir,
+            autocompletion=options.complete_run_dir,
             help="Run exactly what this dry run planned. Stops if anything has changed. Does not ask.",
         ),
     ] = None,
     emulate: Annotated[
         bool, typer.Option("--emulate", help="Run against the embedded Cognito; nothing real is touched.")
     ] = False,
-    yes: Yes = False,
-    again: Again = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
-    no_progress: NoProgress = False,
-    verbose: Verbose = 0,
+    yes: options.Yes = False,
+    again: options.Again = False,
+    json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    no_progress: options.NoProgress = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Set the passwords in a job: check, ask, send, write a report."""
     from bulkreset.job.file import load
@@ -144,7 +115,7 @@ def run(
             "Pass the file that the dry run kept, with --input.",
         )
     given = _given(overrides) | _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
-    asked = load(job, given, flags_of(given))
+    asked = load(job, given, options.flags_of(given))
     if not (yes or emulate or approved or dry_run or sys.stdin.isatty()):
         if not (kept or asked.schedule.state):
             from bulkreset.input.discovery import discover
@@ -180,34 +151,36 @@ def resume(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_DIR", help="The directory of a run, or its s3:// mirror.", autocompletion=complete_run_dir
+            metavar="RUN_DIR",
+            help="The directory of a run, or its s3:// mirror.",
+            autocompletion=options.complete_run_dir,
         ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Also send the failed rows again.")] = False,
-    rate: Rate = None,
-    share: Share = None,
-    workers: Workers = None,
-    max_rows: MaxRows = None,
-    max_failures: MaxFailures = None,
-    max_duration: MaxDuration = None,
-    limit: Limit = None,
-    run_dir: NewRunDir = None,
-    cluster: Cluster = None,
-    mirror: Mirror = None,
-    moved: Moved = False,
-    yes: Yes = False,
-    again: Again = False,
-    json: AsJson = False,
-    quiet: Quiet = False,
-    no_progress: NoProgress = False,
-    verbose: Verbose = 0,
+    rate: options.Rate = None,
+    share: options.Share = None,
+    workers: options.Workers = None,
+    max_rows: options.MaxRows = None,
+    max_failures: options.MaxFailures = None,
+    max_duration: options.MaxDuration = None,
+    limit: options.Limit = None,
+    run_dir: options.NewRunDir = None,
+    cluster: options.Cluster = None,
+    mirror: options.Mirror = None,
+    moved: options.Moved = False,
+    yes: options.Yes = False,
+    again: options.Again = False,
+    json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    no_progress: options.NoProgress = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Continue a stopped run. Send only rows that are not done yet."""
     from bulkreset.mirror.factory import fetch_run_dir
     from bulkreset.run.start import resume as resume_run
 
     limits = _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
-    overrides = limits | parse_mirror(mirror)
+    overrides = limits | options.parse_mirror(mirror)
     stop, ui, mode = _terminal(
         progress=not no_progress,
         quiet=quiet,
@@ -218,7 +191,7 @@ def resume(
         limit=limit,
         retry_failed=failed,
         moved=moved,
-        flags=flags_of(overrides),
+        flags=options.flags_of(overrides),
     )
     path = fetch_run_dir(run, run_dir)
     before = _finished(path)
@@ -228,9 +201,7 @@ def resume(
     _run_and_exit(ends, stop, ui, path, before=before, as_json=json)
 
 
-def abandon(
-    run_dir: RunDirArgument,
-) -> None:
+def abandon(run_dir: options.RunDirArgument) -> None:
     """Give up an unfinished or undone run: it is never resumed. Sends nothing; the report keeps who was set."""
     from bulkreset.run.abandon import abandon as abandon_run
 
@@ -252,9 +223,9 @@ def abandon(
 
 
 def demo(
-    run_dir: NewRunDir = None,
-    no_progress: NoProgress = False,
-    verbose: Verbose = 0,
+    run_dir: options.NewRunDir = None,
+    no_progress: options.NoProgress = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Run the sample job against the embedded Cognito. Nothing real is touched."""
     from bulkreset.cli.job_template import JOBS
@@ -275,14 +246,14 @@ def _limits(
 ) -> dict[str, Any]:
     """Return the job keys that the flags of both run and resume set."""
     limits = {
-        "pace.rate": parse_rate(rate),
+        "pace.rate": options.parse_rate(rate),
         "pace.share": share,
         "pace.workers": workers,
         "guards.max_rows": max_rows,
-        "guards.max_failures": parse_limit(max_failures),
+        "guards.max_failures": options.parse_limit(max_failures),
         "guards.max_duration": max_duration,
     }
-    return _given(limits) | parse_cluster(cluster)
+    return _given(limits) | options.parse_cluster(cluster)
 
 
 def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,7 +280,7 @@ def _terminal(
         raise Refused("--quiet and --verbose contradict each other.", "Leave one of the two out.")
     stop = CancelToken()
     ui = TerminalUi(stop, show_progress=progress, quiet=quiet)
-    options = RunOptions(
+    mode = RunOptions(
         ui.events,
         verbosity=-1 if quiet else verbose,
         console_json=json_events.current() is not None,
@@ -317,7 +288,7 @@ def _terminal(
         ask_code=ui.ask_code,
         **more,
     )
-    return stop, ui, options
+    return stop, ui, mode
 
 
 def _execute(

@@ -70,9 +70,7 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
     return "\n".join([*lines, *([] if orders else ["No order has been given to this execution."])])
 
 
-def watch(
-    run_dir: RunDirArgument,
-) -> None:
+def watch(run_dir: RunDirArgument) -> None:
     """Show the progress of a run that another process works on, until it ends."""
     from rich.console import Console
 

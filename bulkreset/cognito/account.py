@@ -1,6 +1,8 @@
 """Asks AWS in parallel, before a run, for the caller, the quotas and the pools."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from bulkreset.cognito import pool_status
 from bulkreset.cognito.background import ask_in_background
@@ -29,7 +31,10 @@ class AccountDiscovery:
         with_sessions: bool = False,
     ) -> None:
         self._sessions = sessions
-        self._described = {pool: _ask_pool(pool, session) for pool, session in sessions.items()}
+        self._described = {
+            pool: ask_in_background(partial(describe_pool, session), undescribed(pool, NO_ANSWER), POOL_SECONDS)
+            for pool, session in sessions.items()
+        }
         self._with_status, self._with_sessions = with_quotas, with_sessions
         self._pools: dict[str, PoolFacts] | None = None
         self._callers = {pool: session.start_caller_lookup() for pool, session in sessions.items()}
@@ -62,21 +67,13 @@ class AccountDiscovery:
         session = self._sessions[facts.user_pool_id]
         if facts.unknown or session.emulated:
             return lambda: facts
-        with_sessions = self._with_sessions
-        late = pool_status.unanswered(facts, with_sessions=with_sessions)
-        return ask_in_background(
-            lambda: pool_status.add_status(session, facts, with_sessions=with_sessions), late, pool_status.SECONDS
-        )
-
-
-def _ask_pool(pool: str, session: TargetSession) -> Callable[[], PoolFacts]:
-    return ask_in_background(lambda: describe_pool(session), undescribed(pool, NO_ANSWER), POOL_SECONDS)
+        late = pool_status.unanswered(facts, NO_ANSWER, with_sessions=self._with_sessions)
+        ask = partial(pool_status.add_status, session, facts, with_sessions=self._with_sessions)
+        return ask_in_background(ask, late, pool_status.SECONDS)
 
 
 def _ask_quota(session: TargetSession, emulated: float | None) -> Callable[[], AccountQuota]:
     if emulated is not None:
         return lambda: AccountQuota(emulated, "the emulator")
-    late = AccountQuota(
-        PUBLISHED.value, PUBLISHED.source, (UnknownFact("the quota", "servicequotas:GetServiceQuota", NO_ANSWER),)
-    )
-    return ask_in_background(lambda: find_quota(session), late)
+    gap = UnknownFact("the quota", "servicequotas:GetServiceQuota", NO_ANSWER)
+    return ask_in_background(lambda: find_quota(session), replace(PUBLISHED, unknown=(gap,)))

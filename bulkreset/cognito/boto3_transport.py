@@ -4,31 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from botocore import xform_name
-from botocore.exceptions import (
-    ClientError,
-    HTTPClientError,
-    SSLError,
-)
 
-from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate, is_too_large
+from bulkreset.cognito.http_errors import failure_response
 from bulkreset.cognito.prepared_call import PreparedCall
-from bulkreset.cognito.response import Disposition, Response
-from bulkreset.cognito.response_parser import (
-    BAD_CERTIFICATE,
-    NO_CREDENTIALS,
-    TOO_LARGE,
-    UNREADABLE,
-    WITHHELD,
-    UnreadableResponseError,
-    error_response,
-    no_credentials_response,
-    not_sent_response,
-    require_service_response,
-    success_response,
-)
+from bulkreset.cognito.response import Response
+from bulkreset.cognito.response_parser import require_service_response, success_response
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import ReadAnswer, RenewingTransport
-from bulkreset.departure import WithheldError
 from bulkreset.models import Row
 from bulkreset.steps import CALLS
 
@@ -42,25 +24,18 @@ _Means: TypeAlias = "tuple[CognitoIdentityProviderClient, PreparedCall | None]"
 class BotoTransport(RenewingTransport["_Means"]):
     """A transport that sends all calls with one boto3 client, shared by all threads of a lane.
 
-    `renew` returns a client with newer credentials, or None if there are none.
+    `client` makes it, again whenever `newer` says that there are newer credentials.
     """
 
     def __init__(
-        self,
-        client: "CognitoIdentityProviderClient",
-        renew: "Callable[[], CognitoIdentityProviderClient | None]" = lambda: None,
+        self, client: "Callable[[], CognitoIdentityProviderClient]", newer: Callable[[], bool] = lambda: False
     ) -> None:
-        def renewed() -> "_Means | None":
-            newer = renew()
-            return _means(newer) if newer else None
-
-        super().__init__(_means(client), renewed)
+        super().__init__(lambda: _means(client()), newer)
 
     @classmethod
     def of(cls, session: TargetSession) -> Self:
         """Return the transport of one target. Raises TargetError if no client can be created."""
-        newer = session.credential_refresher()
-        return cls(session.cognito(), lambda: session.cognito() if newer() else None)
+        return cls(session.cognito, session.credential_refresher())
 
     def call(self, operation: str, parameters: Mapping[str, Any], read: ReadAnswer = lambda _answer: None) -> Response:
         """Send one attempt, as `set_password` does; expired credentials are renewed for the next one."""
@@ -89,38 +64,15 @@ class BotoTransport(RenewingTransport["_Means"]):
         )
 
 
-def _answer(  # noqa: PLR0911  (one return for each kind of result)
-    call: Callable[[], Response], withhold: Callable[[str], str]
-) -> Response:
-    """Make one call. The Response has only names, codes and scrubbed messages, never a library's own text."""
+def _answer(call: Callable[[], Response], withhold: Callable[[str], str]) -> Response:
     try:
         return call()
-    except ClientError as error:
-        return error_response(error.response, withhold)
-    except SSLError as error:
-        if is_about_the_certificate(error):
-            return BAD_CERTIFICATE
-        return Response(Disposition.AMBIGUOUS, "SSLError", "the answer was lost")  # the request may have been sent
-    except UNSENT as error:
-        return not_sent_response(type(error).__name__)
-    except NO_CREDENTIALS as error:
-        return no_credentials_response(error)
-    except UnreadableResponseError:
-        return UNREADABLE
-    except HTTPClientError as error:
-        if isinstance(error.kwargs.get("error"), WithheldError):
-            return WITHHELD
-        return TOO_LARGE if is_too_large(error) else _lost(error)
-    except Exception as error:  # noqa: BLE001  (response lost, or botocore cannot parse it: it may have been applied)
-        return _lost(error)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the call may have been applied)
+        return failure_response(error, withhold)
 
 
 def _succeeded(answer: Mapping[str, Any], withhold: Callable[[str], str]) -> Response:
     return success_response(answer["ResponseMetadata"].get("RequestId"), withhold)
-
-
-def _lost(error: Exception) -> Response:
-    return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def _means(client: "CognitoIdentityProviderClient") -> "_Means":

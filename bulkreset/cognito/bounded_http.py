@@ -313,6 +313,15 @@ class _Departing:
         return above.send(data) if self._parts is None else self._parts.append(data)
 
 
+class _WholeBodies:
+    """A mixin for pools of connections: botocore accepts a truncated body as complete."""
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
+        """Send a request and return its response, with a body of the announced length."""
+        above: Any = super()
+        return above.urlopen(*args, **kwargs | {"enforce_content_length": True})
+
+
 def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
     """Return classes for urllib3's connection pools, by scheme, which read `answers` and may `ask` for departures."""
 
@@ -347,32 +356,14 @@ def _bounded_pools(answers: Answers, *, ask: bool) -> dict[str, type]:
             require_headers(self.status, self.headers.items())
             self._reader.limit = answers.limit
 
-    response: Any = Answer  # Any: the stubs want a subclass of botocore's own, which is for Expect: 100-continue only
+    def pool(of: type, connection: type) -> type:
+        kind = type("Connection", (_Departing, connection), {"response_class": Answer, "departs": ask})
+        return type("Pool", (_WholeBodies, of), {"ConnectionCls": kind})
 
-    class Connection(_Departing, AWSHTTPConnection):
-        response_class = response
-        departs = ask
-
-    class SecureConnection(_Departing, AWSHTTPSConnection):
-        response_class = response
-        departs = ask
-
-    class Pool(AWSHTTPConnectionPool):
-        ConnectionCls = Connection
-
-        def urlopen(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
-            return super().urlopen(*args, **kwargs | _WHOLE)
-
-    class SecurePool(AWSHTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-        def urlopen(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (urllib3's own)
-            return super().urlopen(*args, **kwargs | _WHOLE)
-
-    return {"http": Pool, "https": SecurePool}
-
-
-_WHOLE: Final = {"enforce_content_length": True}  # botocore accepts a truncated body as complete
+    return {
+        "http": pool(AWSHTTPConnectionPool, AWSHTTPConnection),
+        "https": pool(AWSHTTPSConnectionPool, AWSHTTPSConnection),
+    }
 
 
 def bound_answers(client: Any, answers: Answers) -> None:  # noqa: ANN401  (a boto3 client)

@@ -9,9 +9,10 @@ import struct
 import termios
 import threading
 from concurrent.futures import Future
+from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from awscrt.http import (
     HttpClientConnection,
@@ -28,14 +29,18 @@ from awscrt.io import (
     TlsConnectionOptions,
     TlsContextOptions,
 )
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError, SSLError
+from botocore.httpsession import URLLib3Session
 
 from bulkreset.cognito.bounded_http import CALL_BYTES
-from bulkreset.cognito.diagnose import diagnose_connection
 from bulkreset.cognito.endpoint import Endpoint, Proxy
+from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate
 from bulkreset.cognito.response import Response
-from bulkreset.cognito.response_parser import not_sent_response
+from bulkreset.cognito.response_parser import BAD_CERTIFICATE, not_sent_response
 from bulkreset.errors import TargetError
 
+LONGEST_TRY: Final = 2.0  # seconds for botocore to connect, and again to wait for a response
 PATIENCE: Final = 1.0  # seconds to wait for a handshake; after that botocore is used to find the reason
 _LONGEST_MS: Final = 2**31 - 1
 _TIMED_OUT: Final = frozenset({"AWS_IO_SOCKET_TIMEOUT", "AWS_IO_TLS_NEGOTIATION_TIMEOUT"})
@@ -166,7 +171,7 @@ class ConnectionPool:
         if not self._tls or not self._asking.acquire(blocking=False):
             return None
         try:
-            return diagnose_connection(self._route)
+            return _diagnose(self._route)
         finally:
             self._asking.release()
 
@@ -211,6 +216,26 @@ def _proxy_options(proxy: Proxy, context: ClientTlsContext | None, *, tunnel: bo
     return HttpProxyOptions(
         proxy.host, proxy.port, tls, basic, proxy.user or None, proxy.password or None, connection_type=kind
     )
+
+
+def _diagnose(route: Endpoint) -> Response | None:
+    """Return what botocore finds wrong with a connection; None if it can connect, or may have connected.
+
+    It sends an unsigned HEAD request without any data of a row. The runtime reports a bad certificate only after 10 to
+    30 seconds, and as the same error as any other failed handshake.
+    """
+    patience: Any = (min(route.connect_timeout, LONGEST_TRY),) * 2
+    trusted: Any = route.ca_file or False  # a path, as botocore itself passes it
+    with closing(URLLib3Session(verify=trusted, proxies=route.proxies, timeout=patience)) as session:
+        try:
+            session.send(AWSRequest("HEAD", route.url).prepare())
+        except SSLError as error:
+            return BAD_CERTIFICATE if is_about_the_certificate(error) else not_sent_response("EndpointConnectionError")
+        except UNSENT as error:
+            return not_sent_response(type(error).__name__)
+        except (BotoCoreError, ValueError):  # the request may have arrived without a response
+            return None
+    return None
 
 
 def _close(connecting: "Future[HttpClientConnection]") -> None:

@@ -19,7 +19,7 @@ from bulkreset.cognito.bounded_http import (
     require_headers,
 )
 from bulkreset.cognito.crt_connections import ConnectionPool, CrtConnection, NoConnectionError, keep_thread_state
-from bulkreset.cognito.endpoint import resolve_endpoint
+from bulkreset.cognito.endpoint import netloc, resolve_endpoint
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.cognito.response_parser import (
     NO_CREDENTIALS,
@@ -46,15 +46,10 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
 
     def __init__(self, session: TargetSession) -> None:
         """Resolve the endpoint. Raises TargetError if the session's certificates or proxy cannot be used."""
-        newer = session.credential_refresher()
-
-        def renewed() -> "Credentials | None":
-            return session.credentials() if newer() else None
-
-        super().__init__(session.credentials(), renewed)
+        super().__init__(session.credentials, session.credential_refresher())
         self._route = route = resolve_endpoint(session)
         self._connections = ConnectionPool(route)
-        self._headers = [("Host", route.netloc), *route.headers]
+        self._headers = [("Host", netloc(route.scheme, route.host, route.port)), *route.headers]
         self._patience = min(threading.TIMEOUT_MAX, route.read_timeout)
         self._signing: tuple[ReadOnlyCredentials | None, int, Any] = None, 0, None
 
@@ -104,12 +99,9 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
             require_departure(connected=opened)
             body.departure = current_departure()
             return _Exchange(connection, request, body)
-        except NO_CREDENTIALS as error:
+        except (*NO_CREDENTIALS, WithheldError) as error:
             self._connections.release(connection)
-            return no_credentials_response(error)
-        except WithheldError:
-            self._connections.release(connection)
-            return WITHHELD
+            return WITHHELD if isinstance(error, WithheldError) else no_credentials_response(error)
         except Exception:  # noqa: BLE001  (nothing was sent: usually the server has just closed the connection)
             connection.http.close()
             return not_sent_response("EndpointConnectionError")

@@ -50,12 +50,8 @@ class EmbeddedCognito:
         """
         from moto.cognitoidp.models import CognitoIdpUser, cognitoidp_backends  # noqa: PLC0415  (an extra)
 
-        homes = {
-            target.user_pool_id: cognitoidp_backends[EMULATED_ACCOUNT][_region_of(target)].user_pools[
-                target.user_pool_id
-            ]
-            for target in self._job.targets
-        }
+        backends = cognitoidp_backends[EMULATED_ACCOUNT]
+        homes = {at.user_pool_id: backends[_region_of(at)].user_pools[at.user_pool_id] for at in self._job.targets}
         if len(homes) == 1:
             homes[""] = next(iter(homes.values()))
         for pool, username in zip(pools, usernames, strict=True):

@@ -59,11 +59,6 @@ class Endpoint:
     connect_timeout: float
     read_timeout: float
 
-    @property
-    def netloc(self) -> str:
-        """Return the value of the Host header, without a port if it is the scheme's default."""
-        return netloc(self.scheme, self.host, self.port)
-
 
 def resolve_endpoint(session: TargetSession) -> Endpoint:
     """Return the endpoint of `session`'s calls. Raises TargetError if the certificates or the proxy cannot be used."""
@@ -102,13 +97,11 @@ def connection_problem(code: str, session: TargetSession) -> tuple[str, str] | N
         return f"The certificate of {url} could not be verified with {trusted}.", advice_for(code)
     if code == "ProxyConnectionError" or (proxy and code in _NO_CONNECTION):
         return f"The proxy {mask_proxy_url(proxy or '')} gives no connection to {url}.", STOPS["proxy"].advice
-    if code == "EndpointConnectionError":
-        return f"Cannot connect to {url}.", STOPS["no_connection"].advice
-    if code == "ConnectTimeoutError":
-        return f"{url} gave no connection in time.", STOPS["connect_timeout"].advice
-    if code == NO_ANSWER:
-        return f"{url} gave no answer in time.", STOPS["answer_timeout"].advice
-    return None
+    return {
+        "EndpointConnectionError": (f"Cannot connect to {url}.", STOPS["no_connection"].advice),
+        "ConnectTimeoutError": (f"{url} gave no connection in time.", STOPS["connect_timeout"].advice),
+        NO_ANSWER: (f"{url} gave no answer in time.", STOPS["answer_timeout"].advice),
+    }.get(code)
 
 
 def netloc(scheme: str, host: str, port: int | None) -> str:

@@ -55,23 +55,19 @@ class RecoverySettings:
         """Return why no user of the pool can recover an account, or "" if some can."""
         if self.admin_only:
             return "its account recovery is admin_only, which switches forgot-password off"
-        usable = [name for name in self.mechanisms if not self._is_closed(name)]
-        if usable:
+        if any(not self._is_closed(name) for name in self.mechanisms):
             return ""
-        closed = ", ".join(self.mechanisms)
-        return f"its only way to recover an account ({closed}) is closed: {self._why_closed()}"
-
-    def _why_closed(self) -> str:
-        if not self.sends_sms and "verified_phone_number" in self.mechanisms:
-            return "the pool has no SMS configuration"
-        return "every user has MFA of the same kind, which disqualifies it"
+        sms = not self.sends_sms and "verified_phone_number" in self.mechanisms
+        why = (
+            "the pool has no SMS configuration" if sms else "every user has MFA of the same kind, which disqualifies it"
+        )
+        return f"its only way to recover an account ({', '.join(self.mechanisms)}) is closed: {why}"
 
     def _is_closed(self, mechanism: str) -> bool:
         """Return whether no user can use the mechanism."""
         attribute = _ATTRIBUTES.get(mechanism)
-        if attribute is None:
-            return False
-        return (attribute == PHONE and not self.sends_sms) or self.mfa(attribute) is Mfa.EVERYBODY
+        no_sms = attribute == PHONE and not self.sends_sms
+        return attribute is not None and (no_sms or self.mfa(attribute) is Mfa.EVERYBODY)
 
     def mfa(self, attribute: str) -> Mfa:
         """Return which users have MFA that disqualifies the mechanism of an attribute."""

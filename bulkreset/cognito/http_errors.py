@@ -1,10 +1,12 @@
-"""Classifies calls without an answer: not sent, a wrong certificate, or too large an answer."""
+"""Classifies calls that failed: refused, not sent, a wrong certificate, or a lost or unreadable answer."""
 
 import ssl
+from collections.abc import Callable
 from http.client import HTTPException
 
 from botocore.exceptions import (
     BotoCoreError,
+    ClientError,
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
@@ -16,13 +18,44 @@ from botocore.exceptions import (
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from bulkreset.cognito.bounded_http import AnswerTooLargeError
+from bulkreset.cognito.response import Disposition, Response
+from bulkreset.cognito.response_parser import (
+    BAD_CERTIFICATE,
+    NO_CREDENTIALS,
+    TOO_LARGE,
+    UNREADABLE,
+    WITHHELD,
+    UnreadableResponseError,
+    error_response,
+    lost_response,
+    no_credentials_response,
+    not_sent_response,
+)
+from bulkreset.departure import WithheldError
 
 UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
 
-def is_too_large(error: HTTPClientError) -> bool:
-    """Return whether reading an answer was stopped because of its size."""
-    return isinstance(error.kwargs.get("error"), AnswerTooLargeError)
+def failure_response(  # noqa: PLR0911  (one return for each kind of result)
+    error: Exception, withhold: Callable[[str], str]
+) -> Response:
+    """Return the Response for what a boto3 client has raised; it never has a library's own text."""
+    if isinstance(error, ClientError):
+        return error_response(error.response, withhold)
+    if isinstance(error, SSLError):
+        if is_about_the_certificate(error):
+            return BAD_CERTIFICATE
+        return Response(Disposition.AMBIGUOUS, "SSLError", "the answer was lost")  # the request may have been sent
+    if isinstance(error, UNSENT):
+        return not_sent_response(type(error).__name__)
+    if isinstance(error, NO_CREDENTIALS):
+        return no_credentials_response(error)
+    if isinstance(error, UnreadableResponseError):
+        return UNREADABLE
+    cause = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
+    if isinstance(cause, WithheldError):
+        return WITHHELD
+    return TOO_LARGE if isinstance(cause, AnswerTooLargeError) else lost_response(error)
 
 
 def exchange_error(error: BaseException, url: str) -> BotoCoreError:

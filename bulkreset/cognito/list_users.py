@@ -73,18 +73,18 @@ class UserLister:
 
         The call does not use AttributesToGet: with it the call fails if a user lacks one of the attributes.
         """
-        params: dict[str, Any] = {"UserPoolId": self.facts.user_pool_id, "Limit": PAGE}
-        params |= {"Filter": expression} if expression else {}
-        params |= {"PaginationToken": token} if token else {}
-        return self._page_in(call_read(self._client.list_users, **params), "PaginationToken", token)
+        wanted = {"Filter": expression} if expression else {}
+        return self._read(self._client.list_users, "PaginationToken", token, wanted)
 
     def members(self, group: str, token: str | None = None) -> UserPage:
         """Return one page of ListUsersInGroup. Raises ReadCallError if the call fails."""
-        params = {"UserPoolId": self.facts.user_pool_id, "GroupName": group, "Limit": PAGE}
-        params |= {"NextToken": token} if token else {}
-        return self._page_in(call_read(self._client.list_users_in_group, **params), "NextToken", token)
+        return self._read(self._client.list_users_in_group, "NextToken", token, {"GroupName": group})
 
-    def _page_in(self, answer: Mapping[str, Any], key: str, token: str | None) -> UserPage:
+    def _read(
+        self, call: Callable[..., Mapping[str, Any]], key: str, token: str | None, wanted: Mapping[str, str]
+    ) -> UserPage:
+        place = {key: token} if token else {}
+        answer = call_read(call, UserPoolId=self.facts.user_pool_id, Limit=PAGE, **wanted, **place)
         found = answer.get(key) or None
         try:
             users = tuple(parse_user(user, self.facts) for user in answer["Users"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore import xform_name
 
@@ -21,6 +21,8 @@ from bulkreset.models import EntityChange
 ATTEMPTS = 6
 MOST_PAGES = 100  # of the list of recoveries; a pool has a few recoveries
 EARLIEST_SECONDS = 15 * 60  # a recovery point is at least this old
+
+T = TypeVar("T")
 
 
 class RecoveryStatus(StrEnum):
@@ -72,7 +74,7 @@ class PoolRecoveries:
         """Return the recovery in progress, without its preview; None if there is none."""
         more: dict[str, Any] = {}
         for _ in range(MOST_PAGES):
-            answer = self._call("ListPointInTimeRecoveries", **more)
+            answer = self._call("ListPointInTimeRecoveries", dict, **more)
             for item in answer.get("Restorations") or ():
                 if (found := _parse(item)).status in ACTIVE:
                     return found
@@ -83,76 +85,61 @@ class PoolRecoveries:
 
     def describe(self, restore_id: str) -> PoolRestore:
         """Return a recovery, with its preview if that is generated."""
-        return _parse(self._call("DescribePointInTimeRecovery", RestoreId=restore_id).get("Restoration"))
+        return self._call("DescribePointInTimeRecovery", _restoration, RestoreId=restore_id)
 
     def initiate(self, point_ms: int) -> PoolRestore:
         """Begin a recovery to this time. The pool then accepts no writes. If the answer is lost, search for it."""
-        point = datetime.fromtimestamp(point_ms / 1000, UTC)
-        return self._change(
+        return self._call(
             "InitiatePointInTimeRecovery",
+            _restoration,
             lambda: it if (it := self.active()) and it.point_ms == point_ms else None,
-            RestoreTimestamp=point,
+            RestoreTimestamp=datetime.fromtimestamp(point_ms / 1000, UTC),
         )
 
     def start(self, restore_id: str) -> PoolRestore:
         """Apply a recovery whose preview is generated. It cannot be cancelled afterwards."""
-        return self._change(
-            "StartPointInTimeRecovery",
-            lambda: self._if_status(restore_id, RecoveryStatus.RESTORING, RecoveryStatus.RESTORE_COMPLETED),
-            RestoreId=restore_id,
-        )
+        return self._move("Start", restore_id, RecoveryStatus.RESTORING, RecoveryStatus.RESTORE_COMPLETED)
 
     def cancel(self, restore_id: str) -> PoolRestore:
         """Cancel a recovery that was not started. The pool accepts writes again, and nothing was changed."""
-        return self._change(
-            "CancelPointInTimeRecovery",
-            lambda: self._if_status(restore_id, RecoveryStatus.PREVIEW_CANCELLED),
-            RestoreId=restore_id,
-        )
+        return self._move("Cancel", restore_id, RecoveryStatus.PREVIEW_CANCELLED)
 
-    def _if_status(self, restore_id: str, *wanted: RecoveryStatus) -> PoolRestore | None:
-        found = self.describe(restore_id)
-        return found if found.status in wanted else None
+    def _move(self, verb: str, restore_id: str, *wanted: RecoveryStatus) -> PoolRestore:
+        def applied() -> PoolRestore | None:
+            return found if (found := self.describe(restore_id)).status in wanted else None
 
-    def _change(self, operation: str, done: Callable[[], PoolRestore | None], **params: object) -> PoolRestore:
-        """Make a call that changes the recovery. If it fails and may have been applied, check whether it was."""
+        return self._call(f"{verb}PointInTimeRecovery", _restoration, applied, RestoreId=restore_id)
 
-        def attempt() -> PoolRestore:
+    def _call(
+        self,
+        operation: str,
+        read: Callable[[Mapping[str, Any]], T],
+        applied: Callable[[], T | None] = lambda: None,
+        **params: object,
+    ) -> T:
+        """Return what `read` finds in the answer. If the call fails and may have been `applied`, return what that finds."""
+        pool = self._session.target.user_pool_id
+
+        def attempt() -> T:
             try:
-                answer = call_read(self._method(operation), UserPoolId=self._pool, **params)
+                return read(call_read(getattr(self._client, xform_name(operation)), UserPoolId=pool, **params))
             except ReadCallError as error:
-                if error.is_transient and (found := done()):
+                if error.is_transient and (found := applied()):
                     return found
                 raise
-            return _parse(answer.get("Restoration"))
 
         try:
-            changed: PoolRestore = self._retry(attempt)
+            result: T = self._retry(attempt)
         except ReadCallError as error:
             raise self._error(operation, error) from None
-        return changed
-
-    def _call(self, operation: str, **params: object) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = self._retry(call_read, self._method(operation), UserPoolId=self._pool, **params)
-        except ReadCallError as error:
-            raise self._error(operation, error) from None
-        return answer
-
-    @property
-    def _pool(self) -> str:
-        return self._session.target.user_pool_id
+        return result
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401  (a boto3 client; the calls are newer than its types)
         return self._session.cognito()
 
-    def _method(self, operation: str) -> Callable[..., Mapping[str, Any]]:
-        method: Callable[..., Mapping[str, Any]] = getattr(self._client, xform_name(operation))
-        return method
-
     def _error(self, operation: str, error: ReadCallError) -> BulkresetError:
-        said = f"{operation} of {self._pool} failed: {error.code}."
+        said = f"{operation} of {self._session.target.user_pool_id} failed: {error.code}."
         if error.denied:
             return TargetError(
                 said,
@@ -169,6 +156,10 @@ _ADVICE = {
     "InvalidParameterException": "The recovery point is too early or too late for this pool, or the recovery has another status.",
     "LimitExceededException": "The pool allows no more recoveries now. Run undo again later.",
 }
+
+
+def _restoration(answer: Mapping[str, Any]) -> PoolRestore:
+    return _parse(answer.get("Restoration"))
 
 
 def _parse(item: object) -> PoolRestore:

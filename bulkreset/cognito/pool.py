@@ -47,7 +47,7 @@ class PoolFacts:
 
     `tier` is the feature plan, "" if unknown. `mfa` is OFF, OPTIONAL or ON. `replicas` is empty if the pool has none.
     `remembers_devices`: devices may be remembered, which then skip MFA. `mfa_kinds` has the kinds of MFA that the pool
-    offers, empty if unknown. `passkeys`: users may sign in with passkeys. `tracks_sessions`: None if it was not asked.
+    offers, empty if unknown. `passkeys`: users may sign in with passkeys. `has_sessions`: the pool tracks sessions; None if unknown.
     `restoring` is the status of a point-in-time recovery in progress, "" if there is none. `gaps` lists the failed
     calls other than DescribeUserPool.
     """
@@ -71,15 +71,10 @@ class PoolFacts:
     remembers_devices: bool = False
     mfa_kinds: frozenset[str] = frozenset()
     passkeys: bool = False
-    tracks_sessions: bool | None = None
+    has_sessions: bool | None = None
     replicas: tuple[Replica, ...] = ()
     restoring: str = ""
     gaps: tuple[UnknownFact, ...] = ()
-
-    @property
-    def has_sessions(self) -> bool | None:
-        """Return whether the pool tracks sessions; None if unknown."""
-        return self.tracks_sessions
 
     @property
     def has_devices(self) -> bool | None:

@@ -1,6 +1,6 @@
 """Asks for the facts about a pool that DescribeUserPool does not return: MFA, replicas, recoveries, sessions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import kinds_of_mfa, with_mfa
 from bulkreset.cognito.point_in_time import ACTIVE
 from bulkreset.cognito.pool import PoolFacts, Replica, arn_of
-from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError, UnknownFact, call_read, is_transient
+from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import TargetError
 
@@ -25,10 +25,9 @@ _RECOVERIES = ("whether a point-in-time recovery pauses all writes", "ListPointI
 _SESSIONS = ("whether the pool tracks sessions, which a sign-out does not end", "GetUserPoolSessionConfiguration")
 
 
-def unanswered(facts: PoolFacts, *, with_sessions: bool = False) -> PoolFacts:
-    """Return the facts if no call was answered in time."""
-    gaps = [UnknownFact(what, f"cognito-idp:{call}", NO_ANSWER) for what, call in _questions(facts, with_sessions)]
-    return replace(facts, gaps=tuple(gaps))
+def unanswered(facts: PoolFacts, code: str, *, with_sessions: bool = False) -> PoolFacts:
+    """Return the facts if no call was answered, because of `code`."""
+    return replace(facts, gaps=tuple(_gap(what, call, code) for what, call in _questions(facts, with_sessions)))
 
 
 def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool = False) -> PoolFacts:
@@ -36,28 +35,30 @@ def add_status(session: TargetSession, facts: PoolFacts, *, with_sessions: bool 
 
     With `with_sessions` it also asks whether the pool tracks sessions.
     """
-    asked = _questions(facts, with_sessions)
     gaps: list[UnknownFact] = []
     try:
         client = session.side_client("cognito-idp")
     except TargetError as error:
-        return replace(
-            facts, gaps=tuple(UnknownFact(what, f"cognito-idp:{call}", error.message) for what, call in asked)
-        )
-    for what, call in asked:
+        return unanswered(facts, error.message, with_sessions=with_sessions)
+    retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=1)
+    for what, call in _questions(facts, with_sessions):
         try:
-            facts = _READERS[call](facts, _ask(client, call, facts.user_pool_id))
+            answer = retry(call_read, getattr(client, xform_name(call)), UserPoolId=facts.user_pool_id)
+            facts = replace(facts, **_facts_in(answer, call, facts))
         except ReadCallError as error:
-            if error.code in _NONE_THERE and call != _MFA[1]:  # only a pool with MFA is asked which kinds it offers
-                facts = replace(
-                    facts, tracks_sessions=facts.tracks_sessions or (False if call == _SESSIONS[1] else None)
-                )
-            else:
-                gaps.append(error.unknown_fact(what, f"cognito-idp:{call}", arn_of(session)))
+            if error.code not in _NONE_THERE or call == _MFA[1]:  # only a pool with MFA is asked which kinds it offers
+                # A failure of these calls does not make an existing pool unusable.
+                gap = error.unknown_fact(what, f"cognito-idp:{call}", arn_of(session))
+                gaps.append(replace(gap, fatal=False))
+            elif call == _SESSIONS[1]:
+                facts = replace(facts, has_sessions=False)
         except (AttributeError, KeyError, TypeError, ValueError):  # not in the API's format
-            gaps.append(UnknownFact(what, f"cognito-idp:{call}", "UnreadableResponse"))
-    # A failure of these calls does not make an existing pool unusable.
-    return replace(facts, gaps=tuple(replace(gap, fatal=False) for gap in gaps))
+            gaps.append(_gap(what, call, "UnreadableResponse"))
+    return replace(facts, gaps=tuple(gaps))
+
+
+def _gap(what: str, call: str, code: str) -> UnknownFact:
+    return UnknownFact(what, f"cognito-idp:{call}", code)
 
 
 def _questions(facts: PoolFacts, with_sessions: bool) -> list[tuple[str, str]]:  # noqa: FBT001  (private)
@@ -66,37 +67,19 @@ def _questions(facts: PoolFacts, with_sessions: bool) -> list[tuple[str, str]]: 
     return asked if facts.mfa == "OFF" else [_MFA, *asked]
 
 
-def _ask(client: Any, call: str, pool: str) -> dict[str, Any]:  # noqa: ANN401  (a boto3 client)
-    retry = retrying(is_transient, attempts=ATTEMPTS, longest_wait=1)
-    answer: dict[str, Any] = retry(call_read, getattr(client, xform_name(call)), UserPoolId=pool)
-    return answer
-
-
-def _read_mfa(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
-    kinds = kinds_of_mfa(answer)
-    return replace(facts, recovery=with_mfa(facts.recovery, facts.mfa, kinds, facts.tier), mfa_kinds=kinds)
-
-
-def _read_replicas(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
-    found = tuple(
-        Replica(str(one.get("RegionName", "")), str(one.get("Role", "")), str(one.get("Status", "")))
-        for one in answer.get("UserPoolReplicas") or ()
-    )
-    return replace(facts, replicas=found)
-
-
-def _read_recoveries(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
-    statuses = [str(one.get("RestoreStatus", "")) for one in answer.get("Restorations") or ()]  # the newest comes first
-    return replace(facts, restoring=next((status for status in statuses if status in ACTIVE), ""))
-
-
-def _read_sessions(facts: PoolFacts, answer: Mapping[str, Any]) -> PoolFacts:
-    return replace(facts, tracks_sessions=answer.get("UserSessionTracking") == "ENABLED")
-
-
-_READERS: Mapping[str, Callable[[PoolFacts, Mapping[str, Any]], PoolFacts]] = {
-    "GetUserPoolMfaConfig": _read_mfa,
-    "ListUserPoolReplicas": _read_replicas,
-    "ListPointInTimeRecoveries": _read_recoveries,
-    "GetUserPoolSessionConfiguration": _read_sessions,
-}
+def _facts_in(answer: Mapping[str, Any], call: str, facts: PoolFacts) -> dict[str, Any]:
+    """Return the fields of PoolFacts that an answer gives."""
+    if call == _MFA[1]:
+        kinds = kinds_of_mfa(answer)
+        return {"recovery": with_mfa(facts.recovery, facts.mfa, kinds, facts.tier), "mfa_kinds": kinds}
+    if call == _REPLICAS[1]:
+        found = answer.get("UserPoolReplicas") or ()
+        return {
+            "replicas": tuple(
+                Replica(*(str(one.get(key, "")) for key in ("RegionName", "Role", "Status"))) for one in found
+            )
+        }
+    if call == _RECOVERIES[1]:
+        statuses = (str(one.get("RestoreStatus", "")) for one in answer.get("Restorations") or ())  # the newest first
+        return {"restoring": next((status for status in statuses if status in ACTIVE), "")}
+    return {"has_sessions": answer.get("UserSessionTracking") == "ENABLED"}

@@ -1,7 +1,6 @@
 """Finds how many calls per second an account may make in a Region, and the source of this figure."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -49,29 +48,17 @@ def find_quota(session: TargetSession) -> AccountQuota:
             "Service Quotas, default value",
         ),
     ):
-        value = _ask_source(ask, session, action, gaps)
-        if value:
-            return AccountQuota(value, source, tuple(gaps))
-    return AccountQuota(PUBLISHED.value, PUBLISHED.source, tuple(gaps))
-
-
-def _ask_source(
-    ask: Callable[[TargetSession], Any], session: TargetSession, action: str, gaps: list[UnknownFact]
-) -> float | None:
-    """Return one source's value, None if it has none.
-
-    If the call fails, the reason is added to `gaps`, unless the source just lacks this quota or operation.
-    """
-    try:
-        value = ask(session)
-    except ReadCallError as error:
-        if error.code not in _NEITHER:
-            gaps.append(error.unknown_fact(_WHAT, action))
-        return None
-    except TargetError as error:
-        gaps.append(UnknownFact(_WHAT, action, error.message))
-        return None
-    return float(value) if isinstance(value, int | float) and _LEAST <= value <= FASTEST else None
+        try:
+            value: Any = ask(session)
+        except ReadCallError as error:
+            if error.code not in _NEITHER:  # otherwise the source just lacks this quota or operation
+                gaps.append(error.unknown_fact(_WHAT, action))
+        except TargetError as error:
+            gaps.append(UnknownFact(_WHAT, action, error.message))
+        else:
+            if isinstance(value, int | float) and _LEAST <= value <= FASTEST:
+                return AccountQuota(float(value), source, tuple(gaps))
+    return replace(PUBLISHED, unknown=tuple(gaps))
 
 
 def _provisioned(session: TargetSession) -> object:

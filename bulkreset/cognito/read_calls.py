@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, SSLError
+from botocore.exceptions import ClientError
 
-from bulkreset.cognito.http_errors import UNSENT, is_about_the_certificate, is_too_large
-from bulkreset.cognito.response import Disposition, classify
-from bulkreset.cognito.response_parser import CODE_LETTERS, TOO_LARGE, UnreadableResponseError, scrub_message
+from bulkreset.cognito.http_errors import failure_response
+from bulkreset.cognito.response import Disposition
+from bulkreset.cognito.response_parser import PROVIDER_FAILED
 
 MAX_SKEW = 300_000  # milliseconds; AWS refuses a signature whose time differs more, so a greater difference is an error
 NO_ANSWER = "no answer"  # the code of a fact that was not read in time
@@ -66,27 +66,14 @@ def call_read(call: Callable[..., Mapping[str, Any]], **params: Any) -> dict[str
     """Return the response of one call. Raises ReadCallError if there is no readable, successful response."""
     try:
         answer = call(**params)
-    except ClientError as error:
-        details: Any = error.response.get("Error", {})
-        metadata: Any = error.response.get("ResponseMetadata", {})
-        code = str(details.get("Code") or "")
-        verdict = classify(code, int(metadata.get("HTTPStatusCode", 0)))
-        named = f"HTTP{code}" if code.isdigit() else scrub_message(code, str, CODE_LETTERS)
-        raise ReadCallError(named or "an unreadable error", verdict) from None
-    except NoCredentialsError:
-        raise ReadCallError("NoCredentialsError", Disposition.EXPIRED) from None
-    except SSLError as error:
-        fatal = is_about_the_certificate(error)  # a retry would be refused as well
-        raise ReadCallError("SSLError", Disposition.FATAL if fatal else Disposition.AMBIGUOUS) from None
-    except UNSENT as error:
-        raise ReadCallError(type(error).__name__, Disposition.NOT_SENT) from None
-    except (BotoCoreError, UnreadableResponseError, ValueError) as error:
-        if isinstance(error, HTTPClientError) and is_too_large(error):
-            raise ReadCallError(TOO_LARGE.code, TOO_LARGE.disposition) from None
-        name = "UnreadableResponse" if isinstance(error, UnreadableResponseError) else type(error).__name__
-        raise ReadCallError(name, Disposition.AMBIGUOUS) from None
-    except Exception as error:  # noqa: BLE001  (a response that botocore cannot parse)
-        raise ReadCallError(type(error).__name__, Disposition.AMBIGUOUS) from None
+    except Exception as error:  # noqa: BLE001  (also a response that botocore cannot parse)
+        failed = failure_response(error, str)
+        code, verdict = failed.code, failed.disposition
+        if isinstance(error, ClientError) and not error.response.get("Error", {}).get("Code"):
+            code = "an unreadable error"
+        if isinstance(error, PROVIDER_FAILED):  # which may be temporary
+            verdict = Disposition.AMBIGUOUS
+        raise ReadCallError(code, verdict) from None
     if not isinstance(answer, Mapping):
         raise ReadCallError("UnreadableResponse", Disposition.AMBIGUOUS)
     return dict(answer)

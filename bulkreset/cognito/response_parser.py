@@ -17,13 +17,8 @@ from bulkreset.cognito.response import HISTORY_VIOLATION, PASSWORD_REFUSALS, Dis
 from bulkreset.text import show_invisible
 
 _PARSER: Final[Any] = JSONParser()  # Any: its stubs require a shape, which an error does not need
-NO_CREDENTIALS = (
-    NoCredentialsError,
-    PartialCredentialsError,
-    CredentialRetrievalError,
-    TokenRetrievalError,
-    UnauthorizedSSOTokenError,
-)
+PROVIDER_FAILED = (PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError, UnauthorizedSSOTokenError)
+NO_CREDENTIALS = (NoCredentialsError, *PROVIDER_FAILED)
 _ERROR_FIELDS = ("__type", "code", "message", "Message")
 CODE_LETTERS = 200  # the longest code that a report holds
 MESSAGE_LETTERS = 1000
@@ -112,8 +107,13 @@ def read_response(status: int, headers: Mapping[str, str], body: bytes, withhold
         return error_response(_PARSER.parse({"status_code": status, "headers": headers, "body": body}, None), withhold)
     except UnreadableResponseError:
         return UNREADABLE
-    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error: it may have been applied)
-        return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
+    except Exception as error:  # noqa: BLE001  (botocore cannot parse the error)
+        return lost_response(error)
+
+
+def lost_response(error: Exception) -> Response:
+    """Return the Response for an answer that was lost, or that botocore cannot parse: it may have been applied."""
+    return Response(Disposition.AMBIGUOUS, type(error).__name__, "the answer was lost or could not be read")
 
 
 def not_sent_response(code: str) -> Response:

@@ -1,8 +1,7 @@
 """Provides the credentials of a target's role, which is assumed with other credentials."""
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -11,9 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 
 from bulkreset.errors import TargetError
 from bulkreset.job import Target
-
-if TYPE_CHECKING:
-    from mypy_boto3_sts import STSClient
 
 # AssumeRole changes nothing and does not count against the rate, so botocore may retry it.
 _CONFIG: Mapping[str, Any] = {
@@ -36,8 +32,9 @@ class RoleProvider(CredentialProvider):
         super().__init__()
         names = {"RoleSessionName": target.role_session_name, "ExternalId": target.external_id}
         self._role = target.role_arn or ""
+        client: Any = source.client  # Any: the stubs want every key by name
         self._fetcher = AssumeRoleCredentialFetcher(
-            partial(_sts_of, source),
+            lambda service, **keys: client(service, config=Config(**_CONFIG), **keys),
             source.get_credentials(),
             self._role,
             extra_args={name: value for name, value in names.items() if value},
@@ -61,8 +58,3 @@ def sts_problem(error: Exception) -> str:
         return f"STS answered {error.response['Error'].get('Code', 'an error')}"
     reached = not isinstance(error, BotoCoreError | TargetError | ValueError)
     return f"STS {'gave an unreadable answer' if reached else 'could not be reached'} ({type(error).__name__})"
-
-
-def _sts_of(session: Any, service: str, **keys: str) -> "STSClient":  # noqa: ANN401  (the stubs want every key by name)
-    client: STSClient = session.client(service, config=Config(**_CONFIG), **keys)
-    return client

@@ -5,7 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import boto3
@@ -85,18 +85,16 @@ class TargetSession:
         self._key_in_use = _credential_id(session)
         self._refresh_lock = threading.Lock()
         self._client_lock = threading.Lock()  # many threads may use a client, but only one at a time may create one
-        self._endpoint = ""
 
     @property
     def region(self) -> str:
         """Return the Region of the calls, "" if unknown."""
         return self._session.region_name or ""
 
-    @property
+    @cached_property
     def endpoint(self) -> str:
         """Return the URL of the calls, wherever it was configured."""
-        self._endpoint = self._endpoint or self.cognito().meta.endpoint_url
-        return self._endpoint
+        return self.cognito().meta.endpoint_url
 
     def cognito(self, answers: Answers | None = None) -> "CognitoIdentityProviderClient":
         """Return a new client for the target's endpoint. Raises TargetError if none can be created.
@@ -104,17 +102,13 @@ class TargetSession:
         Its read time-out applies to the whole answer. `answers` can set another size limit, and end all waiting.
         """
         target = self.target
-        config = Config(
-            **_CONFIG,
+        limits = Config(
             connect_timeout=target.connect_timeout,
             read_timeout=target.read_timeout,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
-            proxies={} if self.emulated else None,
         )
-        client: CognitoIdentityProviderClient = self._client(
-            "cognito-idp", config, answers, endpoint_url=target.endpoint_url, verify=self._verify()
-        )
+        client: CognitoIdentityProviderClient = self._client("cognito-idp", limits, answers)
         return client
 
     def side_client(self, service: str) -> Any:  # noqa: ANN401  (boto3 has a class for each service)
@@ -122,23 +116,16 @@ class TargetSession:
 
         The client for Cognito uses the target's endpoint. Raises TargetError if no client can be created.
         """
-        config = Config(
-            **_CONFIG,
-            connect_timeout=SIDE_SERVICE_SECONDS,
-            read_timeout=SIDE_SERVICE_SECONDS,
-            proxies={} if self.emulated else None,
-        )
-        if service != "cognito-idp":  # other services use boto3's own configuration
-            return self._client(service, config)
-        return self._client(service, config, endpoint_url=self.target.endpoint_url, verify=self._verify())
+        limits = Config(connect_timeout=SIDE_SERVICE_SECONDS, read_timeout=SIDE_SERVICE_SECONDS)
+        return self._client(service, limits)
 
-    def _verify(self) -> bool | str | None:
-        if not self.target.verify_ssl:
-            return False
-        return str(self.target.ca_bundle) if self.target.ca_bundle else None
-
-    def _client(self, service: str, config: Config, answers: Answers | None = None, **place: Any) -> Any:  # noqa: ANN401  (as above)
+    def _client(self, service: str, limits: Config, answers: Answers | None = None) -> Any:  # noqa: ANN401  (as above)
         make: Any = self._session.client
+        target, place = self.target, dict[str, Any]()
+        if service == "cognito-idp":  # other services use boto3's own configuration
+            bundle = str(target.ca_bundle) if target.ca_bundle else None
+            place = {"endpoint_url": target.endpoint_url, "verify": bundle if target.verify_ssl else False}
+        config = Config(**_CONFIG, proxies={} if self.emulated else None).merge(limits)
         try:
             with self._client_lock:
                 client = make(service, config=config, **place)
@@ -223,21 +210,16 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
         what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         if isinstance(error, PartialCredentialsError):
             what = str(error)
-        details: Any = getattr(error, "kwargs", {})
-        if isinstance(error, CredentialRetrievalError) and details["provider"] == _MFA:
-            raise TargetError(
-                "The AWS profile asks for an MFA code, and there is no terminal to ask.",
-                "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token.",
-            ) from None
-        if isinstance(error, CredentialRetrievalError) and details["provider"].startswith("arn:"):
-            raise TargetError(
-                f"The role {details['provider']} could not be assumed: {details['error_msg']}.",
-                "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole.",
-            ) from None
-        raise TargetError(
-            f"No AWS credentials could be obtained ({what}).",
-            "Sign in again, or check the profile's role and settings.",
-        ) from None
+        said = f"No AWS credentials could be obtained ({what})."
+        advice = "Sign in again, or check the profile's role and settings."
+        details: Any = error.kwargs if isinstance(error, CredentialRetrievalError) else {"provider": ""}
+        if details["provider"] == _MFA:
+            said = "The AWS profile asks for an MFA code, and there is no terminal to ask."
+            advice = "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token."
+        elif details["provider"].startswith("arn:"):
+            said = f"The role {details['provider']} could not be assumed: {details['error_msg']}."
+            advice = "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole."
+        raise TargetError(said, advice) from None
     return (frozen.access_key, frozen.token) if frozen else None
 
 
@@ -268,8 +250,12 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
 
     Raises TargetError if its profile, Region, credentials or certificates are missing or cannot be used.
     """
+    may_ask = True
+
+    def asking(prompt: str) -> str:
+        return (ask_code if may_ask else refuse_code)(prompt)
+
     try:
-        asking = _OnceOpen(ask_code)
         region = target.region or (None if target.replica else target.region_of_id or None)
         session = aws_session(target.profile, region, ask_code=asking)
         if not session.region_name and os.environ.get("AWS_REGION"):  # boto3 itself only reads AWS_DEFAULT_REGION
@@ -296,18 +282,8 @@ def open_session(target: Target, ask_code: Callable[[str], str] = refuse_code) -
     if target.role_arn:
         session = _with_role(target, session)
         _credential_id(session)
-    asking.ask = refuse_code  # a thread that sends must not ask: the credentials have expired then
+    may_ask = False  # a thread that sends must not ask: the credentials have expired then
     return TargetSession(target, session)
-
-
-class _OnceOpen:
-    """Asks with `ask`, which can be replaced."""
-
-    def __init__(self, ask: Callable[[str], str]) -> None:
-        self.ask = ask
-
-    def __call__(self, prompt: str) -> str:
-        return self.ask(prompt)
 
 
 def _require_ca_bundle(target: Target, session: AwsSession) -> None:

@@ -38,14 +38,15 @@ class StepTransport(Protocol):
 
 
 class RenewingTransport(ABC, Generic[ClientT]):
-    """A transport shared by all threads of a lane. `means` is a client or credentials to send with.
+    """A transport shared by all threads of a lane. `means` makes a client or credentials to send with.
 
-    `renew` returns new means if the credentials' provider has newer credentials, None if it has not.
+    They are made again with newer credentials, if `newer` says that the credentials' provider has some.
     """
 
-    def __init__(self, means: ClientT, renew: Callable[[], ClientT | None]) -> None:
-        self._means = means
-        self._renew = renew
+    def __init__(self, means: Callable[[], ClientT], newer: Callable[[], bool] = lambda: False) -> None:
+        self._make = means
+        self._newer = newer
+        self._means = means()
         self._renewing = threading.Lock()
 
     def set_password(self, row: Row) -> Response:
@@ -59,10 +60,9 @@ class RenewingTransport(ABC, Generic[ClientT]):
             return answer
         with self._renewing:
             if self._means is means:  # the first thread renews; the others use its result
-                renewed = self._renew()
-                if renewed is None:
+                if not self._newer():
                     return answer
-                self._means = renewed
+                self._means = self._make()
         return Response(
             Disposition.NOT_SENT, answer.code, "the credentials had expired and were renewed", answer.request_id
         )

@@ -43,8 +43,8 @@ def reopen_archived(
         if place is None:
             return None
         found.append(place)
-    origins = [unescape_pattern(given) if isinstance(given, str) else given for given in spec.places]
-    return InputSet(spec, found, names=[one.name for one in planned], origins=origins, with_passwords=with_passwords)
+    names, origins = [one.name for one in planned], [*map(unescape_pattern, spec.places)]
+    return InputSet(spec, found, names=names, origins=origins, with_passwords=with_passwords)
 
 
 def _find_file(spec: InputConfig, given: Location, mark: Fingerprint) -> InputFile | None:
@@ -59,7 +59,7 @@ def _find_archived(spec: InputConfig, done: Location, given: Location, mark: Fin
     """Return the archived file with the input's name (or name-NUMBER) and the same content, None if there is none."""
     if not mark.sha256:
         return None
-    stem, dot, endings = name_of(unescape_pattern(given) if isinstance(given, str) else given).partition(".")
+    stem, dot, endings = name_of(unescape_pattern(given)).partition(".")
     fits = re.compile(re.escape(stem) + r"(-\d+)?" + re.escape(dot + endings))
     found: Iterator[InputFile] = (
         _archived_objects(Bucket(spec.profile, spec.region), done, fits, mark.size)

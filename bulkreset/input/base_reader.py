@@ -1,13 +1,13 @@
 """The base class of the readers of all input formats."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from bulkreset.age_encryption import DecryptError
 from bulkreset.errors import InputError
 from bulkreset.input import batch
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import Fields, RowBatch
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.location import Digest, unreadable_input_error
 from bulkreset.input.partitions import mask_values
@@ -35,11 +35,7 @@ class InputReader(ABC):
         self._directories = directories
 
     def batches(
-        self,
-        first: int = 1,
-        fields: Collection[str] | None = None,
-        size: int | None = None,
-        digest: Digest | None = None,
+        self, first: int = 1, fields: Fields = None, size: int | None = None, digest: Digest | None = None
     ) -> Iterator[RowBatch]:
         """Yield the rows in order, up to `size` at a time, from row `nearest(first)`; only `fields`, if given.
 
@@ -57,9 +53,7 @@ class InputReader(ABC):
                 self.close()
 
     @abstractmethod
-    def _read(
-        self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None
-    ) -> Iterator[RowBatch]: ...
+    def _read(self, first: int, fields: Fields, size: int, digest: Digest | None) -> Iterator[RowBatch]: ...
 
     @abstractmethod
     def nearest(self, row: int) -> int:
@@ -69,7 +63,7 @@ class InputReader(ABC):
     def close(self) -> None:
         """Close the file."""
 
-    def _with_directories(self, rows: RowBatch, fields: Collection[str] | None) -> RowBatch:
+    def _with_directories(self, rows: RowBatch, fields: Fields) -> RowBatch:
         """Return the rows with the columns that the directories name."""
         added = {field: it for field, it in self._directories.items() if fields is None or field in fields}
         if twice := next((field for field in added if field in rows.columns), None):

@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bulkreset.errors import InputError
 from bulkreset.input.own_files import is_report, no_passwords_error
@@ -19,6 +19,7 @@ PAGE_ROWS = 2_000
 MAX_VALUE_LENGTH = 1024
 FIELDS = ("username", "password", "permanent", "user_pool_id")
 NEEDED = ("username", "password")
+Fields = Collection[str] | None  # those that a caller wants; None for all
 # Other names of these columns in other programs, without blanks, "_" and "-". A name for passwords is shown only if the
 # column of usernames was found: otherwise the first line may be a row.
 _USUAL = {
@@ -44,10 +45,7 @@ ALL_COLUMNS = ("*",)
 
 
 def carrying(spec: InputConfig, columns: tuple[str, ...]) -> InputConfig:
-    """Return the settings of an input with these additional columns, or as they are if they have some already.
-
-    The field of such a column is CARRIED and the name.
-    """
+    """Return the settings of an input with these additional columns, or as they are if they have some already."""
     if not columns or isinstance(spec.columns, CarryingColumns):
         return spec
     return spec.model_copy(update={"columns": CarryingColumns(**dict(spec.columns), carried=columns)})
@@ -98,13 +96,6 @@ class RowBatch:
         return pd.DataFrame({field: pd.array(cells, dtype="str") for field, cells in columns.items()})
 
 
-class BatchSource(Protocol):
-    """A source of rows in batches."""
-
-    def batches(self) -> Iterator[RowBatch]:
-        """Yield the rows in order."""
-
-
 def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part: str = "first line") -> dict[str, int]:
     """Return the index of each of our fields in `header`; `part` is the part of the file that has the names.
 
@@ -121,12 +112,14 @@ def find_columns(header: list[str], columns: ColumnsConfig, path: Location, part
                 f"The input {path} has the column {name!r} {names.count(name)} times.",
                 "Keep one of them, or rename the others.",
             )
-        if field == "password" and name not in names and is_report(names):
-            raise no_passwords_error(path)
-        if field in NEEDED and name not in names:
-            raise _missing_column_error(names, wanted, field, path, part)
-        if field not in NEEDED and name not in names:
+        if name in names:
+            continue
+        if field not in NEEDED:
             reject_near_names(names, wanted, field, path)
+        elif field == "password" and is_report(names):
+            raise no_passwords_error(path)
+        else:
+            raise _missing_column_error(names, wanted, field, path, part)
     found = {field: names.index(name) for field, name in wanted.items() if name in names}
     carried = columns.carried if isinstance(columns, CarryingColumns) else ()
     return found | _find_carried(names, carried, path)
@@ -137,23 +130,16 @@ def _find_carried(names: Sequence[str], carried: Sequence[str], path: Location) 
     every = carried == ALL_COLUMNS
     wanted = [name for name in names if name] if every else carried
     for name in wanted:
-        if names.count(name) != 1:
-            raise InputError(
-                f"The input {path} has the column {name!r} {names.count(name)} times."
-                if every or names.count(name)
-                else f"The input {path} has no column {name!r}, which report.columns names.",
-                "Each of these columns must occur exactly once.",
-            )
+        if (count := names.count(name)) != 1:
+            has = f"the column {name!r} {count} times" if count else f"no column {name!r}, which report.columns names"
+            raise InputError(f"The input {path} has {has}.", "Each of these columns must occur exactly once.")
     return {CARRIED + name: names.index(name) for name in wanted}
 
 
 def _missing_column_error(
     names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location, part: str
 ) -> InputError:
-    """Return the error for a missing column.
-
-    It shows a similar name and no other: without a header the first line has a user's password.
-    """
+    """Return the error; it shows a similar name and no other: without a header the first line has a password."""
     name = wanted[field]
     bare = _EDGES if field == "username" or wanted["username"] in names else ""
     near = [found for found in names if fold_words(found).strip(bare) == fold_words(name)]
@@ -161,9 +147,8 @@ def _missing_column_error(
     missing = f"The input {path} has no column {name!r} ({format_count(len(names), 'column')} in its {part})."
     advice = f"set [input] columns.{field} to the name in the file."
     if near:
-        differs = (
-            "column names are case-sensitive" if near[0].casefold() == name.casefold() else "it is spelled differently"
-        )
+        is_case = near[0].casefold() == name.casefold()
+        differs = "column names are case-sensitive" if is_case else "it is spelled differently"
         return InputError(f"{missing} It has {_show_name(near[0])}: {differs}.", f"Rename it to {name!r}, or {advice}")
     if usual:
         named = f'set [input] columns.{field} = "{usual[0]}".' if usual[0].isprintable() else advice
@@ -182,10 +167,7 @@ def reject_passwords(names: Sequence[str], path: Location) -> None:
 
 
 def reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: str, path: Location) -> None:
-    """Raise InputError if a missing optional column may be present under a similar name.
-
-    Ignoring such a column could set the wrong kind of password.
-    """
+    """Raise InputError if a missing optional column may be there under a similar name, so it is not ignored."""
     name = wanted[field]
     near = [found for found in names if fold_name(found) == fold_name(name) != "" and found not in wanted.values()]
     if near:
@@ -196,10 +178,8 @@ def reject_near_names(names: Sequence[str], wanted: Mapping[str, str], field: st
 
 
 def fold_words(name: str) -> str:
-    """Return the name in lower case, without blanks, "_", "-" and invisible characters.
-
-    Digits and signs stay: without a header, a name similar to the column's may be a password.
-    """
+    """Return the name in lower case, without blanks, "_", "-" and invisible characters."""
+    # Digits and signs stay: without a header, a name similar to the column's may be a password.
     folded = unicodedata.normalize("NFKC", name).casefold()
     return "".join(it for it in folded if it.isprintable() and it not in " _-")
 

@@ -3,17 +3,21 @@
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import MAX_VALUE_LENGTH, find_columns
 from bulkreset.input.own_files import is_report
-from bulkreset.input.text_lines import MARK, UNDECODED
+from bulkreset.input.text_lines import ENCODING_ADVICE, MARK, UNDECODED
 from bulkreset.input.text_reader import Records, TextReader
 from bulkreset.job import InputConfig
 from bulkreset.text import parse_cell
+
+if TYPE_CHECKING:
+    import _csv
 
 _LOOKED_AT = 20  # lines that are searched for a header after the first line
 _SET_ESCAPE = 'set [input] escape = "\\\\"'
@@ -33,10 +37,7 @@ def _show_delimiter(delimiter: str) -> str:
 
 
 class CsvRecords(Records):
-    """An iterator over the file's records. It skips blank lines.
-
-    It yields all fields of the header first, then only our fields of each record.
-    """
+    """An iterator over the file's records, without blank lines: the whole header, then only our fields."""
 
     format = "CSV"
 
@@ -48,23 +49,22 @@ class CsvRecords(Records):
         self._names: frozenset[str] = frozenset()
         self._header_end = ""  # the line ending of the header
         self._ours: list[int] = []  # indexes of our fields in a record
-        self._parser = csv.reader(self._lines, delimiter=spec.delimiter, strict=True, escapechar=spec.escape or None)
+        self._parser = self._parse(self._lines)
+
+    def _parse(self, lines: Iterable[str], *, strict: bool = True) -> "_csv.Reader":
+        escape = self._spec.escape or None
+        return csv.reader(lines, delimiter=self._spec.delimiter, strict=strict, escapechar=escape)
 
     def header(self) -> dict[str, int]:
-        """Read the header and return the index of each of our fields in the following records.
-
-        Raises InputError if the header is malformed or does not fit.
-        """
+        """Read the header. Raises InputError if it is malformed or does not fit."""
         fields = next(self, [])
         if not fields:
             raise EmptyInput(f"The input {self._spec.file} has only blank lines.", "Check the export.")
         if isinstance(fields, str):
-            advice = (
-                "Set [input] encoding to the encoding of the file."
-                if "bytes that are not" in fields
-                else "Fix the first line."
+            malformed = InputError(
+                f"The header of the input {self._spec.file} is malformed: {fields}.",
+                ENCODING_ADVICE if "bytes that are not" in fields else "Fix the first line.",
             )
-            malformed = InputError(f"The header of the input {self._spec.file} is malformed: {fields}.", advice)
             raise self._first_line_error([self._lines.last]) or malformed  # quotes look broken with a wrong delimiter
         try:
             places = find_columns(fields, self._spec.columns, self._spec.file)
@@ -78,60 +78,44 @@ class CsvRecords(Records):
     @property
     def remark(self) -> str:
         """Return whether the file ends within a line, and whether it seems to escape by backslashes; or ""."""
-        cut = ["the last line has no line break: is the file whole?"] if self._lines.ends_open else []
-        doubled = (
-            [f"each backslash is doubled: if the file escapes so, {_SET_ESCAPE}"] if self._doubled == {True} else []
-        )
-        return "; ".join(cut + doubled)
+        cut = "the last line has no line break: is the file whole?" if self._lines.ends_open else ""
+        is_doubled = self._doubled == {True}
+        doubled = f"each backslash is doubled: if the file escapes so, {_SET_ESCAPE}" if is_doubled else ""
+        return "; ".join(filter(None, (cut, doubled)))
 
     def _first_line_error(self, fields: list[str]) -> InputError | None:
         """Return the error for a first line that programs write before a header, or that has another delimiter."""
-        where, first = self._spec.file, fields[0] if fields else ""
+        where, first = f"The first line of the input {self._spec.file}", fields[0] if fields else ""
         if first.casefold().startswith("sep=") and len(fields) <= 2:  # noqa: PLR2004  (sep=, is two empty fields)
             by = _show_delimiter(first[4:5] or self._spec.delimiter)
-            return InputError(
-                f"The first line of the input {where} is Excel's sep={by}.",
-                f'Remove it, and set [input] delimiter = "{by}".',
-            )
+            return InputError(f"{where} is Excel's sep={by}.", f'Remove it, and set [input] delimiter = "{by}".')
         if first.startswith("#TYPE"):
-            return InputError(
-                f"The first line of the input {where} is PowerShell's #TYPE line.",
-                "Remove it, or export with -NoTypeInformation.",
-            )
+            return InputError(f"{where} is PowerShell's #TYPE line.", "Remove it, or export with -NoTypeInformation.")
         needed = frozenset(filter(None, (self._spec.columns.username, self._spec.columns.password)))
         if other := _delimiter_of(",".join(fields), needed):
-            if other != self._spec.delimiter:
-                shown = _show_delimiter(other)
-                return InputError(
-                    f"The first line of the input {where} separates its columns with '{shown}'.",
-                    f'Set [input] delimiter = "{shown}".',
-                )
-            return None
+            if other == self._spec.delimiter:
+                return None
+            by = _show_delimiter(other)
+            return InputError(f"{where} separates its columns with '{by}'.", f'Set [input] delimiter = "{by}".')
         for line in islice(self._lines, _LOOKED_AT):
             if other := _delimiter_of(line, needed):
-                also = (
-                    "" if other == self._spec.delimiter else f', and set [input] delimiter = "{_show_delimiter(other)}"'
-                )
+                setting = f', and set [input] delimiter = "{_show_delimiter(other)}"'
                 return InputError(
-                    f"The header of the input {where} is its line {self._lines.number}, not its first line.",
-                    f"Remove the lines before it{also}.",
+                    f"The header of the input {self._spec.file} is its line {self._lines.number}, not its first line.",
+                    f"Remove the lines before it{setting if other != self._spec.delimiter else ''}.",
                 )
         return None
 
     def plain_columns(self, rows: int) -> Sequence[Sequence[str]] | None:
-        """Return the cells of our fields in the next rows, column by column, if each row is one line without a fault.
-
-        If one is not, return None, and no line is read: `__next__` finds out what it is.
-        """
+        """Return the cells of our fields in the next rows, by field. If a row has a fault, read none and return None."""
         lines = self._lines.look_ahead(rows, MAX_VALUE_LENGTH)
         text = "".join(lines)
         if not lines or "\\" in text or len(lines[-1]) > MAX_VALUE_LENGTH or (not text.isascii() and _MARKED(text)):
             return None
         columns = self._split(lines, text)
-        # a blank row, or perhaps the header again
-        if not columns or ("" in columns[0] and not all(map(any, zip(*columns, strict=True)))):
+        if not columns or not self._names.isdisjoint(columns[0]):  # perhaps the header again
             return None
-        if not self._names.isdisjoint(columns[0]):
+        if "" in columns[0] and not all(map(any, zip(*columns, strict=True))):  # a blank row
             return None
         self._lines.skip_ahead()
         return [columns[place] for place in self._ours]
@@ -213,10 +197,7 @@ class CsvRecords(Records):
         return f"line {line}: {_SAID.get(str(error)[:16], 'broken quoting')}"
 
     def _is_header(self, line: int, fields: list[str]) -> bool:
-        """Return whether the record is the header again.
-
-        Raises InputError if it is the header in another order: the columns of the following rows would be swapped.
-        """
+        """Return whether the record is the header again. Raises InputError if its columns are in another order."""
         names = [name.strip() for name in (fields[0].lstrip(MARK), *fields[1:])]
         header = [name.strip() for name in self._header]
         if names != header and sorted(names) == sorted(header):
@@ -237,10 +218,7 @@ class CsvRecords(Records):
             )
 
     def _check_for_cut(self, line: int) -> None:
-        """Raise InputError if the line before a fragment ends unlike the header: that row may be cut short.
-
-        An unquoted line break cuts a value, and the first part could look like a password.
-        """
+        """Raise InputError if the line before a fragment ends unlike the header: a line break may cut its password."""
         before, here = _ending(self._lines.previous), _ending(self._lines.last)
         if self._lines.number == line > 2 and before and before != self._header_end and here in {self._header_end, ""}:  # noqa: PLR2004  (the line after the first row)
             raise InputError(
@@ -250,17 +228,15 @@ class CsvRecords(Records):
             )
 
     def _count_fields(self, text: str) -> int:
-        parser = csv.reader([text], delimiter=self._spec.delimiter, strict=True, escapechar=self._spec.escape or None)
-        try:
-            return len(next(parser, []))
-        except csv.Error:
-            return 0
+        with suppress(csv.Error):
+            return len(next(self._parse([text]), []))
+        return 0
 
     def _may_reach_on(self, line: str) -> bool:
         """Return whether a line with broken quoting may leave a quote open, by its quote count or a lenient parse."""
         if line.count('"') % 2:
             return True
-        lenient = csv.reader([line, "\n"], delimiter=self._spec.delimiter, escapechar=self._spec.escape or None)
+        lenient = self._parse([line, "\n"], strict=False)
         try:
             next(lenient)
         except csv.Error:

@@ -37,41 +37,33 @@ class InputContent:
         return self.name.endswith((".gz", ".zst"))
 
     def check(self) -> bytes:
-        """Return the first bytes of the content.
-
-        Raises InputError if name, content and identity disagree on encryption, or the key cannot decrypt the file.
-        """
+        """Return the first bytes. Raises InputError if name, content and identity disagree, or no key decrypts the file."""
         with reading(self._path), self._place.open() as file:
             head = file.read(HEAD_BYTES)
         begins = head.startswith(AGE)
-        if not self.is_encrypted and (begins or self._identity):
-            raise InputError(
-                f"The input {self._path} is encrypted, but its name does not say so."
-                if begins
-                else f"The input {self._path} is not encrypted, but the job has input.identity.",
-                f"Rename it so that it ends in {ENCRYPTED}."
-                if begins
-                else f"Remove input.identity, or give the encrypted file ({ENCRYPTED}).",
-            )
-        if not self.is_encrypted:
-            return head
-        if not begins:
-            raise InputError(
-                f"The input {self._path} has the suffix {ENCRYPTED}, but is not an age file.",
-                f"Check that it is whole, or remove {ENCRYPTED} from its name.",
-            )
-        if not self._identity:
-            raise InputError(
-                f"The input {self._path} is encrypted, but the job has no input.identity.",
-                "Set input.identity to the private key file that decrypts it.",
-            )
-        with reading(self._path), self.open() as file:
-            return file.read(HEAD_BYTES)
+        match self.is_encrypted, begins, bool(self._identity):  # its name says so, its content does, there is a key
+            case False, False, False:
+                return head
+            case True, True, True:
+                return self.beginning(HEAD_BYTES)
+            case False, True, _:
+                what = "is encrypted, but its name does not say so"
+                advice = f"Rename it so that it ends in {ENCRYPTED}."
+            case False, False, True:
+                what = "is not encrypted, but the job has input.identity"
+                advice = f"Remove input.identity, or give the encrypted file ({ENCRYPTED})."
+            case True, False, _:
+                what = f"has the suffix {ENCRYPTED}, but is not an age file"
+                advice = f"Check that it is whole, or remove {ENCRYPTED} from its name."
+            case _:
+                what = "is encrypted, but the job has no input.identity"
+                advice = "Set input.identity to the private key file that decrypts it."
+        raise InputError(f"The input {self._path} {what}.", advice)
 
-    def beginning(self) -> bytes:
+    def beginning(self, size: int = BEGINNING) -> bytes:
         """Return the first bytes of the content. Raises InputError if they cannot be read, Stopped if S3 cannot."""
         with reading(self._path), self.open() as file:
-            return file.read(BEGINNING)
+            return file.read(size)
 
     def open(self, digest: Digest | None = None) -> io.BufferedReader:
         """Return the content as a stream in constant memory. Seeking back in an encrypted file rereads it.
@@ -83,15 +75,18 @@ class InputContent:
         def opened() -> io.BufferedReader:
             return digest.follow(self._place.open()) if digest else self._place.open()
 
-        return io.BufferedReader(_DecryptedFile(opened, self._identities)) if self.is_encrypted else opened()
+        if not self.is_encrypted:
+            return opened()
+        return io.BufferedReader(RewoundFile(lambda: open_encrypted(opened, self._identities)), 1 << 16)
 
     def open_unpacked(self, digest: Digest | None = None) -> io.BufferedIOBase:
         """Return the same stream, decompressed if the name says that it is compressed."""
         if self.name.endswith(".gz"):
-            return _GzipFile(self.open(digest))
+            packed = self.open(digest)
+            unpacked = gzip.GzipFile(fileobj=packed)
+            unpacked.myfileobj = packed  # type: ignore[assignment]  # is closed with it
+            return unpacked
         if self.name.endswith(".zst"):
-            from bulkreset.input.zstd import ZstdFile  # noqa: PLC0415  (needs pyarrow)
-
             return io.BufferedReader(ZstdFile(lambda: self.open(digest)), 1 << 17)
         return self.open(digest)
 
@@ -149,26 +144,34 @@ class RewoundFile(ReadStream):
         return self._at
 
 
-class _DecryptedFile(RewoundFile):
-    """The decrypted content of a file."""
+class BadZstdFileError(OSError):
+    """The file is not Zstandard, is damaged or cut off, or needs a larger window than the library's limit (128 MiB)."""
 
-    def __init__(self, opened: Callable[[], io.BufferedReader], by: list[Any]) -> None:
-        super().__init__(lambda: open_encrypted(opened, by))
+
+class ZstdFile(RewoundFile):
+    """The content of a file that Arrow's library decompresses, all frames as one. `opened` opens the file."""
+
+    def __init__(self, opened: Callable[[], io.BufferedIOBase]) -> None:
+        def start() -> Any:  # noqa: ANN401  (Arrow's stream)
+            import pyarrow as pa  # noqa: PLC0415  (only Zstandard and Parquet need it)
+
+            source = opened()
+            if not source.read(1):
+                source.close()
+                raise BadZstdFileError("it is empty")
+            source.seek(0)
+            return pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd")
+
+        super().__init__(start)
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it, as soon as there is any. Return the number of bytes read."""
-        read: int = self._stream.readinto1(buffer)
-        self._at += read
-        return read
-
-
-class _GzipFile(gzip.GzipFile):
-    """A gzip file that also closes its source."""
-
-    def __init__(self, source: io.BufferedReader) -> None:
-        super().__init__(fileobj=source, mode="rb")
-        self._source = source
-
-    def close(self) -> None:
-        super().close()
-        self._source.close()
+        """Fill the buffer or a part of it. Return the number of bytes read."""
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            why = "it is cut off" if str(error).startswith("Truncated") else "it is not Zstandard, or it is damaged"
+            if "too much memory" in str(error):
+                why = "its window is larger than 128 MiB; compress it without --long and --ultra"
+            raise BadZstdFileError(why) from None

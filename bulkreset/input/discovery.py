@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from bulkreset.cancellation import check_current
 from bulkreset.errors import InputError
-from bulkreset.input.decrypt import InputContent
+from bulkreset.input.decrypt import InputContent, name_of
 from bulkreset.input.file_kinds import KNOWN, NO_IDENTITY, has_known_name, is_helper, why_unread
 from bulkreset.input.location import InputFile, LocalFile, S3Object, denied_error, reading, unreadable_input_error
 from bulkreset.job import S3, InputConfig, Location
@@ -22,7 +22,9 @@ AT_ONCE = 16  # objects that are requested in parallel
 MOST_FILES = 20_000  # per input; each file takes some kilobytes of memory
 SHOWN = 10  # unread files that are named; the others are counted
 
+_FOLDER = 'a folder: a pattern such as "**/*.csv" reads what is in it'
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Unread(NamedTuple):
@@ -114,9 +116,9 @@ def escape_pattern(where: Location) -> str:
     return str(where)  # no escape needed: a file of that name takes precedence over a pattern
 
 
-def unescape_pattern(given: str) -> str:
-    """Return the address that was passed to `escape_pattern`."""
-    return re.sub(r"\[([*?[])\]", r"\1", given)
+def unescape_pattern(given: Location) -> Location:
+    """Return the path or address that was passed to `escape_pattern`."""
+    return re.sub(r"\[([*?[])\]", r"\1", given) if isinstance(given, str) else given
 
 
 def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], list[Unread]]:
@@ -125,7 +127,7 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
         if given.is_dir():
             with os.scandir(given) as entries:
                 names = sorted(_cap((entry.path for entry in entries if not is_helper(entry.name)), given))
-            return _sort_out(spec, [Path(name) for name in names], f"The folder {given} has no inputs.")
+            return _sort_out_local(spec, [Path(name) for name in names], f"The folder {given} has no inputs.")
         if given.exists() or not glob.has_magic(str(given)):
             return [given], []
         fixed = len(Path(re.split(r"[*?[]", str(given), maxsplit=1)[0] + "x").parts) - 1
@@ -135,7 +137,7 @@ def _find_local(spec: InputConfig, given: Path) -> tuple[Sequence[Location], lis
             if not (_is_kept_out(path.parts[fixed:], str(given)) or ("**" in str(given) and path.is_dir()))
         )
         files = sorted(_cap(matched, given), key=str)
-        return _sort_out(spec, files, f"No input matches {given}.", named=True)
+        return _sort_out_local(spec, files, f"No input matches {given}.", named=True)
 
 
 def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
@@ -146,92 +148,78 @@ def _is_kept_out(parts: Sequence[str], pattern: str) -> bool:
     return is_helper(parts[-1]) or (not asks and any(part.startswith(("_", ".")) for part in parts[:-1]))
 
 
-def _sort_out(
+def _sort_out_local(
     spec: InputConfig, found: Sequence[Path], missing: str, *, named: bool = False
 ) -> tuple[list[Location], list[Unread]]:
-    """Return which of these files are inputs, and the others with the reason. Raises InputMissing if none is."""
-    files: list[Location] = []
+    files: list[InputFile] = []
     unread: list[Unread] = []
     for path in _checked(found):
-        if path.is_dir():
-            if not all(map(is_helper, os.listdir(path))):  # noqa: PTH208  (names are enough)
-                unread.append(Unread(path, 'a folder: a pattern such as "**/*.csv" reads what is in it'))
-        elif not path.is_file():
+        if path.is_file():
+            files.append(LocalFile(path))
+        elif not path.is_dir():
             unread.append(Unread(path, "not a file"))
-        elif why := why_unread(path.name, spec, lambda path=path: _beginning(spec, LocalFile(path)), named=named):  # type: ignore[misc]
-            unread.append(Unread(path, why))
-        else:
-            files.append(path)
-    return files, unread if files else _missing_error(missing, unread)
+        elif not all(map(is_helper, os.listdir(path))):  # noqa: PTH208  (names are enough)
+            unread.append(Unread(path, _FOLDER))
+    inputs, others = _sort_out(spec, files, unread, missing, named=named)
+    return inputs, sorted(others, key=lambda one: str(one.where))
+
+
+def _sort_out(
+    spec: InputConfig, found: Sequence[InputFile], unread: Sequence[Unread], missing: str, *, named: bool
+) -> tuple[list[Location], list[Unread]]:
+    """Return which of these files are inputs, and the others with the reason. Raises InputMissing if none is."""
+
+    def why(place: InputFile) -> str:
+        return why_unread(name_of(place.where), spec, lambda: _beginning(spec, place), named=named)
+
+    doubtful = [place for place in found if not has_known_name(name_of(place.where))]
+    reasons = {place.where: reason for place, reason in zip(doubtful, for_each(why, doubtful), strict=True) if reason}
+    others = [*(Unread(where, reason) for where, reason in reasons.items()), *unread]
+    files = [place.where for place in found if place.where not in reasons]
+    return files, others if files else _missing_error(missing, others)
+
+
+def for_each(
+    act: Callable[..., _Result], places: Sequence[Location | InputFile], *more: Sequence[object]
+) -> list[_Result]:
+    """Return the result of `act` for each place, and what `more` has for it; in parallel if a place is in S3."""
+    if not any(isinstance(place, str | S3Object) for place in places):
+        return list(map(act, _checked(places), *more))
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        return list(executor.map(act, places, *more))
 
 
 def _beginning(spec: InputConfig, place: InputFile) -> bytes:
     content = InputContent(spec, place)
+    if not place.size():
+        return b""
     if content.is_encrypted and not spec.identity:
         return NO_IDENTITY
     return content.beginning()
 
 
 def _find_in_s3(bucket: Bucket, spec: InputConfig, given: str) -> tuple[Sequence[Location], list[Unread]]:
-    """Return the addresses for one object, for the objects directly below a prefix, or for those matching a pattern.
-
-    Also return the objects that are not read.
-    """
+    """Return the addresses for an object, a prefix or a pattern, and the objects that are not read."""
     _, key = split(given)
     if not key or key.endswith("/"):
         folders: list[str] = []
-        listed = _cap(
-            (one for one in list_objects(bucket, given, "/", folders) if not is_helper(_last(one.uri))), given
-        )
-        unread = [
-            Unread(uri, 'a folder: a pattern such as "**/*.csv" reads what is in it')
-            for uri in folders
-            if not _last(uri.rstrip("/")).startswith(("_", "."))
-        ]
-        return _sort_out_in_s3(bucket, spec, listed, unread, f"There are no inputs at {given}.")
+        inside = list_objects(bucket, given, "/", folders)
+        listed = _cap((one for one in inside if not is_helper(name_of(one.uri))), given)
+        unread = [Unread(uri, _FOLDER) for uri in folders if not name_of(uri.rstrip("/")).startswith(("_", "."))]
+        found = [S3Object(bucket, one) for one in listed]
+        return _sort_out(spec, found, unread, f"There are no inputs at {given}.", named=False)
     if not glob.has_magic(key):
         return [given], []
     fits = re.compile(_pattern_regex(given))
     begins = re.split(r"[*?[]", given, maxsplit=1)[0]
     fixed = begins.count("/")
-    listed = _cap(
-        (
-            one
-            for one in list_objects(bucket, begins)
-            if fits.fullmatch(one.uri) and not _is_kept_out(one.uri.split("/")[fixed:], given)
-        ),
-        given,
-    )
-    if not listed and (literal := _literal_address(given)):
+    fitting = (one for one in list_objects(bucket, begins) if fits.fullmatch(one.uri))
+    listed = _cap((one for one in fitting if not _is_kept_out(one.uri.split("/")[fixed:], given)), given)
+    literal = unescape_pattern(given)
+    if not listed and escape_pattern(literal) == given:
         return [literal], []
-    return _sort_out_in_s3(bucket, spec, listed, [], f"No input matches {given}.", named=True)
-
-
-def _sort_out_in_s3(
-    bucket: Bucket,
-    spec: InputConfig,
-    found: Sequence[Object],
-    unread: list[Unread],
-    missing: str,
-    *,
-    named: bool = False,
-) -> tuple[list[Location], list[Unread]]:
-    def why(one: Object) -> str:
-        place = S3Object(bucket, one)
-        return why_unread(_last(one.uri), spec, lambda: _beginning(spec, place) if one.size else b"", named=named)
-
-    doubtful = [one for one in found if not has_known_name(_last(one.uri))]
-    if doubtful:
-        bucket.client  # noqa: B018  (create the client in one thread)
-    with ThreadPoolExecutor(AT_ONCE) as executor:
-        reasons = {one.uri: reason for one, reason in zip(doubtful, executor.map(why, doubtful), strict=True) if reason}
-    unread = [*(Unread(uri, reason) for uri, reason in reasons.items()), *unread]
-    files: list[Location] = [one.uri for one in found if one.uri not in reasons]
-    return files, unread if files else _missing_error(missing, unread)
-
-
-def _last(uri: str) -> str:
-    return uri.rpartition("/")[2]
+    found = [S3Object(bucket, one) for one in listed]
+    return _sort_out(spec, found, [], f"No input matches {given}.", named=True)
 
 
 def _checked(items: Iterable[_Item]) -> Iterator[_Item]:
@@ -249,12 +237,6 @@ def _cap(found: Iterable[_Item], given: Location) -> list[_Item]:
             f"The input {given} has more than {MOST_FILES:,} files.", "Pass fewer at a time, or join them."
         )
     return some
-
-
-def _literal_address(given: str) -> str:
-    """Return the address that `escape_pattern` escaped to `given`; "" if `given` is a real pattern."""
-    one = unescape_pattern(given)
-    return one if glob.escape(one.removeprefix(S3)) == given.removeprefix(S3) else ""
 
 
 def _pattern_regex(given: str) -> str:
@@ -305,8 +287,6 @@ def _stat_inputs(bucket: Bucket, found: Sequence[Location]) -> list[InputFile]:
                     "Check the bucket and the key.",
                 ) from None
 
-    if not any(isinstance(where, str) for where in found):
-        return [meet(where) for where in found]
-    bucket.client  # noqa: B018  (create the client in one thread)
-    with ThreadPoolExecutor(AT_ONCE) as executor:
-        return list(executor.map(meet, found))
+    if any(isinstance(where, str) for where in found):
+        bucket.client  # noqa: B018  (create the client in one thread)
+    return for_each(meet, found)

@@ -3,16 +3,10 @@
 import codecs
 import csv
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import chain
 
-from bulkreset.input.first_bytes import (
-    GZIP,
-    PARQUET,
-    binary_kind,
-    first_object,
-    text_kind,
-    unpack_beginning,
-)
+from bulkreset.input.first_bytes import GZIP, PARQUET, binary_kind, first_object, text_kind, unpack_beginning
 from bulkreset.job import COMPRESSED, ENCRYPTED, SUFFIXES, InputConfig
 
 # By format. Parquet compresses its own columns.
@@ -38,17 +32,11 @@ def has_known_name(name: str) -> bool:
 
 
 def is_helper(name: str) -> bool:
-    """Return whether a program keeps a file of that name for itself: a marker, a checksum, a hidden file.
-
-    An object whose key ends in "/", or in "_$folder$", stands for a folder. A data file whose name begins with "_" is
-    not a helper file.
-    """
+    """Return whether a program keeps a file of that name for itself: a marker, a hidden file, a sign of a folder in S3."""
     name = name.lower()
-    if not name or name.startswith((".", "~$")) or name.endswith((".crc", "_$folder$")):
+    if name in {"", "thumbs.db", "desktop.ini"} or name.startswith((".", "~$")):
         return True
-    if name in {"thumbs.db", "desktop.ini"}:
-        return True
-    return name.startswith("_") and not name.endswith(_ENDINGS)
+    return name.endswith((".crc", "_$folder$")) or (name.startswith("_") and not name.endswith(_ENDINGS))
 
 
 def why_unread(name: str, spec: InputConfig, begins: Callable[[], bytes], *, named: bool = False) -> str:
@@ -118,7 +106,6 @@ def _why_not_csv(begins: bytes, spec: InputConfig) -> str:
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
-    try:
+    with suppress(csv.Error):
         return [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    except csv.Error:
-        return []
+    return []

@@ -3,6 +3,7 @@
 import codecs
 import json
 import zlib
+from contextlib import suppress
 from typing import NamedTuple
 
 BEGINNING = 1 << 16  # bytes that are read to recognise a file
@@ -119,10 +120,7 @@ def text_kind(begins: bytes) -> Kind | None:
 
 
 def is_json_lines(begins: bytes) -> bool:
-    """Return whether the first line of a text is a whole JSON object that may be a row.
-
-    A single object with a list, or with an error field, is the answer of an API or a download.
-    """
+    """Return whether a text begins with a JSON object that may be a row, and is not the answer of an API."""
     found = first_object(begins)
     _, _, rest = begins.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
     if found and rest.lstrip().startswith(b"{"):
@@ -133,13 +131,11 @@ def is_json_lines(begins: bytes) -> bool:
 def first_object(begins: bytes) -> dict[str, object]:
     """Return the JSON object in the first line of a text; {} if there is none."""
     line, _, _ = begins.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    found: dict[str, object] = {}
     if line.startswith(b"{"):
-        try:
+        with suppress(ValueError, RecursionError):
             found = json.loads(line)
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
-    return {}
+    return found
 
 
 def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Kind] | None:
@@ -156,20 +152,16 @@ def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Ki
         return said, kind
     if not _is_text(begins):
         return said, Kind("damaged or of an unknown format", "Copy or write the file again.")
-    advice = (
-        "Rename it so that it ends in .csv or .jsonl."
-        if is_parquet
-        else f"Remove {name[name.rindex('.') :]} from its name."
-    )
+    remove = f"Remove .{name.rpartition('.')[2]} from its name."
+    advice = "Rename it so that it ends in .csv or .jsonl." if is_parquet else remove
     return said, Kind(kind.name if kind else "text", advice)
 
 
 def unpack_beginning(begins: bytes) -> bytes:
     """Return the beginning of gzip-compressed content; b"" if it cannot be decompressed."""
-    try:
+    with suppress(zlib.error):
         return zlib.decompressobj(wbits=31).decompress(begins, BEGINNING)
-    except zlib.error:
-        return b""
+    return b""
 
 
 def sniffed_ending(begins: bytes) -> str:

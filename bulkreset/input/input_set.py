@@ -1,24 +1,23 @@
 """Read all files of a job's input as one input, with row numbers that continue from file to file."""
 
+import hashlib
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.batch import RowBatch
+from bulkreset.input.batch import Fields, RowBatch
 from bulkreset.input.decrypt import is_encrypted
-from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover
+from bulkreset.input.discovery import SHOWN, Unread, describe_unread, discover, for_each
 from bulkreset.input.location import (
+    RESTORE,
     Digest,
     Fingerprint,
     InputFile,
-    combined_fingerprint,
-    is_fresh,
+    LocalFile,
     reading,
     require_text_name,
     unreadable_input_error,
@@ -28,10 +27,8 @@ from bulkreset.job import S3, InputConfig, Location
 from bulkreset.s3 import BucketError
 from bulkreset.text import format_count
 
-SIDE_BY_SIDE = 8  # objects that are compared in parallel
 WATCHED = 16  # files checked for changes whenever rows are taken; if there are more, only those read last
 MOST_REMARKS = 20
-_RESTORE = "Restore it, or start a new run of the rows that are not set."
 
 
 class PlannedFile(NamedTuple):
@@ -43,11 +40,9 @@ class PlannedFile(NamedTuple):
 
 
 class InputSet:
-    """The files of one input, and their rows. The files are opened one at a time.
+    """The files of one input, opened one at a time, and their rows. `unread` are the files beside them.
 
     `names` are the names in the plan, `origins` the paths at that time; pass them if the files have been moved since.
-    `unread` are the files beside them that are not read.
-
     Raises InputError if a file does not exist, cannot be read, or does not have the format that its name says.
     """
 
@@ -72,9 +67,7 @@ class InputSet:
         self._before: list[int] = []
         self.recent_files: Sequence[int] = ()  # the files that the last page came from
         self._open = 0  # the file that was opened last
-        # Fingerprints have no SHA-256 until the rows were read.
-        self._fingerprints = [_unread_fingerprint(place) for place in found]
-        self._identities: dict[int, tuple[object, ...]] = {}  # of files whose content had that fingerprint
+        self._fingerprints: list[Fingerprint] = []  # they have no SHA-256 until the rows were read
         self._unread = unread
         self.left_out: Sequence[str] = ()  # sentences about files that a scheduled job does not read yet
         self._empty: set[int] = set()  # files without content, which have no rows
@@ -84,6 +77,8 @@ class InputSet:
         self.rows = []
         for place, origin in zip(found, origins or [place.where for place in found], strict=True):
             with _naming(place):
+                with reading(place.where):
+                    self._fingerprints.append(Fingerprint(place.size(), "", place.version))
                 of_file = spec if is_encrypted(place.where) else bare
                 self.rows.append(open_rows(of_file, place, with_passwords=with_passwords, origin=origin))
         self.remembers = all(rows.remembers for rows in self.rows)
@@ -95,19 +90,14 @@ class InputSet:
         return cls(spec, files, unread=unread, with_passwords=with_passwords)
 
     def describe(self) -> dict[str, Any]:
-        """Return path, size, SHA-256 and number of files for journal and summary; no SHA-256 before `batches`.
-
-        After `batches`, `remarks` also name files that may be incomplete.
-        """
-        whole = combined_fingerprint(zip(self.names, self._fingerprints, strict=True))
-        path = self.spec.named if len(self.files) != 1 else str(self.files[0].where)
-        return {
-            "path": path,
-            "size": whole.size,
-            "sha256": whole.sha256,
-            "files": len(self.files),
-            "remarks": tuple(self.remarks),
-        }
+        """Return the facts for journal and summary. SHA-256 and all remarks are known only after `batches`."""
+        marks, path, sha256 = self._fingerprints, str(self.files[0].where), self._fingerprints[0].sha256
+        if len(marks) > 1:
+            parts = [f"{name}\0{it.size}\0{it.sha256}\n" for name, it in zip(self.names, marks, strict=True)]
+            is_read, path = all(it.sha256 for it in marks), self.spec.named
+            sha256 = hashlib.sha256("".join(parts).encode()).hexdigest() if is_read else ""
+        size, remarks = sum(it.size for it in marks), tuple(self.remarks)
+        return {"path": path, "size": size, "sha256": sha256, "files": len(self.files), "remarks": remarks}
 
     @property
     def remarks(self) -> Iterator[str]:
@@ -122,27 +112,22 @@ class InputSet:
 
     def planned_files(self) -> list[PlannedFile]:
         """Return each file as it is now, or as `batches` read it with the number of its first row."""
-        return [
-            PlannedFile(name, mark, self.first_rows.get(number))
-            for number, (name, mark) in enumerate(zip(self.names, self._fingerprints, strict=True))
-        ]
+        files = enumerate(zip(self.names, self._fingerprints, strict=True))
+        return [PlannedFile(name, mark, self.first_rows.get(number)) for number, (name, mark) in files]
 
     def require_unchanged(self, planned: Sequence[PlannedFile], rows: int) -> None:
         """Raise InputError if the files are not the planned ones. Take fingerprints and row numbers from the plan."""
         was, now = [one.name for one in planned], self.names
         if gone := next((name for name in was if name not in now), None):
-            raise InputError(f"The input {gone} was planned and is missing now.", _RESTORE)
+            raise InputError(f"The input {gone} was planned and is missing now.", RESTORE)
         if more := next((name for name in now if name not in was), None):
-            raise InputError(
-                f"The input {more} was not there when the run was planned.", "Remove it, or plan a new run."
-            )
+            what = f"The input {more} was not there when the run was planned."
+            raise InputError(what, "Remove it, or plan a new run.")
         if was != now:
-            raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", _RESTORE)
-        same = self._map_files(lambda number: self._is_unchanged(number, planned[number].fingerprint))
+            raise InputError(f"The inputs {self.spec.named} are not in the order in which they were planned.", RESTORE)
+        same = for_each(lambda place, one: place.is_unchanged(one.fingerprint), self.files, planned)
         if not all(same):
-            raise InputError(
-                f"The input {self.files[same.index(False)].where} has changed since it was planned.", _RESTORE
-            )
+            raise _changed_error(self.files[same.index(False)])
         self._fingerprints = [one.fingerprint for one in planned]
         self.first_rows = {number: one.first_row for number, one in enumerate(planned) if one.first_row is not None}
         self._note_rows(rows)
@@ -157,9 +142,7 @@ class InputSet:
 
         return look
 
-    def batches(
-        self, first: int = 1, fields: Collection[str] | None = None, size: int | None = None
-    ) -> Iterator[RowBatch]:
+    def batches(self, first: int = 1, fields: Fields = None, size: int | None = None) -> Iterator[RowBatch]:
         """Yield the rows of all files in order, from row `nearest(first)`; only `fields`, if given.
 
         The first call reads every file to its end and takes its fingerprint on the way. If a later call also reads a
@@ -182,14 +165,12 @@ class InputSet:
                 before += read
                 self._compare(number, digest, identity)
         if len(self._empty) == len(self.files):
-            raise InputError(
-                f"All {len(self.files)} files of the input {self.spec.named} are empty.",
-                "Check that the export has been written.",
-            )
+            what = f"All {len(self.files)} files of the input {self.spec.named} are empty."
+            raise InputError(what, "Check that the export has been written.")
         self._note_rows(before)
 
     def _batches_of(
-        self, number: int, first: int, fields: Collection[str] | None, size: int | None, digest: Digest
+        self, number: int, first: int, fields: Fields, size: int | None, digest: Digest
     ) -> Iterator[RowBatch]:
         """Yield the batches of one file. An empty file among others has none: a part of an export without rows."""
         if len(self.files) == 1 or self._fingerprints[number].size:
@@ -230,42 +211,18 @@ class InputSet:
         self._filled = sorted(self.first_rows)
         self._before = [self.first_rows[number] - 1 for number in self._filled]
 
-    def _compare(self, number: int, digest: Digest, identity: tuple[object, ...]) -> None:
+    def _compare(self, number: int, digest: Digest, identity: tuple[Any, ...]) -> None:
         """Store the fingerprint of a completely read file, or compare it with the stored one."""
         place, known = self.files[number], self._fingerprints[number]
         try:
             if not known.sha256:
-                self._fingerprints[number] = digest.finish(place)
-                self._trust(number, identity)
-            elif digest.hashed == known.size and digest.hex != known.sha256:
-                raise InputError(f"The input {place.where} has changed since it was planned.", _RESTORE)
+                found = self._fingerprints[number] = digest.finish(place)
+                if isinstance(place, LocalFile):
+                    place.trust(identity, found)
+            elif digest.hashed == known.size and digest.sha256.hexdigest() != known.sha256:
+                raise _changed_error(place)
         except (OSError, BucketError) as error:
             raise unreadable_input_error(place.where, error) from None
-
-    def _is_unchanged(self, number: int, planned: Fingerprint) -> bool:
-        """Return whether a file is as planned. A local file that this process has read is not read again for this."""
-        place = self.files[number]
-        if not isinstance(place.where, Path):
-            return place.is_unchanged(planned)
-        identity = place.identity()
-        if self._identities.get(number) == identity and self._fingerprints[number].sha256:
-            return self._fingerprints[number] == planned
-        if not place.is_unchanged(planned):
-            return False
-        self._trust(number, identity)
-        return True
-
-    def _trust(self, number: int, identity: tuple[object, ...]) -> None:
-        """Remember that a local file with this identity has the content of this fingerprint."""
-        if isinstance(self.files[number].where, Path) and not is_fresh(identity):
-            self._identities[number] = identity
-
-    def _map_files(self, ask: Callable[[int], bool]) -> list[bool]:
-        numbers = range(len(self.files))
-        if all(isinstance(place.where, Path) for place in self.files):
-            return [ask(number) for number in numbers]
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as executor:
-            return list(executor.map(ask, numbers))
 
 
 @contextmanager
@@ -278,20 +235,16 @@ def _naming(place: InputFile) -> Iterator[None]:
         raise
 
 
+def _changed_error(place: InputFile) -> InputError:
+    return InputError(f"The input {place.where} has changed since it was planned.", RESTORE)
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
-def _unread_fingerprint(place: InputFile) -> Fingerprint:
-    with reading(place.where):
-        return Fingerprint(place.size(), "", place.version)
-
-
 def names_of(found: Sequence[Location]) -> list[str]:
-    """Return a name for each file: its path below the folder that all files have in common.
-
-    It is the full path or address if local files and S3 objects are mixed.
-    """
+    """Return each file's path below the folder that all have in common; all of it if only some files are in S3."""
     texts = [str(where) for where in found]
     if len({text.startswith(S3) for text in texts}) > 1:
         return texts

@@ -3,9 +3,9 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.batch import (
@@ -13,6 +13,7 @@ from bulkreset.input.batch import (
     FIELDS,
     MAX_VALUE_LENGTH,
     NEEDED,
+    Fields,
     RowBatch,
     carries_all,
     find_columns,
@@ -30,8 +31,6 @@ from bulkreset.job import InputConfig
 LOOKED_AT = 100  # lines that are searched for columns: a program may leave out a field without a value
 KEPT_SHAPES = 256  # sequences of field names whose columns are remembered
 LONGEST_SHAPE = 64  # fields
-
-
 _CSV = ("is CSV, not JSON Lines", 'Rename it so that it ends in .csv, or set [input] format = "csv".')
 # The kind of a file without objects in its first lines, by its first character.
 _NOT_LINES = {
@@ -45,13 +44,10 @@ class _JsonObject(list[tuple[str, Any]]):
     """The fields of a JSON object in order, including repeated ones."""
 
 
-class _Number:
+class _Number(NamedTuple):
     """A number as it is written. Its digits are not converted, because there may be a million of them."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -59,10 +55,7 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_JsonObject,
-    parse_int=_Number,
-    parse_float=_Number,
-    parse_constant=_reject_constant,
+    object_pairs_hook=_JsonObject, parse_int=_Number, parse_float=_Number, parse_constant=_reject_constant
 )
 
 
@@ -78,10 +71,9 @@ class JsonLinesRecords(Records):
         self._shapes: dict[tuple[str, ...], Sequence[int] | str] = {}
 
     def header(self) -> dict[str, int]:
-        """Search the first lines for the columns and return the index of each of our fields in the records.
+        """Search the first lines for the columns, or all lines if all columns are read.
 
-        Searches all lines if all columns are read. Raises InputError if none of these lines is an object, or if a
-        needed column is missing.
+        Raises InputError if none of these lines is an object, or if a needed column is missing.
         """
         names: dict[str, None] = {}
         first, objects, size = "", 0, 0
@@ -104,8 +96,7 @@ class JsonLinesRecords(Records):
             what, advice = _CSV if is_csv else _NOT_LINES.get(first[:1], _NOT_LINES[""])
             raise InputError(f"The input {self._spec.file} {what}.", advice)
         places = find_columns(list(names), self._spec.columns, self._spec.file, "first lines")
-        carried = {field: field.removeprefix(CARRIED) for field in places if field.startswith(CARRIED)}
-        self._wanted = self._ours | carried
+        self._wanted = self._ours | {it: it.removeprefix(CARRIED) for it in places if it.startswith(CARRIED)}
         self.is_report = self._spec.columns.username == "username" and is_report(names)
         self._lines.seek(0, 0)
         return {field: place for place, field in enumerate(self._wanted)}
@@ -163,8 +154,7 @@ class JsonLinesRecords(Records):
             return shape
         cells = []
         for (field, name), place in zip(self._wanted.items(), shape, strict=True):
-            value = found[place][1] if place >= 0 else ""
-            value = self._text_of(field, name, value)
+            value = self._text_of(field, name, found[place][1] if place >= 0 else "")
             if not isinstance(value, str):
                 return f"{name!r} holds {_kind(value)}, not text"
             if not value.isascii() and UNDECODED.search(value):
@@ -173,10 +163,7 @@ class JsonLinesRecords(Records):
         return cells
 
     def _text_of(self, field: str, name: str, value: object) -> object:
-        """Return the value as text if the field may have it. Booleans and numbers stay as written.
-
-        Raises InputError if an additional column has an array or an object.
-        """
+        """Return the value as text if it may be one. Raises InputError if an additional column has an array or object."""
         if value is None:
             return ""
         is_carried = field.startswith(CARRIED)
@@ -191,10 +178,7 @@ class JsonLinesRecords(Records):
         return value.text if is_carried and isinstance(value, _Number) else value
 
     def _shape(self, names: tuple[str, ...]) -> Sequence[int] | str:
-        """Return the index of each of our fields in an object with these names (-1 if absent), or the error text.
-
-        Raises InputError if a field would be ignored, or if it is a password and the job generates them.
-        """
+        """Return the index of each of our fields in an object with these names (-1 if absent), or the error text."""
         stripped = [name.strip() for name in names]
         where = f"{self._spec.file}, line {self._lines.number},"
         counts = Counter(stripped)
@@ -203,9 +187,7 @@ class JsonLinesRecords(Records):
         for field, name in self._wanted.items():
             if counts[name] > 1:
                 return f"{name!r} is there {counts[name]} times"
-            if counts[name]:
-                continue
-            if field.startswith(CARRIED):
+            if counts[name] or field.startswith(CARRIED):
                 continue
             if field not in NEEDED:
                 reject_near_names(stripped, self._ours, field, where)
@@ -226,9 +208,7 @@ class JsonLinesReader(TextReader):
     def _line_end(self, head: str) -> str:
         return "\r" if "\r" in head and "\n" not in head else "\n"
 
-    def _make_batch(
-        self, first: int, pieces: Sequence[Piece], fields: Collection[str] | None, *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Fields, *, is_report: bool) -> RowBatch:
         """Return the rows without the optional fields that none of them has: a later line may have them."""
         made = super()._make_batch(first, pieces, fields, is_report=is_report)
         optional = {*FIELDS} - {*NEEDED}

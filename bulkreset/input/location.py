@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from bulkreset.s3 import Bucket, BucketError, Object
 
 FRESH_NS = 2_500_000_000
 READ_SIZE = 1 << 20  # bytes
+RESTORE = "Restore it, or start a new run of the rows that are not set."  # an input that has changed
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Digest:
 
     def __init__(self) -> None:
         self.hashed = 0  # bytes; the digest covers the file from its beginning to here
-        self._sha256 = hashlib.sha256()
+        self.sha256 = hashlib.sha256()
 
     def follow(self, stream: io.BufferedReader) -> io.BufferedReader:
         """Return the stream; bytes read from it are hashed. Bytes are hashed once, and none after a gap."""
@@ -45,24 +46,16 @@ class Digest:
     def add(self, at: int, data: memoryview) -> None:
         """Add the bytes read at position `at`."""
         if at <= self.hashed < at + len(data):
-            self._sha256.update(data[self.hashed - at :])
+            self.sha256.update(data[self.hashed - at :])
             self.hashed = at + len(data)
 
     def finish(self, place: "InputFile") -> Fingerprint:
-        """Return the file's fingerprint. Read only the bytes that the reader passed over.
-
-        Raises OSError or BucketError.
-        """
+        """Read the bytes that were not read yet and return the file's fingerprint. Raises OSError or BucketError."""
         with self.follow(place.open()) as rest:
             rest.seek(self.hashed)
             while rest.read(READ_SIZE):
-                pass
-        return Fingerprint(self.hashed, self.hex, place.version)
-
-    @property
-    def hex(self) -> str:
-        """Return the SHA-256 of the bytes so far."""
-        return self._sha256.hexdigest()
+                check_current()
+        return Fingerprint(self.hashed, self.sha256.hexdigest(), place.version)
 
 
 class _HashedFile(ReadStream):
@@ -73,7 +66,6 @@ class _HashedFile(ReadStream):
         self._digest = digest
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fill the buffer or a part of it. Return the number of bytes read."""
         check_current()
         at = self._stream.tell()
         read: int = self._stream.readinto(buffer)
@@ -87,6 +79,7 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         self.where = path
         self.version = ""
+        self._read: tuple[object, Fingerprint] | None = None  # an identity, and the fingerprint of that content
         with reading(path):  # its name may not be valid for a file
             exists, is_file = path.exists(), path.is_file()
         if not exists:
@@ -105,25 +98,38 @@ class LocalFile:
         """Return the size in bytes as the system reports it."""
         return self.where.stat().st_size
 
-    def identity(self) -> tuple[object, ...]:
+    def identity(self) -> tuple[int, ...]:
         """Return values that change whenever the file is written or replaced. Raises InputError if it is missing."""
         with reading(self.where):
             found = self.where.stat()
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def fingerprint(self) -> Fingerprint:
-        """Read the whole file once and return size and SHA-256. Raises InputError if it cannot be read."""
-        with reading(self.where), self.open() as file:
-            return Fingerprint(sha256=digest_of(file), size=file.tell())
+        """Read the whole file and return its fingerprint. Raises InputError if it cannot be read."""
+        with reading(self.where):
+            return Digest().finish(self)
+
+    def trust(self, identity: tuple[int, ...], found: Fingerprint) -> None:
+        """Remember that the file with this identity has the content of this fingerprint.
+
+        A file written just now could be written again without a new identity: times have a resolution, of 2 s at worst.
+        """
+        if time.time_ns() - max(identity[-2:]) >= FRESH_NS:
+            self._read = identity, found
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
-        """Return whether the content is as planned.
+        """Return whether the content is as planned. It is not read again if this process has read it.
 
         Only the size is compared if the plan did not read it to its end.
         """
+        identity = self.identity()
         if not planned.sha256:
-            return self.identity()[2] == planned.size
-        return self.fingerprint() == planned
+            return identity[2] == planned.size
+        if self._read and self._read[0] == identity:
+            return self._read[1] == planned
+        if is_same := self.fingerprint() == planned:
+            self.trust(identity, planned)
+        return is_same
 
 
 class S3Object:
@@ -143,14 +149,14 @@ class S3Object:
         """Return the size in bytes as S3 reported it."""
         return self.met.size
 
-    def identity(self) -> tuple[object, ...]:
+    def identity(self) -> tuple[Object]:
         """Return the object as found. Requests name its version or ETag, so no other object is ever read."""
         return (self.met,)
 
     def fingerprint(self) -> Fingerprint:
-        """Return size, SHA-256, and the version or the ETag."""
-        with reading(self.where), self.open() as stream:
-            return Fingerprint(self.met.size, digest_of(stream), self.version)
+        """Read the whole object and return its fingerprint. Raises InputError, or Stopped in an outage."""
+        with reading(self.where):
+            return Digest().finish(self)
 
     def is_unchanged(self, planned: Fingerprint) -> bool:
         """Return whether size and version (or ETag) are as planned. S3 gives a version or ETag to one content only."""
@@ -173,43 +179,18 @@ def require_text_name(name: str) -> None:
         ) from None
 
 
-def is_fresh(found: tuple[object, ...]) -> bool:
-    """Return whether a file with this identity was written just now.
-
-    Times have a resolution, of 2 s at worst, so it could be written again without a new identity.
-    """
-    *_, written, changed = found
-    return time.time_ns() - max(int(str(written)), int(str(changed))) < FRESH_NS
-
-
-def digest_of(stream: io.BufferedReader) -> str:
-    """Return the SHA-256 of the remaining bytes of a stream."""
-    digest = hashlib.sha256()
-    while read := stream.read(READ_SIZE):
-        check_current()
-        digest.update(read)
-    return digest.hexdigest()
-
-
 def denied_error(where: Location, error: BucketError) -> InputError:
     """Return the error for denied access to an object or to the listing of its bucket."""
     return InputError(f"The input {where} cannot be read: {error.action} failed with {error.code}.", error.advice)
 
 
 def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
-    """Return the error for a file that cannot be read to its end because of the system, S3 or its format.
-
-    It is Stopped if a retry may succeed, otherwise InputError.
-    """
+    """Return Stopped if a retry may succeed, otherwise InputError, for a file that cannot be read to its end."""
     if isinstance(error, BucketError):
+        failed = f"{error.action} failed with {error.code}."
         if error.is_changed or error.is_missing:
-            return InputError(
-                f"The input {path} has changed in S3 or is gone: {error.action} failed with {error.code}.",
-                "Restore it, or start a new run of the rows that are not set.",
-            )
-        return Stopped(
-            f"The input {path} could not be read to its end: {error.action} failed with {error.code}.", error.advice
-        )
+            return InputError(f"The input {path} has changed in S3 or is gone: {failed}", RESTORE)
+        return Stopped(f"The input {path} could not be read to its end: {failed}", error.advice)
     if isinstance(error, DecryptError):
         return InputError(
             f"The encrypted input {path} cannot be decrypted: {error}.",
@@ -232,29 +213,10 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
 
 @contextmanager
 def reading(where: Location) -> Iterator[None]:
-    """Turn each error of the system, of S3 or of decryption in the block into ours.
-
-    It is Stopped if a retry may succeed, otherwise InputError.
-    """
+    """Raise Stopped or InputError for each error of the system, of S3 or of decryption in the block."""
     try:
         yield
     except BucketError as error:
         raise (denied_error if error.is_denied else unreadable_input_error)(where, error) from None
     except (OSError, DecryptError) as error:
         raise unreadable_input_error(where, error) from None
-
-
-def combined_fingerprint(marks: Iterable[tuple[str, Fingerprint]]) -> Fingerprint:
-    """Return one fingerprint of several named files in their order. A single file keeps its own fingerprint.
-
-    It has no SHA-256 if a file was not read yet.
-    """
-    known = list(marks)
-    if len(known) == 1:
-        return known[0][1]
-    if not all(mark.sha256 for _, mark in known):
-        return Fingerprint(sum(mark.size for _, mark in known), "")
-    digest = hashlib.sha256()
-    for name, mark in known:
-        digest.update(f"{name}\0{mark.size}\0{mark.sha256}\n".encode("utf-8", "surrogateescape"))
-    return Fingerprint(sum(mark.size for _, mark in known), digest.hexdigest())

@@ -65,7 +65,7 @@ class Steps(NamedTuple):
     dictionaries: Sequence[str]
 
 
-def bounded_steps(stream: io.BufferedReader, footer: bytes, columns: Collection[str]) -> Steps:
+def bounded_steps(stream: Any, footer: bytes, columns: Collection[str]) -> Steps:  # noqa: ANN401  (a file of Arrow or Python)
     """Return how to read a file, so that `columns` take at most BUDGET each.
 
     A few bytes can stand for gigabytes: pages are compressed, and a dictionary or a prefix stores a value once for
@@ -143,8 +143,7 @@ def _pages(stream: io.BufferedReader, meta: dict[int, Any]) -> Iterator[_Page]:
         page_header = header.get(own, {})
         page = _Page(kind, header[2], header[3], page_header.get(1, 0), page_header.get(encoding, 0))
         if page.size < 0 or page.packed < 0 or (kind in _DATA_PAGES and page.values <= 0):
-            msg = "false sizes"
-            raise ValueError(msg)
+            raise ValueError("false sizes")
         yield page
         at += page.packed
         left -= page.values if kind in _DATA_PAGES else 0
@@ -164,7 +163,10 @@ def _longest_in_dictionary(packed: bytes, page: _Page, codec: int) -> int:
 
 
 class _Thrift:
-    """A reader of Thrift's compact protocol: structures as dicts by field number. Text of any length is skipped."""
+    """A reader of Thrift's compact protocol: structures as dicts by field number.
+
+    Arrow's own metadata is not used: asking it for a column of a damaged footer ends the process.
+    """
 
     def __init__(self, stream: io.BufferedReader) -> None:
         self.taken = 0  # bytes
@@ -180,8 +182,7 @@ class _Thrift:
             check_current()
         self._depth += 1
         if self._depth > MOST_DEPTH:
-            msg = "too deep"
-            raise ValueError(msg)
+            raise ValueError("too deep")
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -217,8 +218,7 @@ class _Thrift:
             return [(self._value(kinds >> 4), self._value(kinds & 15)) for _ in range(count)]
         if kind == _STRUCT:
             return self.read_struct()
-        msg = f"kind {kind}"
-        raise ValueError(msg)
+        raise ValueError(f"kind {kind}")
 
     def _byte(self) -> int:
         return self._bytes(1)[0]
@@ -226,8 +226,7 @@ class _Thrift:
     def _bytes(self, count: int) -> bytes:
         found = self._stream.read(count) if count <= LONGEST_TEXT else b""
         if len(found) < count:
-            msg = "cut off"
-            raise ValueError(msg)
+            raise ValueError("cut off")
         self.taken += count
         return found
 
@@ -240,8 +239,7 @@ class _Thrift:
                 return value
             shift += 7
             if shift > 63:  # noqa: PLR2004
-                msg = "a number of more than 64 bits"
-                raise ValueError(msg)
+                raise ValueError("a number of more than 64 bits")
 
     def _integer(self) -> int:
         value = self._unsigned()

@@ -2,8 +2,8 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -16,11 +16,7 @@ import pyarrow.parquet as pq
 from bulkreset.cancellation import check_current
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.base_reader import InputReader
-from bulkreset.input.batch import (
-    CARRIED,
-    RowBatch,
-    find_columns,
-)
+from bulkreset.input.batch import CARRIED, Fields, RowBatch, find_columns
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
@@ -47,12 +43,11 @@ class ParquetReader(InputReader):
     def __init__(self, spec: InputConfig, content: InputContent, directories: Mapping[str, str]) -> None:
         super().__init__(spec, content, directories)
         self._steps: Steps | None = None  # None until known
+        self._source: Any = None  # the open file, and how Arrow reads it
         self._file: pq.ParquetFile | None = None
         self._starts: Sequence[int] = [0]  # number of rows before each row group
 
-    def _read(
-        self, first: int, fields: Collection[str] | None, size: int, _digest: Digest | None
-    ) -> Iterator[RowBatch]:
+    def _read(self, first: int, fields: Fields, size: int, _digest: Digest | None) -> Iterator[RowBatch]:
         file = self._file = self._file or self.open()
         names = {field: name for field, name in self.names(file).items() if fields is None or field in fields}
         reported = names.get("username") == "username" and is_report(file.schema_arrow.names)
@@ -86,18 +81,11 @@ class ParquetReader(InputReader):
         parts: list[pa.RecordBatch] = []
         held = size = 0
         for step in steps:
-            at = 0
-            while at < step.num_rows:
-                part = step.slice(at, rows - held)
-                if parts and size + part.nbytes > GATHERED:
-                    yield parts
-                    parts, held, size = [], 0, 0
-                    continue
-                parts.append(part)
-                at, held, size = at + part.num_rows, held + part.num_rows, size + part.nbytes
-                if held == rows:
-                    yield parts
-                    parts, held, size = [], 0, 0
+            held, size = held + step.num_rows, size + step.nbytes
+            if parts and (held > rows or size > GATHERED):
+                yield parts
+                parts, held, size = [], step.num_rows, step.nbytes
+            parts.append(step)
         if parts:
             yield parts
 
@@ -107,22 +95,20 @@ class ParquetReader(InputReader):
 
     def close(self) -> None:
         """Close the file."""
-        if self._file:
-            self._file.close()
-        self._file = None
+        if self._source:
+            self._source.close()
+        self._source = self._file = None
 
     def open(self) -> pq.ParquetFile:
         """Return the opened file. Raises InputError if its footer or a page of our columns would fill the memory."""
-        source = pa.BufferReader(self._content.read_all()) if self._content.is_encrypted else None
+        content = self._content
+        source = self._source = pa.BufferReader(content.read_all()) if content.is_encrypted else content.open()
+        opened = partial(pq.ParquetFile, source, pre_buffer=False, buffer_size=1 << 20)
         footer = self._read_footer(source) if self._steps is None else b""
-        where = self._spec.file
-        found: Any = source or (self._content.open() if isinstance(where, str) else where)
-        opened = partial(pq.ParquetFile, found, pre_buffer=False, buffer_size=1 << 20)
         file = opened()
         if self._steps is None:
             try:
-                with self._bytes(source) as stream:
-                    self._steps = bounded_steps(stream, footer, list(self.names(file).values()))
+                self._steps = bounded_steps(source, footer, list(self.names(file).values()))
             except RefusedPagesError as error:
                 raise InputError(f"The input {self._spec.file} {error}.", error.advice) from None
         if self._steps.dictionaries:
@@ -131,42 +117,27 @@ class ParquetReader(InputReader):
         self._starts = list(accumulate(sizes, initial=0))[:-1] or [0]
         return file
 
-    @contextmanager
-    def _bytes(self, source: pa.BufferReader | None) -> Iterator[Any]:
-        """Yield the file's bytes as a stream."""
-        if source:
-            yield source
-            source.seek(0)
-            return
-        with self._content.open() as file:
-            yield file
-
-    def _read_footer(self, source: pa.BufferReader | None) -> bytes:
+    def _read_footer(self, file: Any) -> bytes:  # noqa: ANN401  (Arrow's file or Python's)
         """Return the footer. Raises InputError if it is longer than LARGEST_FOOTER: Arrow reads it as a whole."""
-        with self._bytes(source) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - FOOTER_ENDS))
-            end = file.read(FOOTER_ENDS)
-            footer_length = int.from_bytes(end[:4], "little")
-            if not size:
-                raise EmptyInput(f"The input {self._spec.file} is empty.", "Check that the export has been written.")
-            if not end.endswith(MAGIC) or footer_length + FOOTER_ENDS > size:
-                raise InputError(
-                    f"The input {self._spec.file} is cut off or damaged: it does not end as a Parquet file.",
-                    "Copy or write the file again.",
-                )
-            if end.endswith(ENCRYPTED_PARQUET):
-                raise InputError(
-                    f"The input {self._spec.file} is encrypted by Parquet's own encryption, which is not read.",
-                    "Write it without, and encrypt the whole file with age.",
-                )
-            if footer_length > LARGEST_FOOTER:
-                raise InputError(
-                    f"The input {self._spec.file} has a footer of {footer_length:,} bytes.",
-                    f"Write it with fewer columns, or in larger row groups: at most {LARGEST_FOOTER:,} bytes are read.",
-                )
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - FOOTER_ENDS))
+        end = file.read(FOOTER_ENDS)
+        footer_length = int.from_bytes(end[:4], "little")
+        if not size:
+            raise EmptyInput(f"The input {self._spec.file} is empty.", "Check that the export has been written.")
+        if not end.endswith(MAGIC) or footer_length + FOOTER_ENDS > size:
+            what = "is cut off or damaged: it does not end as a Parquet file"
+            advice = "Copy or write the file again."
+        elif end.endswith(ENCRYPTED_PARQUET):
+            what = "is encrypted by Parquet's own encryption, which is not read"
+            advice = "Write it without, and encrypt the whole file with age."
+        elif footer_length > LARGEST_FOOTER:
+            what = f"has a footer of {footer_length:,} bytes"
+            advice = f"Write it with fewer columns, or in larger row groups: at most {LARGEST_FOOTER:,} bytes are read."
+        else:
             file.seek(size - FOOTER_ENDS - footer_length)
             return bytes(file.read(footer_length))
+        raise InputError(f"The input {self._spec.file} {what}.", advice)
 
     def names(self, file: pq.ParquetFile) -> dict[str, str]:
         """Return the file's column name for each of our fields. Raises InputError if one is missing or is not text."""
@@ -179,17 +150,13 @@ class ParquetReader(InputReader):
     def _check_type(self, field: str, column: "pa.Field[Any]") -> None:
         types, binary = pa.types, self._spec.binary
         kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-        is_bytes = _is_binary(kind) or _is_uuid(kind)
         if (binary == "utf8" and _is_binary(kind)) or (binary == "uuid" and _is_uuid(kind)):
             return
         if field.startswith(CARRIED):
-            fits = not (types.is_nested(kind) or is_bytes)
-        elif field == "permanent" and types.is_boolean(kind):
-            fits = True
+            fits = not (types.is_nested(kind) or _is_binary(kind) or _is_uuid(kind))
         else:
-            fits = any(
-                fits(kind) for fits in (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-            )
+            is_flag = field == "permanent" and types.is_boolean(kind)
+            fits = is_flag or _is_any(kind, types.is_string, types.is_large_string, types.is_string_view, types.is_null)
         if not fits:
             raise InputError(
                 f"The column {column.name!r} of the input {self._spec.file} holds {column.type}, not text.",
@@ -197,17 +164,16 @@ class ParquetReader(InputReader):
             )
 
 
-def _is_binary(kind: Any) -> bool:  # noqa: ANN401  (any of Arrow's types)
+def _is_any(kind: Any, *tests: Callable[[Any], bool]) -> bool:  # noqa: ANN401  (any of Arrow's types)
+    return any(test(kind) for test in tests)
+
+
+def _is_binary(kind: Any) -> bool:  # noqa: ANN401  (as above)
     types: Any = pa.types
-    return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-        or types.is_fixed_size_binary(kind)
-    )
+    return _is_any(kind, types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
 
 
-def _is_uuid(kind: Any) -> bool:  # noqa: ANN401  (any of Arrow's types)
+def _is_uuid(kind: Any) -> bool:  # noqa: ANN401  (as above)
     storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     return bool(pa.types.is_fixed_size_binary(storage)) and storage.byte_width == UUID_BYTES
 
@@ -219,7 +185,7 @@ def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
     if field == "permanent":
         return "Write it as a boolean or a string column."
     types = pa.types
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    if _is_any(kind, types.is_integer, types.is_floating, types.is_decimal):
         return "Write it as a string column: a number has already lost leading zeros and exact digits."
     if _is_uuid(kind):
         return 'If it holds UUIDs, set [input] binary = "uuid". Otherwise write it as a string column.'
@@ -230,8 +196,6 @@ def _conversion_hint(field: str, kind: Any) -> str:  # noqa: ANN401  (any of Arr
 
 def _cut(column: Any, binary: str | None) -> Any:  # noqa: ANN401  (Arrow's stubs know no arrays of text)
     """Return a column as bytes, or unchanged if it is not text. Values that are too long anyway are cut.
-
-    `binary` says what the bytes of a binary column are.
 
     The cut is between characters: a byte that does not begin a character goes with the next one.
     """
@@ -262,9 +226,10 @@ def _cut_value(raw: bytes) -> bytes:
 
 def _make_batch(first: int, parts: Sequence[pa.RecordBatch], names: Mapping[str, str]) -> RowBatch:
     malformed: dict[int, str] = {}
-    columns: dict[str, Any] = {}
-    for field, name in names.items():
-        columns[field] = _text(pa.concat_arrays([part.column(name) for part in parts]), malformed, name)
+    columns: dict[str, Any] = {
+        field: _text(pa.concat_arrays([part.column(name) for part in parts]), malformed, name)
+        for field, name in names.items()
+    }
     for field in columns if malformed else ():
         columns[field] = ["" if at in malformed else cell for at, cell in enumerate(columns[field].to_pylist())]
     return RowBatch(first, columns, malformed)

@@ -17,14 +17,13 @@ def partition_columns(where: Location, columns: ColumnsConfig) -> dict[str, str]
     Its message never has the value, which may be a password.
     """
     found: dict[str, str] = {}
+    directories = where.removeprefix(S3).split("/")[1:-1] if isinstance(where, str) else where.parts[:-1]
     names = {field: getattr(columns, field) or "password" for field in FIELDS}
-    for directory in _directories(where):
+    for directory in directories:
         key, equals, value = directory.partition("=")
         name = unquote(key).strip()
-        field = next(
-            (field for field, known in names.items() if name == known or fold_name(name) == fold_name(known) != ""),
-            None,
-        )
+        like = (it for it, known in names.items() if name == known or fold_name(name) == fold_name(known) != "")
+        field = next(like, None)
         if not equals or field is None:
             continue
         if field not in _IN_DIRECTORIES or name != names[field]:
@@ -41,10 +40,6 @@ def partition_columns(where: Location, columns: ColumnsConfig) -> dict[str, str]
             )
         found[field] = text
     return found
-
-
-def _directories(where: Location) -> list[str]:
-    return where.removeprefix(S3).split("/")[1:-1] if isinstance(where, str) else list(where.parts[:-1])
 
 
 def mask_values(where: Location) -> str:

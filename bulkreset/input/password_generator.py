@@ -9,15 +9,12 @@ from bulkreset.models import Secret
 OF_EACH = 2  # minimum number of characters of every kind, even if the pool does not require the kind
 
 # No quote, comma, backslash or white space, because passwords go through spreadsheets, mail merges and shells.
-# Cognito counts all characters of _SYMBOLS as symbols.
-_UPPER, _LOWER, _DIGITS, _SYMBOLS = (
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "abcdefghijklmnopqrstuvwxyz",
-    "0123456789",
-    "!#%+-./:=?@^_~*",
-)
+# Cognito counts all characters of the last kind as symbols.
+_KINDS = ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "!#%+-./:=?@^_~*")
 # Users type a temporary password from paper or a small screen, so look-alike characters are excluded.
 _LOOK_ALIKE = frozenset("0OoQD1lI|i5S2Z8B6Guvw:.-_~^")
+_TYPED = tuple("".join(it for it in kind if it not in _LOOK_ALIKE) for kind in _KINDS)
+_RANDOM = secrets.SystemRandom()
 
 
 class PasswordGenerator:
@@ -28,25 +25,15 @@ class PasswordGenerator:
 
     def __init__(self, policies: Mapping[str, PasswordPolicy], length: int) -> None:
         self._lengths = {pool: max(length, (policy.minimum_length or 0) + OF_EACH) for pool, policy in policies.items()}
-        self._random = secrets.SystemRandom()
-        self._kept = _kinds(frozenset())
-        self._typed = _kinds(_LOOK_ALIKE)
 
     def make(self, pool: str, *, permanent: bool) -> Secret:
         """Return a password for a user of the pool. If not `permanent`, a person types it, so it has no look-alikes."""
-        kinds = self._kept if permanent else self._typed
-        drawn = [self._random.choice(kind) for kind in kinds for _ in range(OF_EACH)]
+        kinds = _KINDS if permanent else _TYPED
+        drawn = [_RANDOM.choice(kind) for kind in kinds for _ in range(OF_EACH)]
         everything = "".join(kinds)
-        drawn += [self._random.choice(everything) for _ in range(self._lengths[pool] - len(drawn))]
-        self._random.shuffle(drawn)
+        drawn += [_RANDOM.choice(everything) for _ in range(self._lengths[pool] - len(drawn))]
+        _RANDOM.shuffle(drawn)
         # Put a letter first, so that no spreadsheet reads the password as a formula.
         first = next(place for place, character in enumerate(drawn) if character.isalpha())
         drawn[0], drawn[first] = drawn[first], drawn[0]
         return Secret("".join(drawn))
-
-
-def _kinds(without: frozenset[str]) -> tuple[str, ...]:
-    return tuple(
-        "".join(character for character in kind if character not in without)
-        for kind in (_UPPER, _LOWER, _DIGITS, _SYMBOLS)
-    )

@@ -33,7 +33,7 @@ def open_rows(
     begins = content.check()
     if not (spec.format or has_known_name(content.name)):
         content.name += sniffed_ending(content.beginning())
-    kind = spec.format or _format_of(content.name)
+    kind: str = spec.format or next((kind for kind, ends in ENDINGS.items() if content.name.endswith(ends)), "csv")
     if wrong := not_as_named(content.name, begins, is_parquet=kind == "parquet"):
         raise InputError(f"The input {place.where} is {wrong[1].name}, not {wrong[0]}.", wrong[1].advice)
     values = partition_columns(place.where if origin is None else origin, named)
@@ -44,8 +44,3 @@ def open_rows(
     from bulkreset.input.parquet_reader import ParquetReader  # noqa: PLC0415  (only Parquet needs pyarrow)
 
     return ParquetReader(spec, content, values)
-
-
-def _format_of(name: str) -> str:
-    """Return the format that a file's name implies; CSV if it implies none."""
-    return next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), "csv")

@@ -8,20 +8,9 @@ from bulkreset.text import is_unseen
 
 SUSPECT = "check the password: "  # first words of the message on such a row
 HASH = "looks like a hash"
-WRAPPED_FORMULA = 'wrapped as a spreadsheet formula, ="…"'
-WRAPPED_QUOTES = "wrapped in quotes"
-CURLY_QUOTES = "curly quotes, as office programs and mails make them"
-OFFICE_DASH = "a dash or an ellipsis, as office programs make them"
-INVISIBLE_END = "an invisible character at the beginning or the end"
-INVISIBLE = "an invisible character within it"
-ESCAPED = "an HTML escape such as &amp;"
-ESCAPED_URL = "escaped as in a URL, such as %40 for @"
-ESCAPED_JSON = "a JSON escape such as \\u00fc"
 MISREAD = "UTF-8 that was read in another encoding, such as Ã¼ for ü"
-LOST = "the sign for a character that was lost (U+FFFD)"
 PLACEHOLDER = "a word or mask in place of a password, such as NULL, #NAME? or ********"
 NUMBER = "a number that a spreadsheet or a program has changed, such as 4.91512E+11"
-BYTES = "written as bytes by Python, b'…'"
 
 # Hash formats: crypt and its successors, WordPress, Django, Werkzeug, PostgreSQL, LDAP, Dovecot, Spring, Atlassian, MySQL, SQL
 # Server, Oracle, ASP.NET; digests in hexadecimal, also two of them or with a salt; 64 bytes in base64, as of Firebase.
@@ -35,13 +24,6 @@ _HASH = re.compile(
     r"|(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{48}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})(?::.+)?",
     re.IGNORECASE | re.DOTALL,
 ).fullmatch
-_ESCAPE = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE).search
-# Exactly the characters that must be escaped are escaped; each non-ASCII character has two or more bytes.
-_ESCAPE_URL = re.compile(
-    r"(?=.*%)(?:[\w.~-]|%(?:2[0-9A-F]|3[A-F]|40|5[B-E]|60|7[B-E])|(?:%[89A-F][0-9A-F]){2,})+", re.ASCII | re.IGNORECASE
-).fullmatch
-_ESCAPE_JSON = re.compile(r"\\u[0-9a-f]{4}", re.IGNORECASE).search
-_DASH = re.compile("[\u2013\u2014\u2026]").search
 _CHANGED_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?E\+?\d+|\d+\.0", re.IGNORECASE).fullmatch
 # The same in Python's syntax and in RE2's.
 _PLACEHOLDERS = (
@@ -50,8 +32,6 @@ _PLACEHOLDERS = (
 )
 _PLACEHOLDER = re.compile(_PLACEHOLDERS, re.IGNORECASE).fullmatch
 _MASK = re.compile(r"([*\u2022\u25cf.xX#-])\1{3,}").fullmatch
-_CURLY = re.compile("[\u2018-\u201f]").search
-_QUOTES = {'"': '"', "'": "'", "`": "`", "\u00ab": "\u00bb", "\u00bb": "\u00ab", "\u2039": "\u203a"}
 # Most passwords have none of the characters that these forms need, so this search is enough for them.
 _ANY_FORM = r"[^\x21-\x7e]|^[=\"'`$*{]|&|%|^(?:0x|md5)?[0-9a-f]{32}|\$.{8}|:.{8}|==$|^AQAAAA|\\u|^b['\"]"
 _MAY_BE = re.compile(_ANY_FORM, re.IGNORECASE).search
@@ -60,7 +40,6 @@ PERHAPS_SUSPECT = (
     rf"(?i)^$|{_ANY_FORM}|^(?:{_PLACEHOLDERS})$|^(?:\.{{4,}}|x{{4,}}|#{{4,}}|-{{4,}})$"
     r"|^[+-]?[0-9]+(?:[.,][0-9]+)?E\+?[0-9]+$|^[0-9]+\.0$"
 )
-_SHORTEST_WRAPPED = 3
 
 
 def suspicion(password: str) -> str:
@@ -72,20 +51,8 @@ def suspicion(password: str) -> str:
     return next((words for words, holds in _FORMS.items() if holds(password)), "")
 
 
-def _is_formula(password: str) -> bool:
-    return len(password) > _SHORTEST_WRAPPED and password.startswith('="') and password.endswith('"')
-
-
-def _is_quoted(password: str) -> bool:
-    return len(password) >= _SHORTEST_WRAPPED and _QUOTES.get(password[0]) == password[-1]
-
-
 def _has_invisible_end(password: str) -> bool:
     return any(is_unseen(it) or unicodedata.category(it)[0] in "CZ" for it in (password[0], password[-1]))
-
-
-def _has_unseen(password: str) -> bool:
-    return not password.isascii() and any(is_unseen(it) or it == "\xa0" for it in password)
 
 
 def _is_misread(password: str) -> bool:
@@ -102,16 +69,24 @@ def _is_misread(password: str) -> bool:
 
 _FORMS: Mapping[str, Callable[[str], object]] = {
     HASH: _HASH,
-    WRAPPED_FORMULA: _is_formula,
+    'wrapped as a spreadsheet formula, ="…"': re.compile('=".+"', re.DOTALL).fullmatch,
     MISREAD: _is_misread,
-    LOST: lambda password: "\ufffd" in password,
-    CURLY_QUOTES: _CURLY,
-    OFFICE_DASH: _DASH,
-    WRAPPED_QUOTES: _is_quoted,
-    INVISIBLE_END: _has_invisible_end,
-    INVISIBLE: _has_unseen,
-    ESCAPED: _ESCAPE,
-    ESCAPED_URL: _ESCAPE_URL,
-    ESCAPED_JSON: _ESCAPE_JSON,
-    BYTES: re.compile("b'.+'|b\".+\"", re.DOTALL).fullmatch,
+    "the sign for a character that was lost (U+FFFD)": re.compile("\ufffd").search,
+    "curly quotes, as office programs and mails make them": re.compile("[\u2018-\u201f]").search,
+    "a dash or an ellipsis, as office programs make them": re.compile("[\u2013\u2014\u2026]").search,
+    "wrapped in quotes": re.compile(
+        "\".+\"|'.+'|`.+`|\u00ab.+\u00bb|\u00bb.+\u00ab|\u2039.+\u203a", re.DOTALL
+    ).fullmatch,
+    "an invisible character at the beginning or the end": _has_invisible_end,
+    "an invisible character within it": lambda it: not it.isascii() and ("\xa0" in it or any(map(is_unseen, it))),
+    "an HTML escape such as &amp;": re.compile(
+        r"&(?:amp|lt|gt|quot|apos|nbsp|#[0-9]{2,5}|#x[0-9a-f]{2,5});", re.IGNORECASE
+    ).search,
+    # Exactly the characters that must be escaped are escaped; each non-ASCII character has two or more bytes.
+    "escaped as in a URL, such as %40 for @": re.compile(
+        r"(?=.*%)(?:[\w.~-]|%(?:2[0-9A-F]|3[A-F]|40|5[B-E]|60|7[B-E])|(?:%[89A-F][0-9A-F]){2,})+",
+        re.ASCII | re.IGNORECASE,
+    ).fullmatch,
+    "a JSON escape such as \\u00fc": re.compile(r"\\u[0-9a-f]{4}", re.IGNORECASE).search,
+    "written as bytes by Python, b'…'": re.compile("b'.+'|b\".+\"", re.DOTALL).fullmatch,
 }

@@ -16,12 +16,13 @@ LONGEST_LINE = 1 << 20
 # takes minutes. An empty line takes as long as PER_LINE characters.
 BETWEEN_CHECKS = 1 << 22
 PER_LINE = 256
+ENCODING_ADVICE = "Set [input] encoding to the encoding of the file."
 MARK = "\ufeff"
 UNDECODED = re.compile("[\ud800-\udfff]")
 _ESCAPED_LETTER = re.compile(r"(?<!\\)(?:\\\\)*\\[0-9A-Za-z]")  # \N is null in MySQL, and "N" elsewhere
 
 
-class LineReader:
+class LineReader(Iterator[str]):
     """An iterator over the file's lines. Byte order marks at the beginning of the file are dropped.
 
     `number` counts the lines read, `last` is the latest line and `previous` the one before it. `undecoded` is the
@@ -35,17 +36,10 @@ class LineReader:
         self._kind = kind
         self._unchecked = 0  # characters since the last check for signals
         self._ahead: deque[str] = deque()  # lines that were looked at, and are still to be read
-        self.number = 0
+        self.number = self.undecoded = self.unclear = self.marked = 0
         self.record_size = 0  # characters of the record so far
-        self.last = ""
-        self.previous = ""
-        self.undecoded = 0
-        self.unclear = 0
-        self.marked = 0
+        self.last = self.previous = ""
         self.ends_open = False  # the last line has no line break
-
-    def __iter__(self) -> Iterator[str]:
-        return self
 
     def take_problem(self) -> str:
         """Return the error text of the record that was read, or "", and clear it."""
@@ -86,7 +80,7 @@ class LineReader:
         except UnicodeError:
             raise InputError(
                 f"The input {self._spec.file} is not valid {self._spec.encoding} near line {self.number + 1}.",
-                "Set [input] encoding to the encoding of the file.",
+                ENCODING_ADVICE,
             ) from None
         if not line:
             self.ends_open = self.ends_open or self.previous[-1:] not in {"", "\n", "\r"}

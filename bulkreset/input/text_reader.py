@@ -5,15 +5,15 @@ import io
 import re
 import sys
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import chain, islice, takewhile
 from typing import Any, ClassVar, NamedTuple, TextIO
 
 from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.base_reader import InputReader
-from bulkreset.input.batch import PAGE_ROWS, RowBatch
+from bulkreset.input.batch import PAGE_ROWS, Fields, RowBatch
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent
 from bulkreset.input.first_bytes import (
     IS_GZIP,
@@ -39,13 +39,6 @@ _NATIVE = "le" if sys.byteorder == "little" else "be"  # how Python reads UTF-16
 _STATELESS = re.compile(r"utf-8|utf-8-sig|ascii|iso8859-\d+|cp(125\d|437|85\d|86\d|874)|koi8-[rtu]|mac-.*|tis-620")
 
 
-class Position(NamedTuple):
-    """Start of a page: `place` is the argument for the text's `seek`, `line` the number of the line before it."""
-
-    place: int
-    line: int
-
-
 class Piece(NamedTuple):
     """Some records: the cells of our fields, column by column, and the error texts of malformed lines by offset."""
 
@@ -53,7 +46,7 @@ class Piece(NamedTuple):
     malformed: Mapping[int, str]
 
 
-class Records(ABC):
+class Records(Iterator[list[str] | str]):
     """The records of an open file, in order: the cells of our fields, or the error text of a malformed line.
 
     `taken` counts the pages that were read or skipped. `is_report` says whether the file is a report of this program; it
@@ -78,34 +71,22 @@ class Records(ABC):
     def header(self) -> Mapping[str, int]:
         """Return the index of each of our fields in the records. Raises InputError if the file does not have them."""
 
-    def mark(self) -> Position:
-        """Return the position at which the next record begins."""
-        return Position(self._text.tell(), self._lines.number)
+    def mark(self) -> tuple[int, int]:
+        """Return where the next record begins: the argument for `seek`, and the number of the line before it."""
+        return self._text.tell(), self._lines.number
 
-    def go_to(self, page: int, mark: Position) -> None:
+    def go_to(self, page: int, mark: tuple[int, int]) -> None:
         """Continue reading at `mark`, the start of page `page`."""
         self._lines.seek(*mark)
         self.taken = page
 
     def plain_columns(self, _rows: int) -> Sequence[Sequence[str]] | None:
-        """Return the cells of the next records, by field. Return None if the records must be read one by one.
-
-        The argument is the maximum number of records.
-        """
+        """Return the cells of up to so many records, by field; None if the records must be read one by one."""
         return None
-
-    def __iter__(self) -> Iterator[list[str] | str]:
-        return self
-
-    @abstractmethod
-    def __next__(self) -> list[str] | str: ...
 
 
 class TextReader(InputReader):
-    """A text file, which may be compressed and encrypted.
-
-    A format has its `records`. `ours` are the kinds of text that are this format itself.
-    """
+    """A text file, which may be compressed and encrypted. `ours` are the kinds of text that are this format itself."""
 
     faults = (*InputReader.faults, EOFError, zlib.error)
     records: ClassVar[type[Records]]
@@ -116,7 +97,7 @@ class TextReader(InputReader):
         self.can_be_entered = bool(_STATELESS.fullmatch(codecs.lookup(spec.encoding).name))
         # Compressed files can seek too, but only by decompressing everything before the position.
         self.remembers = self.can_be_entered and not content.is_packed
-        self._marks: list[Position] = []  # start of each page, added when the page is first read
+        self._marks: list[tuple[int, int]] = []  # start of each page, added when the page is first read
         self._text: TextIO | None = None
         self._records: Records | None = None
         self._places: Mapping[str, int] = {}
@@ -129,7 +110,7 @@ class TextReader(InputReader):
         """Return the username in a cell of a report of this program."""
         return cell
 
-    def _read(self, first: int, fields: Collection[str] | None, size: int, digest: Digest | None) -> Iterator[RowBatch]:
+    def _read(self, first: int, fields: Fields, size: int, digest: Digest | None) -> Iterator[RowBatch]:
         records = self._records_near(first, digest)
         start = records.taken * PAGE_ROWS + 1
         pages = range(max(1, size // PAGE_ROWS))
@@ -139,9 +120,7 @@ class TextReader(InputReader):
             start = batch.last + 1
         self.remark = records.remark
 
-    def _make_batch(
-        self, first: int, pieces: Sequence[Piece], fields: Collection[str] | None, *, is_report: bool
-    ) -> RowBatch:
+    def _make_batch(self, first: int, pieces: Sequence[Piece], fields: Fields, *, is_report: bool) -> RowBatch:
         columns = {
             field: [*chain.from_iterable(it.columns[at] for it in pieces)]
             for field, at in self._places.items()
@@ -203,10 +182,8 @@ class TextReader(InputReader):
         return Piece(list(zip(*cells, strict=True)), malformed)
 
     def _check_mark(self, begins: bytes) -> None:
-        """Raise InputError if the file's byte order mark contradicts the job's encoding, which would change passwords.
-
-        With a one-byte encoding the header of a UTF-16 file is unreadable, so that is detected there.
-        """
+        """Raise InputError if the file's byte order mark contradicts the job's encoding, which would change passwords."""
+        # With a one-byte encoding the header of a UTF-16 file is unreadable, so that is detected there.
         marked, named = marked_encoding(begins), codecs.lookup(self._spec.encoding).name
         family = marked[:6].rstrip("-")
         if not marked or named in {family, marked} or not (family == "utf-8" or named.startswith(_WIDE)):

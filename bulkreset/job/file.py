@@ -66,7 +66,9 @@ def build(
         raise JobError("No input.", "Use --input FILE, or set input.path or input.from_pool in the job file.")
     if not tables.get("targets"):
         raise JobError("No user pool.", "Use --user-pool-id POOL, or add a [[targets]] table to the job file.")
-    tables.setdefault("name", _name_from(path or _first_input(tables["input"].get("path"))))
+    inputs = tables["input"].get("path")
+    first = inputs[0] if isinstance(inputs, list | tuple) and inputs else inputs
+    tables.setdefault("name", _name_from(path or Path(str(first))))
     return _validated(tables, label, flags)
 
 
@@ -96,48 +98,36 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         text = decode_text(read_small_file(path))
         return tomllib.loads(text)
-    except FileNotFoundError:
-        raise JobError(
-            f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
-        ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _read_error(path, error, text) from None
+        raise JobError(*_read_error(path, error, text)) from None
 
 
-def _read_error(path: Path, error: OSError | ValueError | RecursionError, text: str) -> JobError:
+def _read_error(path: Path, error: Exception, text: str) -> tuple[str, str]:  # noqa: PLR0911  (one for each kind of error)
+    """Return why a file is no job file, and the next step."""
     was_read = not isinstance(error, OSError) or error.errno == errno.EFBIG
-    if was_read and path.name.lower().endswith(_INPUTS):
-        return JobError(
-            f"The job file {path} is not TOML: by its name it is an input.",
-            f"Pass it as one: --input {quoted(path)}.",
-        )
-    if isinstance(error, OSError):
-        return _unreadable(path, error)
-    if isinstance(error, RecursionError):
-        return JobError(f"The job file {path} cannot be read: it is nested too deeply.", "Check the file.")
-    if isinstance(error, tomllib.TOMLDecodeError | UnicodeDecodeError):
-        return _not_toml(path, error, text)
-    # Python's own message is advice for Python programmers, so it is not shown.
-    return JobError(f"The job file {path} has a number of thousands of digits.", "Check the file.")
-
-
-def _unreadable(path: Path, error: OSError) -> JobError:
-    if isinstance(error, IsADirectoryError):
-        if (path / "journal.sqlite").exists():
-            return JobError(
-                f"{path} is a run directory, not a job file.",
-                f"To continue that run: bulkreset resume {quoted(path)}.",
-            )
-        return JobError(f"{path} is a directory, not a job file.", "Name the job file.")
-    return JobError(f"The job file {path} cannot be read: {error.strerror}.", "Check the file and its rights.")
-
-
-def _not_toml(path: Path, error: ValueError, text: str) -> JobError:
-    if isinstance(error, UnicodeDecodeError):
-        return JobError(f"The job file {path} is not TOML: it is not UTF-8 text.", "Save it as UTF-8.")
-    if kind := _other_format(path, text):
-        return JobError(f"{path} looks like {kind}. Job files are TOML.", "To write one: bulkreset init.")
-    return JobError(f"The job file {path} is not TOML, {describe_syntax(error, text)}.", "Fix that line.")
+    file = f"The job file {path}"
+    match error:
+        case FileNotFoundError():
+            return f"There is no job file {path}.", "Check the path, or use --input and --user-pool-id without one."
+        case _ if was_read and path.name.lower().endswith(_INPUTS):
+            return f"{file} is not TOML: by its name it is an input.", f"Pass it as one: --input {quoted(path)}."
+        case IsADirectoryError() if (path / "journal.sqlite").exists():
+            resume = f"bulkreset resume {quoted(path)}"
+            return f"{path} is a run directory, not a job file.", f"To continue that run: {resume}."
+        case IsADirectoryError():
+            return f"{path} is a directory, not a job file.", "Name the job file."
+        case OSError():
+            return f"{file} cannot be read: {error.strerror}.", "Check the file and its rights."
+        case RecursionError():
+            return f"{file} cannot be read: it is nested too deeply.", "Check the file."
+        case UnicodeDecodeError():
+            return f"{file} is not TOML: it is not UTF-8 text.", "Save it as UTF-8."
+        case tomllib.TOMLDecodeError() if kind := _other_format(path, text):
+            return f"{path} looks like {kind}. Job files are TOML.", "To write one: bulkreset init."
+        case tomllib.TOMLDecodeError():
+            return f"{file} is not TOML, {describe_syntax(error, text)}.", "Fix that line."
+        case _:  # Python's own message is advice for Python programmers, so it is not shown.
+            return f"{file} has a number of thousands of digits.", "Check the file."
 
 
 def _other_format(path: Path, text: str) -> str:
@@ -206,11 +196,6 @@ def _set_key(tables: dict[str, Any], key: str, value: object, label: str) -> Non
     if not isinstance(entry, dict):
         raise JobError(f"{label} is not a valid job: {table} must be a table.")
     entry[leaf] = value
-
-
-def _first_input(given: object) -> Path:
-    """Return the path after which a job without a job file is named: the first input."""
-    return Path(str(given[0] if isinstance(given, list | tuple) and given else given))
 
 
 def _name_from(path: Path) -> str:

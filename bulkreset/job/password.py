@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
+from pydantic.alias_generators import to_pascal
 
 from bulkreset.job.base import ConfigTable
 
@@ -25,21 +26,13 @@ class PasswordPolicy(ConfigTable):
         It is not validated: a pool may have a minimum length that a job would not allow.
         """
         least = rules.get("MinimumLength")
-        values: dict[str, Any] = {switch: bool(rules.get(name)) for name, switch in _SWITCHES.items()}
-        return cls.model_construct(minimum_length=least if isinstance(least, int) and least > 0 else None, **values)
+        values: dict[str, Any] = {key: bool(rules.get(to_pascal(key))) for key in cls.model_fields}
+        values["minimum_length"] = least if isinstance(least, int) and least > 0 else None
+        return cls.model_construct(**values)
 
     def to_cognito(self) -> dict[str, Any]:
         """Return the policy as a PasswordPolicyType, without a minimum length that is not given."""
-        length = {"MinimumLength": self.minimum_length} if self.minimum_length else {}
-        return length | {name: getattr(self, switch) for name, switch in _SWITCHES.items()}
-
-
-_SWITCHES = {
-    "RequireUppercase": "require_uppercase",
-    "RequireLowercase": "require_lowercase",
-    "RequireNumbers": "require_numbers",
-    "RequireSymbols": "require_symbols",
-}
+        return {to_pascal(key): value for key, value in self if value is not None}
 
 
 class PasswordConfig(ConfigTable):

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -57,8 +57,7 @@ class CommitMark:
 
     def advance(self, commits: int, row: int) -> None:
         """Write the number of commits, and the highest row claimed in the last one (0 if none). Raises RecordError."""
-        was = self._mark
-        self._mark = Mark(was.run_id, was.job, was.started_at, commits, max(was.row, row))
+        self._mark = replace(self._mark, commits=commits, row=max(self._mark.row, row))
         now = time.monotonic()
         try:
             os.pwrite(self._opened, _packed(self._mark), 0)
@@ -77,14 +76,10 @@ def read_mark(journal: Path) -> Mark | None:
     """Return the mark beside a journal; None if there is none that can be read."""
     try:
         with journal.with_name(NAME).open("rb") as file:
-            found = json.loads(file.read(_SIZE))
-        mark = Mark(**found)
+            mark = Mark(**json.loads(file.read(_SIZE)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    texts = (mark.run_id, mark.job, mark.started_at)
-    numbers = (mark.commits, mark.row)
-    valid = all(isinstance(it, str) for it in texts) and all(type(it) is int for it in numbers)
-    return mark if valid else None
+    return mark if [*map(type, astuple(mark))] == [str, str, str, int, int] else None
 
 
 def require_complete(journal: Path, state: RunState, mark: Mark | None) -> None:

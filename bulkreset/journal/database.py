@@ -61,10 +61,6 @@ class Database:
         (others,) = self.execute("PRAGMA data_version").fetchone()
         return self._connection.total_changes - self.state_changes, others
 
-    def damaged_error(self) -> RecordError:
-        """Return the RecordError for a file with content that no run writes."""
-        return damaged_journal_error(self.path)
-
     @contextmanager
     def stoppable(self) -> Iterator[None]:
         """Let a stop of the run end a statement in the block. Raises Interrupted."""

@@ -35,8 +35,8 @@ class Journal:
         self._db = db
         self._state = StateTable(db, state)
         self.path = db.path
-        self.damaged_error = db.damaged_error
         self.stoppable = db.stoppable
+        self.require_in_place = db.require_in_place
         self.write = JournalWriter(db, self._state)
         self.read = JournalReader(db)
 
@@ -56,14 +56,13 @@ class Journal:
                 f"The journal {path} cannot be made: {error}.", "Check the disk's space and rights."
             ) from None
         journal = cls(db, state)
-        with db.writing():
+        with journal._state.writing(dict(state)):
             for statement in schema.TABLES.split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {schema.VERSION}")
             db.executemany(schema.ADD_POOL, [(pool,) for pool in pools])
             db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
-            journal._state.insert()
         return journal
 
     @classmethod
@@ -103,17 +102,18 @@ class Journal:
 
     def _require_complete(self, mark: Mark | None) -> None:
         """Raise RecordError if the journal has lost commits. The mark must have been read before the state."""
-        try:
-            require_complete(self.path, self.state, mark)
-        except RecordError:
+        for is_last in (False, True):
+            try:
+                require_complete(self.path, self.state, mark)
+            except RecordError:
+                if is_last:
+                    raise
+            else:
+                return
             # The run may have written its first mark after the first read, or its next one during it: read again, in
             # this order.
             mark = read_mark(self.path)
-            require_complete(self.path, self._state.read(), mark)
-
-    def require_in_place(self) -> None:
-        """Raise RecordError if the run sends, and a file of its journal is no longer at its path."""
-        self._db.require_in_place()
+            self._state.read()
 
     def close(self) -> None:
         """Merge the write-ahead log into the file and close it."""
@@ -132,20 +132,20 @@ class Journal:
         to.unlink(missing_ok=True)
         os.close(create_file(to))
         with self._db.reading():
-            self._db.execute("VACUUM INTO ?", (str(to),))
+            self._db.execute(schema.COPY, (str(to),))
         return self.state_in(to, is_copy=True)
 
     def check(self) -> None:
         """Raise RecordError if the file is damaged, or a complete plan does not have each of its rows once."""
         with self._db.reading():
-            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            (found,) = self._db.execute(schema.FIRST_DAMAGE).fetchone()
             held = self._db.execute(schema.HELD).fetchone()
             unknown = set(self.read.counts()) - {status.value for status in Status}
             (strange,) = self._db.execute(schema.HAS_INVALID_CELLS).fetchone()
         rows = self.state.rows
         complete = held == (rows, 1, rows) or not self.state.is_planned
         if found != "ok" or unknown or strange or not complete:
-            raise self._db.damaged_error()
+            raise damaged_journal_error(self.path)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -31,9 +31,9 @@ class JournalWriter:
             numbers: dict[str, int] = dict(self._db.execute(schema.POOL_IDS))
             while some := list(islice(rows, ROWS_AT_ONCE)):
                 row, pool, names, *rest = zip(*some, strict=True)
-                one_kind = row[-1] - row[0] == len(row) - 1 and all(it.count(it[0]) == len(it) for it in (pool, *rest))
-                texts = json.dumps(names, ensure_ascii=False) if one_kind else ""
-                if one_kind and "\\u0000" not in texts:  # at which SQLite would end a text
+                alike = row[-1] - row[0] == len(row) - 1 and all(it.count(it[0]) == len(it) for it in (pool, *rest))
+                # SQLite would end a text at a NUL.
+                if alike and "\\u0000" not in (texts := json.dumps(names, ensure_ascii=False)):
                     values = (row[0], numbers.get(pool[0], pool[0]), *(it[0] for it in rest), texts)
                     self._db.execute(schema.PLAN_ALIKE, values)
                 else:
@@ -107,15 +107,15 @@ class JournalWriter:
         changes = {key: value for change in by_type.get(StateChanged, ()) for key, value in change.changes.items()}
         claimed: list[Claimed] = by_type.get(Claimed, [])
         with self._state.writing(changes, counted=self._mark is not None):
-            self._write(schema.SETTLE, map(_settlement, by_type.get(Outcome, ())))
-            self._write(schema.CLAIM, ((claim.at_ms, claim.row) for claim in claimed))
+            self._db.executemany(schema.SETTLE, map(_settlement, by_type.get(Outcome, ())))
+            self._db.executemany(schema.CLAIM, ((claim.at_ms, claim.row) for claim in claimed))
             for out in by_type.get(StepOutcome, ()):
                 if out.done is not None:
                     statement = schema.STEP_DONE if out.done else schema.STEP_FAILED
                     values = {"row": out.row, "code": out.code, "message": out.message}
-                    self._write(statement.format(column=STEPS[out.step].column), [values])
+                    self._db.executemany(statement.format(column=STEPS[out.step].column), [values])
             rates: list[RateChange] = by_type.get(RateChange, [])
-            self._write(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
+            self._db.executemany(schema.RATE, ((it.at_ms, it.account, it.region, it.rate, it.reason) for it in rates))
         if self._mark:
             self._mark.advance(self._state.value.commits, max((claim.row for claim in claimed), default=0))
 
@@ -154,7 +154,7 @@ class JournalWriter:
         Raises RecordError.
         """
         with self._db.reading():
-            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(schema.WAIT_FOR_DISK)
         self._mark = self._mark or CommitMark.create(self._db.path, self._state.value)
 
     def move_log_to_file(self) -> None:
@@ -163,7 +163,7 @@ class JournalWriter:
         From now on the files must stay in place. Raises RecordError.
         """
         with self._db.reading():
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._db.execute(schema.MOVE_LOG).fetchall()
         self._db.remember_files()
 
     def close(self) -> None:
@@ -177,9 +177,6 @@ class JournalWriter:
         with self._db.writing():
             self._db.execute(schema.FORGET_STEP_ORDER)
             self._db.execute(schema.INDEX_STEPS.format(order=order))
-
-    def _write(self, statement: str, values: Iterable[Any]) -> None:
-        self._db.executemany(statement, values)
 
 
 def _settlement(outcome: Outcome) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class JournalReader:
         An item is (page, user pool, rows); pages are counted from 0.
         """
         first, last = self._one(schema.SENDABLE_RANGE)
-        for page in range((first - 1) // size, (last - 1) // size + 1):
+        for page in range((first - 1) // size, (last - 1) // size + 1) if last else ():
             for pool, count in self._all(schema.SENDABLE_PAGE, (page * size + 1, (page + 1) * size)):
                 yield page, pool, count
 
@@ -126,8 +126,7 @@ class JournalReader:
 
     def step_order(self, steps: Mapping[str, Collection[str]]) -> str:
         """Return the SQL expression for a row's next step; `steps` maps each step to the pools in which it is taken."""
-        with self._db.reading():
-            ids = dict(self._db.execute(schema.POOL_IDS))
+        ids = dict(self._all(schema.POOL_IDS))
         return schema.step_order((name, [ids[pool] for pool in pools]) for name, pools in steps.items())
 
     def step_tasks(self, order: str, step: str, pool: str, most: int) -> list[StepTask]:
@@ -146,8 +145,7 @@ class JournalReader:
     def set_rows(self) -> Iterator[SetRow]:
         """Yield the rows that were set, in input order."""
         with self._db.reading():
-            for found in self._db.execute(schema.SET_ROWS):
-                yield SetRow._make(found)
+            yield from map(SetRow._make, self._db.execute(schema.SET_ROWS))
 
     def set_row(self, row: int) -> SetRow | None:
         """Return the row if it was set, else None."""
@@ -211,8 +209,7 @@ class JournalReader:
 
     def perhaps_set(self) -> int:
         """Return the number of rows whose users are set, or may be because a call has no known answer."""
-        (rows,) = self._one(schema.PERHAPS_SET)
-        return int(rows)
+        return int(self._one(schema.PERHAPS_SET)[0])
 
     def pool_counts(self, *, dead: bool = False) -> list[tuple[str, str, int]]:
         """Return the number of rows by user pool and journal status, as `counts` does: (user pool, status, rows)."""
@@ -340,12 +337,12 @@ class JournalReader:
         for one in self._alike():
             if (of := key(one)) is not None:
                 found[of] += one.rows
-        return dict(sorted(found.items(), key=_in_order))
+        # A text is compared by its letters, as a text is, and a tuple by its texts: a part may be None.
+        return dict(sorted(found.items(), key=lambda counted: tuple(map(str, counted[0]))))
 
     def _by_pool(self, key: Callable[[Alike], tuple[Any, ...] | None]) -> list[Any]:
         """Return the number of rows by user pool and `key`, a tuple: (user pool, *key, rows)."""
-        with self._db.reading():
-            names = {number: pool for pool, number in self._db.execute(schema.POOL_IDS)}
+        names = {number: pool for pool, number in self._all(schema.POOL_IDS)}
         found = self._sums(
             lambda it: (names[it.pool], *of) if it.pool in names and (of := key(it)) is not None else None
         )
@@ -363,11 +360,6 @@ class JournalReader:
 def _status_found(alike: Alike, *, dead: bool) -> str:
     """Return the status of rows. A ready row with a code is a failed one to be sent again: see RETRY_FAILED."""
     return Status.FAILED.value if dead and alike.status == Status.READY and alike.code else alike.status
-
-
-def _in_order(counted: tuple[Any, int]) -> tuple[str, ...]:
-    of, _ = counted
-    return tuple(map(str, of)) if isinstance(of, tuple) else (str(of),)
 
 
 def _most_frequent(found: dict[Any, int]) -> list[tuple[Any, int]]:

@@ -65,14 +65,11 @@ class RunDir:
                 staged.path.rename(path)  # replaces a reserved directory, because it is empty
                 _reserved.discard(path)
                 sync_directory(path.parent)
-            except RecordError as error:  # the directory contains nothing that could be resumed
-                staged.discard()
-                raise RunDirError(
-                    error.message.replace(str(staged.path), str(path)),
-                    "Check the disk's space and rights, then run again.",
-                ) from None
-            except BaseException:
-                staged.discard()
+            except BaseException as error:
+                staged.discard()  # it contains nothing that could be resumed
+                if isinstance(error, RecordError):
+                    said = error.message.replace(str(staged.path), str(path))
+                    raise RunDirError(said, "Check the disk's space and rights, then run again.") from None
                 raise
         except OSError as error:
             raise RunDirError(

@@ -75,6 +75,10 @@ _SEVERITY = "CASE status {} END".format(
     )
 )
 
+COPY = "VACUUM INTO ?"
+FIRST_DAMAGE = "PRAGMA quick_check"  # 'ok' if there is none
+WAIT_FOR_DISK = "PRAGMA synchronous = FULL"
+MOVE_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
 SET_FACT = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 FACTS = "SELECT key, value FROM meta"
 ADD_POOL = "INSERT INTO pools (user_pool_id) VALUES (?)"
@@ -151,7 +155,7 @@ FROM rows JOIN pools ON pools.id = rows.pool WHERE status = 'set' ORDER BY row
 
 SET_ROW = SET_ROWS.replace("ORDER BY row", "AND row = ?")
 
-SENDABLE_RANGE = f"SELECT coalesce(min(row), 1), coalesce(max(row), 0) FROM rows WHERE status IN {_SENDABLE}"  # noqa: S608  (our own text)
+SENDABLE_RANGE = f"SELECT min(row), max(row) FROM rows WHERE status IN {_SENDABLE}"  # noqa: S608  (our own text)
 
 # The time of the claim is before the row's first call. It is kept only if the process dies before it records the call.
 CLAIM = "UPDATE rows SET status = 'claimed', started_at = coalesce(started_at, ?) WHERE row = ?"

@@ -1,11 +1,11 @@
 """The run state in the journal: each of its fields is one row of the table `meta`, as JSON."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from bulkreset.journal import schema
-from bulkreset.journal.database import Database
+from bulkreset.journal.database import Database, damaged_journal_error
 from bulkreset.journal.run_state import RunState
 
 
@@ -23,12 +23,8 @@ class StateTable:
         try:
             self.value = RunState.model_validate({key: json.loads(value) for key, value in found})
         except (ValueError, TypeError, RecursionError):
-            raise self._db.damaged_error() from None
+            raise damaged_journal_error(self._db.path) from None
         return self.value
-
-    def insert(self) -> None:
-        """Write the whole state, inside a transaction."""
-        self._write(self.value, RunState.model_fields)
 
     @contextmanager
     def writing(self, changes: Mapping[str, object], *, counted: bool = False) -> Iterator[None]:
@@ -41,13 +37,8 @@ class StateTable:
             value = value.model_copy(update={"commits": value.commits + 1})
         with self._db.writing():
             yield
-            self._write(value, [*changes, "commits"] if counted else changes)
+            values = value.model_dump(mode="json", include={*changes, *(["commits"] if counted else [])})
+            facts = [(key, json.dumps(value)) for key, value in values.items()]
+            self._db.executemany(schema.SET_FACT, facts)
+            self._db.state_changes += len(facts)
         self.value = value
-
-    def _write(self, state: RunState, fields: Collection[str]) -> None:
-        if not fields:
-            return
-        values = state.model_dump(mode="json", include=set(fields))
-        self._db.state_changes += self._db.executemany(
-            schema.SET_FACT, [(key, json.dumps(value)) for key, value in values.items()]
-        ).rowcount

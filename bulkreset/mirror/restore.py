@@ -11,6 +11,7 @@ from pathlib import Path
 from bulkreset.errors import RecordError, RunDirError
 from bulkreset.files import create_file, sync_directory
 from bulkreset.journal.commit_mark import CommitMark
+from bulkreset.journal.database import damaged_journal_error
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, RunMissing
 from bulkreset.journal.run_state import MirrorProgress
@@ -73,7 +74,7 @@ def _rebuild_journal(bucket: Bucket, base: MirrorObject, deltas: Sequence[Mirror
 
 def _progress(journal: Journal) -> MirrorProgress:
     if journal.state.mirror is None:
-        raise journal.damaged_error()
+        raise damaged_journal_error(journal.path)
     return journal.state.mirror
 
 

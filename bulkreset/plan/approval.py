@@ -51,11 +51,8 @@ class Approval:
         number, example = journal.differences(self._journal)
         if number and example:
             was, now = (f"{status} ({code})" if code else status for status, code in (example[1:3], example[3:5]))
-            how = (
-                f"was {was} and is {now} now"
-                if was != now
-                else "belongs to another user now, or would be set differently"
-            )
+            differs = f"was {was} and is {now} now"
+            how = differs if was != now else "belongs to another user now, or would be set differently"
             raise ApprovalError(
                 f"{number:,} {'row is' if number == 1 else 'rows are'} not what was approved in {self.path}: row {example[0]} {how}.",
                 _AGAIN,

@@ -1,7 +1,7 @@
 """Finds other runs that have set passwords: of the same input, which would be set again, or since a run began."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from bulkreset.errors import BulkresetError
 from bulkreset.journal.execution import unix_ms
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.reader import JournalReader
 from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import Phase, RunState
 from bulkreset.models import Status
@@ -40,34 +41,51 @@ class OtherRun:
 def find_earlier_runs(state: RunState, path: Path) -> tuple[OtherRun, ...]:
     """Return the earlier runs of a run's input, newest first: those in RUNS, and in its own folder if it has that name.
 
-    A run with an unreadable journal is skipped. If the rows are the pools' users, there is no input and no earlier run.
+    If the rows are the pools' users, there is no input and no earlier run.
     """
     pools = {target.user_pool_id for target in state.targets}
     if not state.input.sha256:
         return ()
-    found = [
-        run
-        for place in _run_dirs(path, beside=path.absolute().parent.name == RUNS.name)
-        if (run := _read(place, state, pools))
-    ]
-    return tuple(sorted(found, key=lambda run: run.started_at, reverse=True))
+
+    def rows_of(other: RunState, journal: JournalReader) -> Mapping[str, int]:
+        same = other.input.sha256 == state.input.sha256 and any(it.user_pool_id in pools for it in other.targets)
+        return journal.counts() if same and other.phase is Phase.APPLYING else {}
+
+    return _other_runs(state, path, rows_of, beside=path.absolute().parent.name == RUNS.name)
 
 
 def find_later_runs(state: RunState, path: Path, pool: str) -> tuple[OtherRun, ...]:
     """Return the runs that have set passwords in a pool since a run's recovery point, newest first.
 
-    They are looked for in RUNS and beside `path`. A run whose journal cannot be read is passed over.
+    They are looked for in RUNS and beside `path`.
     """
     since = unix_ms(state.recovery_point) if state.recovery_point else 0
+
+    def rows_of(other: RunState, journal: JournalReader) -> Mapping[str, int]:
+        if not other.recovery_point or pool in other.undone:
+            return {}
+        later = unix_ms(other.recovery_point) >= since or journal.sent_since(since)
+        return {status: rows for at, status, rows in journal.pool_counts() if at == pool} if later else {}
+
+    return _other_runs(state, path, rows_of, beside=True)
+
+
+def _other_runs(
+    state: RunState, path: Path, rows_of: Callable[[RunState, JournalReader], Mapping[str, int]], *, beside: bool
+) -> tuple[OtherRun, ...]:
+    """Return the other real runs that have set passwords, newest first. `rows_of` returns the rows to see, by status.
+
+    A run whose journal cannot be read is skipped.
+    """
     found = []
-    for place in _run_dirs(path, beside=True):
-        with suppress(BulkresetError, OSError), _opened(place) as journal:
+    for place in _run_dirs(path, beside=beside):
+        with (
+            suppress(BulkresetError, OSError),
+            closing(Journal.open(RunDir.open(place).journal, read_only=True)) as journal,
+        ):
             other = journal.state
-            if other.run_id == state.run_id or other.emulated or not other.recovery_point or pool in other.undone:
-                continue
-            counts = {status: rows for at, status, rows in journal.read.pool_counts() if at == pool}
-            if unix_ms(other.recovery_point) >= since or journal.read.sent_since(since):
-                found.append(_described(place, other, counts))
+            if other.run_id != state.run_id and not other.emulated:
+                found.append(_described(place, other, rows_of(other, journal.read)))
     return tuple(sorted((run for run in found if run), key=lambda run: run.started_at, reverse=True))
 
 
@@ -85,23 +103,6 @@ def _run_dirs(path: Path, *, beside: bool) -> Iterator[Path]:
         except OSError:
             continue
         yield from (Path(entry.path) for entry in entries)
-
-
-def _read(place: Path, state: RunState, pools: Collection[str]) -> OtherRun | None:
-    try:
-        with _opened(place) as journal:
-            other = journal.state
-            same = other.input.sha256 == state.input.sha256 and any(it.user_pool_id in pools for it in other.targets)
-            if not same or other.run_id == state.run_id or other.emulated or other.phase is not Phase.APPLYING:
-                return None
-            return _described(place, other, journal.read.counts())
-    except (BulkresetError, OSError):
-        return None
-
-
-def _opened(place: Path) -> closing[Journal]:
-    """Open the journal in a directory to read it. Raises RunDirError if there is none."""
-    return closing(Journal.open(RunDir.open(place).journal, read_only=True))
 
 
 def _described(place: Path, other: RunState, counts: Mapping[str, int]) -> OtherRun | None:

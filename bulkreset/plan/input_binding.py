@@ -60,14 +60,10 @@ def open_new_input(job: Job, remarks: Sequence[str] = ()) -> tuple[InputSet | No
 
 def input_files(rows: InputSet | None) -> list[JournalFile]:
     """Return the files of the input as journal entries (empty without an input); SHA-256 only after they are read."""
-    return (
-        [
-            JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)
-            for it in rows.planned_files()
-        ]
-        if rows
-        else []
-    )
+    return [
+        JournalFile(it.name, it.fingerprint.size, it.fingerprint.sha256, it.fingerprint.version, it.first_row)
+        for it in (rows.planned_files() if rows else ())
+    ]
 
 
 def needs_input(job: Job, journal: Journal, *, again: bool) -> bool:

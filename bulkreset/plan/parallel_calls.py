@@ -5,8 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, ParamSpec, Self, TypeVar
 
+from bulkreset.causes import FATAL, advice_for
 from bulkreset.clock import Clock
+from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import UserLister
+from bulkreset.cognito.read_calls import ReadCallError
+from bulkreset.cognito.response import Disposition
+from bulkreset.errors import ServiceError
 from bulkreset.job import Job
 from bulkreset.plan.preflight import listing_rate
 from bulkreset.send.pacer import Pacer
@@ -54,3 +59,13 @@ def listing_pacers(job: Job, lanes: Sequence[Sequence[str]], clock: Clock) -> di
     """Return the ListUsers pacer of each pool. The pools of a lane share one."""
     rate = listing_rate(job)
     return {pool: pacer for lane in lanes for pacer in [Pacer(rate, clock)] for pool in lane}
+
+
+def listing_interrupted(lister: UserLister, error: ReadCallError, what: str, advice: str) -> ServiceError | None:
+    """Return the error of a listing that may succeed later; None if it was denied or can never succeed."""
+    if problem := connection_problem(error.code, lister.session):
+        return ServiceError(error.code, *problem)
+    if error.denied or error.verdict is Disposition.FATAL:
+        return None
+    advice = advice_for(error.code) if error.code in FATAL else advice  # FATAL: the credentials have expired
+    return ServiceError(error.code, f"{what} could not be listed: {error.code}.", advice)

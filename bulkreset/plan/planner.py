@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bulkreset.cancellation import CancelToken, UserInterface
+from bulkreset.cancellation import CancelToken, UserInterface, lookup_listener
 from bulkreset.clock import SystemClock
 from bulkreset.cognito.account import AccountDiscovery
 from bulkreset.cognito.emulator import EmbeddedCognito
@@ -14,7 +14,7 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import ServiceError
-from bulkreset.input.batch import BatchSource, RowBatch
+from bulkreset.input.batch import RowBatch
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
@@ -52,7 +52,7 @@ class Planner:
         self._ui = ui
         self._stop = stop
 
-    def run(self, rows: BatchSource | None, service: EmbeddedCognito | None, home: RunDir) -> Sequence[UnknownFact]:
+    def run(self, rows: InputSet | None, service: EmbeddedCognito | None, home: RunDir) -> Sequence[UnknownFact]:
         """Plan from the run's phase on, and record each phase in the journal.
 
         If `rows` is None, the pools' own users are listed. Returns the gaps of pools whose users could not be listed.
@@ -68,13 +68,13 @@ class Planner:
         with ExitStack() as stack:
             listed_users = None
             if journal.state.phase is Phase.READING:
-                if rows is None:
-                    rows = listed_users = stack.enter_context(self._list_users(check, lanes, home.user_store))
-                self._screen(rows, service, protected)
+                source: InputSet | PoolUserSource | None = rows
+                if source is None:
+                    source = listed_users = stack.enter_context(self._list_users(check, lanes, home.user_store))
+                self._screen(source, service, protected)
             if journal.state.phase is Phase.CHECKING:
-                gaps = check.run(
-                    journal, home.user_store, self._on_looked_up, listed_users.store if listed_users else None
-                )
+                seen = lookup_listener(self._ui, self._stop)
+                gaps = check.run(journal, home.user_store, seen, listed_users.store if listed_users else None)
         folding = [pool for pool, pool_facts in pools.items() if pool_facts.case_insensitive]
         with journal.stoppable():
             journal.write.reject_duplicates(self._job.input.on_duplicate, folding)
@@ -119,7 +119,7 @@ class Planner:
         self._ui.on_rows_read(rows)
         self._stop.check()
 
-    def _screen(self, rows: BatchSource, service: EmbeddedCognito | None, protected: set[str]) -> None:
+    def _screen(self, rows: InputSet | PoolUserSource, service: EmbeddedCognito | None, protected: set[str]) -> None:
         """Write the plan of all rows, then the fingerprints of the input, and end the phase READING."""
         begun: set[int] = set()
 
@@ -133,14 +133,10 @@ class Planner:
             self._stop.check()
 
         plan = self._journal.write
-        read = write_plan(self._job, rows, self._discovery.pools(), protected, plan, seen)
+        read = write_plan(self._job, rows.batches(), self._discovery.pools(), protected, plan, seen)
         # its content is known only now, and the plan must never be stored without its fingerprint
         if isinstance(rows, InputSet):
             facts = InputFacts(**rows.describe())
             plan.store_fingerprints(input_files(rows), phase=Phase.CHECKING, rows=read, input=facts)
         else:
             self._journal.write.change(phase=Phase.CHECKING, rows=read)
-
-    def _on_looked_up(self, made: int, calls: int) -> None:
-        self._ui.on_lookup_progress(made, calls)
-        self._stop.check()

@@ -152,10 +152,8 @@ class PoolSweep:
             digits = 1 if self.expected < MANY_FROM else 2
             self._begin([f"{number:0{digits}x}" for number in range(FEW if digits == 1 else MANY)])
         elif self.done and self._is_shard(next(iter(self._parts))):
-            listed, estimated = (
-                sum(progress.users for progress in self._parts.values()),
-                self._lister.facts.users or 0,
-            )
+            listed = sum(progress.users for progress in self._parts.values())
+            estimated = self._lister.facts.users or 0
             if abs(listed - estimated) > max(TOLERANCE * estimated, TOLERATED_USERS):
                 self._begin([WHOLE])
 

@@ -7,18 +7,15 @@ from concurrent.futures import Future
 from itertools import chain, islice, repeat
 from pathlib import Path
 
-from bulkreset.causes import FATAL, advice_for
 from bulkreset.clock import Clock
-from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError
-from bulkreset.cognito.response import Disposition
-from bulkreset.errors import InputError, ServiceError, TargetError
+from bulkreset.errors import InputError, TargetError
 from bulkreset.input.batch import BATCH_ROWS, RowBatch
 from bulkreset.input.reader import open_rows
 from bulkreset.job import ColumnsConfig, InputConfig, SelectConfig
-from bulkreset.plan.parallel_calls import ParallelCalls
+from bulkreset.plan.parallel_calls import ParallelCalls, listing_interrupted
 from bulkreset.plan.pool_sweep import AT_ONCE, PoolSweep, SweptPage, group_of
 from bulkreset.plan.user_store import UserMatch, UserStore
 from bulkreset.send.pacer import Pacer
@@ -168,19 +165,15 @@ class PoolUserSource:
     def _list_error(lister: UserLister, group: str, error: ReadCallError) -> Exception:
         name = lister.facts.user_pool_id
         what = f"The group {group!r} of {name}" if group else f"The users of {name}"
-        if problem := connection_problem(error.code, lister.session):
-            return ServiceError(error.code, *problem)
-        if error.denied or error.verdict is Disposition.FATAL:
-            call = "cognito-idp:ListUsersInGroup" if group else "cognito-idp:ListUsers"
-            where = arn_of(lister.session)
-            return TargetError(
-                f"{what} could not be listed: {error.code}.",
-                f"Allow {call} on {where}."
-                if error.denied
-                else f"Check the pool's id, the Region{' and the name of the group' * bool(group)}.",
-            )
-        advice = advice_for(error.code) if error.code in FATAL else "Resume to continue the list."
-        return ServiceError(error.code, f"{what} could not be listed: {error.code}.", advice)
+        if interrupted := listing_interrupted(lister, error, what, "Resume to continue the list."):
+            return interrupted
+        call = "cognito-idp:ListUsersInGroup" if group else "cognito-idp:ListUsers"
+        return TargetError(
+            f"{what} could not be listed: {error.code}.",
+            f"Allow {call} on {arn_of(lister.session)}."
+            if error.denied
+            else f"Check the pool's id, the Region{' and the name of the group' * bool(group)}.",
+        )
 
 
 def _require_usernames(chunk: RowBatch, path: Path) -> None:

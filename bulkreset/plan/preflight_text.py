@@ -20,7 +20,7 @@ from bulkreset.text import format_count, format_duration, format_limit, format_l
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
 
-    from bulkreset.job import GuardsConfig, Job, SelectConfig
+    from bulkreset.job import GuardsConfig, SelectConfig
     from bulkreset.job.waves import WavesConfig
     from bulkreset.journal.records import PlanMessage
     from bulkreset.journal.run_state import OriginFacts
@@ -29,20 +29,15 @@ if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need
 SHOWN = 5  # pools and lanes that are listed; the rest is only counted
 SHORT = 600  # seconds: the end of a shorter run is shown with its second
 LABEL = 12  # width in columns of the label that starts each line
-_INDENT = " " * LABEL
 
 
 def preflight_lines(preflight: Preflight) -> str:
     """Return the preflight as text, one fact per line."""
-    return "\n".join(f"{label:<12}{text}" for label, text in preflight_facts(preflight))
+    return "\n".join(f"{label:<{LABEL}}{text}" for label, text in preflight_facts(preflight))
 
 
-def preflight_facts(preflight: Preflight) -> list[tuple[str, str]]:
-    """Return the preflight as (label, text); the label is "" if a line continues the one before."""
-    return [*_facts(preflight)]
-
-
-def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
+def preflight_facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
+    """Yield the preflight as (label, text); the label is "" if a line continues the one before."""
     job = preflight.job
     yield "Job", job.name + (" (EMULATED: nothing real is touched)" if preflight.emulated else "")
     if preflight.approved:
@@ -76,15 +71,22 @@ def _facts(preflight: Preflight) -> Iterator[tuple[str, str]]:
 
 
 def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
-    for pool, endpoint in list(preflight.endpoints.items())[:SHOWN]:
+    verified = {target.user_pool_id: target.verify_ssl for target in preflight.job.targets}
+    warned = {
+        pool: f"{endpoint}: {', '.join(warnings)}"
+        for pool, endpoint in preflight.endpoints.items()
+        if not preflight.emulated and (warnings := endpoint_warnings(endpoint, verified=verified[pool]))
+    }
+    shown, rest = [*preflight.endpoints][:SHOWN], [*preflight.endpoints][SHOWN:]
+    for pool in shown:
         caller, facts = preflight.callers[pool], preflight.pools[pool]
         region = next(lane.region for lane in preflight.lanes if pool in lane.pools)
         named = f"{facts.name} ({pool})" if facts.name and facts.name != pool else pool
         yield "User pool", f"{named}, {region}, account {caller.account or f'unknown: {caller.problem}'}"
         if caller.arn:
             yield "Caller", caller.arn
-        if not preflight.emulated and (warnings := _warnings(endpoint, preflight.job, pool)):
-            yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
+        if pool in warned:
+            yield "Endpoint", warned[pool]
         if facts.policy and (rules := describe(facts.policy)):
             yield "Policy", rules
         if facts.history:
@@ -92,15 +94,10 @@ def _pools(preflight: Preflight) -> Iterator[tuple[str, str]]:
                 "History",
                 f"The pool refuses the last {facts.history} passwords of a user. That is known only when they are sent",
             )
-    rest = list(preflight.endpoints.items())[SHOWN:]
     if rest:
         yield "", f"and {len(rest)} more user pools"
-    warned = (
-        {} if preflight.emulated else {endpoint: _warnings(endpoint, preflight.job, pool) for pool, endpoint in rest}
-    )
-    for endpoint, warnings in warned.items():
-        if warnings:
-            yield "Endpoint", f"{endpoint}: {', '.join(warnings)}"
+    for text in dict.fromkeys(warned[pool] for pool in rest if pool in warned):
+        yield "Endpoint", text
 
 
 def _selected(select: SelectConfig) -> str:
@@ -336,12 +333,6 @@ def _gaps(preflight: Preflight) -> Iterator[tuple[str, str]]:
     for resource in dict.fromkeys(gap.resource for gap in denied):
         actions = sorted({gap.action for gap in denied if gap.resource == resource})
         yield "Allow", json.dumps({"Effect": "Allow", "Action": actions, "Resource": resource})
-
-
-def _warnings(endpoint: str, job: Job, pool: str) -> list[str]:
-    """Return warnings about the endpoint that receives the passwords."""
-    verified = next(target.verify_ssl for target in job.targets if target.user_pool_id == pool)
-    return endpoint_warnings(endpoint, verified=verified)
 
 
 def endpoint_warnings(endpoint: str, *, verified: bool) -> list[str]:

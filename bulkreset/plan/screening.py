@@ -7,7 +7,7 @@ from bulkreset.cognito.list_users import group_members
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
-from bulkreset.input.batch import CARRIED, BatchSource, RowBatch
+from bulkreset.input.batch import CARRIED, RowBatch
 from bulkreset.input.swapped import require_not_swapped
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
@@ -16,7 +16,7 @@ from bulkreset.journal.journal_writer import JournalWriter
 
 def write_plan(
     job: Job,
-    rows: BatchSource,
+    batches: Iterable[RowBatch],
     facts: Mapping[str, PoolFacts],
     protected: AbstractSet[str],
     plan: JournalWriter,
@@ -29,7 +29,7 @@ def write_plan(
     validator = RowValidator(job, protected, {pool: pool_facts.policy for pool, pool_facts in facts.items()})
     read, file = 0, None
     carrying = bool(job.report.columns)
-    for chunk in rows.batches():
+    for chunk in batches:
         if chunk.file != file and not job.generates:
             require_not_swapped(job.input, chunk)
             file = chunk.file

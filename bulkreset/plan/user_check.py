@@ -1,6 +1,6 @@
 """Compares every row that would be sent with the users of its pool, before anything is sent."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -62,11 +62,8 @@ class UserCheck:
         (denied or fatal). Raises ServiceError if a search was interrupted.
         """
         unchecked = {pool: reason for pool in self._pools if (reason := self._reason_not_checked(pool))}
-        listers = {
-            pool: UserLister(self._sessions[pool], facts)
-            for pool, facts in self._pools.items()
-            if pool not in unchecked
-        }
+        checked = {pool: facts for pool, facts in self._pools.items() if pool not in unchecked}
+        listers = {pool: UserLister(self._sessions[pool], facts) for pool, facts in checked.items()}
         gaps: dict[str, UnknownFact] = {}
         if listers:
             with listed or UserStore(scratch) as store:
@@ -80,7 +77,10 @@ class UserCheck:
                 pacers = listing_pacers(self._job, self._lanes, self._clock)
                 gaps = UserSearch(listers, pacers, store, self._clock, self.skip_reason).run(seen)
                 unchecked |= {pool: f"ListUsers was denied ({gap.code})" for pool, gap in gaps.items()}
-                findings = self._findings(store, scrambled=self._job.scrambles)
+                findings = (
+                    (it.row, *_decide(it, scrambled=self._job.scrambles), it.status, it.recovery, it.username)
+                    for it in store.findings()
+                )
                 journal.write.store_findings(findings, phase=Phase.COMPARING, unchecked=unchecked)
                 store.discard()
         else:
@@ -109,15 +109,6 @@ class UserCheck:
         }
         return next((kind for kind, holds in kinds.items() if holds and kind in self._job.skips), "")
 
-    @staticmethod
-    def _findings(store: UserStore, *, scrambled: bool) -> Iterator[tuple[int, str, str, str, str, str, str]]:
-        """Yield the plan's decision for each row that has a finding, in input order.
-
-        Each is (row, status, code, message, user status, recovery, username), as the journal stores it.
-        """
-        for found in store.findings():
-            yield found.row, *_decide(found, scrambled=scrambled), found.status, found.recovery, found.username
-
 
 def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
     """Return status, code and message of a row. A message without a code is a warning."""
@@ -126,8 +117,5 @@ def _decide(found: RowFinding, *, scrambled: bool) -> tuple[str, str, str]:
         return Status.REJECTED.value, RejectCode.USER_NOT_FOUND.value, message
     if found.kind and found.kind != UNKNOWN.kind:
         return Status.SKIPPED.value, found.kind, _SAID[SkipReason(found.kind)]
-    return (
-        Status.READY.value,
-        "",
-        f"locked out: {_SAID[SkipReason.UNRECOVERABLE]}" if scrambled and found.recovery == Recovery.NONE else "",
-    )
+    locked_out = scrambled and found.recovery == Recovery.NONE
+    return Status.READY.value, "", f"locked out: {_SAID[SkipReason.UNRECOVERABLE]}" if locked_out else ""

@@ -4,16 +4,13 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
-from bulkreset.causes import FATAL, advice_for
 from bulkreset.clock import Clock
-from bulkreset.cognito.endpoint import connection_problem
 from bulkreset.cognito.list_users import PAGE, PoolUser, UserLister, UserPage, filters_for
 from bulkreset.cognito.pool import PoolFacts, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact
-from bulkreset.cognito.response import Disposition
-from bulkreset.errors import ServiceError
-from bulkreset.plan.parallel_calls import ParallelCalls
+from bulkreset.plan.parallel_calls import ParallelCalls, listing_interrupted
 from bulkreset.plan.pool_sweep import AT_ONCE as PAGES_AT_ONCE
 from bulkreset.plan.pool_sweep import PoolSweep, SweptPage
 from bulkreset.plan.user_store import NOBODY, NOT_LISTED, UNKNOWN, UserMatch, UserStore
@@ -181,21 +178,10 @@ class UserSearch:
         """
         pool = self._pools[name]
         pool.queued, pool.exhausted = [], True
-        if problem := connection_problem(error.code, pool.lister.session):
-            raise ServiceError(error.code, *problem)
-        if error.denied or error.verdict is Disposition.FATAL:
-            return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.lister.session))}
-        raise ServiceError(
-            error.code,
-            f"The users of {name} could not be listed: {error.code}.",
-            advice_for(error.code)
-            if error.code in FATAL  # the credentials have expired
-            else "What is looked up is kept: resume, or run without the check (--no-check-users).",
-        )
-
-    @staticmethod
-    def _page(pool: _PoolSearch, token: str | None, expression: str = "") -> UserPage:
-        return pool.pages.read(lambda: pool.lister.page(token, expression))
+        advice = "What is looked up is kept: resume, or run without the check (--no-check-users)."
+        if interrupted := listing_interrupted(pool.lister, error, f"The users of {name}", advice):
+            raise interrupted
+        return {name: error.unknown_fact(_WHAT, ACTION, arn_of(pool.lister.session))}
 
     def _find_by_name(self, pool: _PoolSearch, name: str, spelled: str) -> tuple[str, UserMatch]:
         """Return the name and the user it means. Tries one filter for each attribute that the name may be.
@@ -207,7 +193,7 @@ class UserSearch:
             token = None
             while True:
                 try:
-                    page = self._page(pool, token, expression)
+                    page = pool.pages.read(partial(pool.lister.page, token, expression))
                 except ReadCallError as error:
                     if error.code != REFUSED:
                         raise

@@ -17,6 +17,7 @@ from typing import IO, Any
 from bulkreset import statuses
 from bulkreset.errors import Refused
 from bulkreset.files import atomic_bytes_writer
+from bulkreset.journal.database import damaged_journal_error
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.reader import report_row
 from bulkreset.models import REPORT_COLUMNS, ReportRow
@@ -116,7 +117,7 @@ def stream_report(journal: Journal, out: IO[bytes], spec: ReportSpec | None = No
         rows = carried.along(rows) if names else rows
         WRITERS[spec.form](map(spec.redaction.redact_row, rows) if spec.redaction else rows, out, carried)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a cell has a type that no run writes
-        raise journal.damaged_error() from None
+        raise damaged_journal_error(journal.path) from None
 
 
 def write_csv(rows: Iterable[ReportRow], out: IO[bytes], carried: Carried = NONE_CARRIED) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from bulkreset.causes import STOPS
 from bulkreset.clock import SINCE_BOOT, Clock, now_ms
 from bulkreset.cognito.transport import TransportKind, choose_transport
 from bulkreset.departure import AllPermits
-from bulkreset.errors import InputError, RecordError, RowLimit, Stopped
+from bulkreset.errors import InputError, RecordError, RowLimit
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
 from bulkreset.input.password_policy import combine
@@ -24,13 +24,13 @@ from bulkreset.plan.input_binding import require_planned_input
 from bulkreset.plan.preflight import Preflight
 from bulkreset.report.redaction import Redaction
 from bulkreset.run.context import RunContext
-from bulkreset.run.lane_run import LaneRun, build_lanes
+from bulkreset.run.lane_run import LaneRun, PasswordSource, build_lanes
 from bulkreset.run.recorder import RateChanges, Recorder
 from bulkreset.run.run_monitor import RunMonitor
 from bulkreset.run.steering import LimitSource, Steering
 from bulkreset.run.user_watch import UserWatch
 from bulkreset.send.coordinator import Coordinator
-from bulkreset.send.generated_source import GeneratedSource
+from bulkreset.send.generated_source import GeneratedLaneSource
 from bulkreset.send.guards import GuardMonitor
 from bulkreset.send.input_source import InputSource, input_changed_error
 from bulkreset.send.lane import Results
@@ -94,11 +94,11 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     kind: TransportKind = choose_transport(job.pace.transport)
     results: Results = SimpleQueue()
     rates = RateChanges()
-    source = _source(context, preflight, results, changed)
+    sources_of_rows, close_sources = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")
     permit = AllPermits(*([context.mirror.permit] if context.mirror else []))
     sources: list[LimitSource] = [context.control, shared, TimetableLimit(timetable_of(job.pace), time.time)]
-    lanes = build_lanes(context, preflight, kind, source.lane_sources, budget, results, rates, permit)
+    lanes = build_lanes(context, preflight, kind, sources_of_rows, budget, results, rates, permit)
     users = _user_watch(context, lanes)
     sources += [users] if users else []
     recorder = Recorder(context.journal, context.mirror, rates, context.telemetry.claim)
@@ -146,10 +146,14 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
                 spans.enter_context(context.telemetry.span("lane", **at, rows=lane.progress.total))
             coordinator.run([lane_input for lane in lanes for lane_input in lane.inputs])
     finally:
-        source.close()
+        close_sources()
         recorder.commit_rest()
         with suppress(RecordError):  # recording the end of the run, which comes next, fails as well
-            _record_lanes(context, lanes, coordinator.stopped, context.clock.now() - began)
+            seconds, stopped = context.clock.now() - began, coordinator.stopped
+            facts = zip(lanes, context.journal.state.lanes, strict=True)
+            context.journal.write.change(
+                lanes=tuple(lane.facts(known, stopped.get(lane.number), seconds) for lane, known in facts)
+            )
     if budget.remaining == 0 and preflight.ready > budget.taken:
         by, cause = budget.by, STOPS["row_limit"]
         if is_approved_limit(context):
@@ -230,29 +234,25 @@ def _new_orders(context: RunContext, budget: RowBudget) -> list[Event]:
     return [StateChanged({"control": (*context.journal.state.control, *new)})] if new else []
 
 
-def _record_lanes(
-    context: RunContext, lanes: Sequence[LaneRun], stopped: Mapping[int, Stopped], seconds: float
-) -> None:
-    facts = zip(lanes, context.journal.state.lanes, strict=True)
-    context.journal.write.change(
-        lanes=tuple(lane.facts(known, stopped.get(lane.number), seconds) for lane, known in facts)
-    )
-
-
 def _source(
     context: RunContext, preflight: Preflight, results: Results, changed: Callable[[], str]
-) -> InputSource | GeneratedSource:
-    """Return the source of the lanes' rows: the input, or the journal if passwords are generated."""
+) -> tuple[Sequence[PasswordSource], Callable[[], None]]:
+    """Return the lanes' sources of rows, and what closes them.
+
+    They read the input, or the journal if passwords are generated.
+    """
     job, journal = context.job, context.journal.read
     lanes: list[tuple[str, ...]] = [plan.pools for plan in preflight.lanes]
     if context.rows and not job.generates:
-        return InputSource(
+        source = InputSource(
             PageReader(context.rows), journal, lanes, lambda: _require_unchanged(changed), lambda: results.put(None)
         )
+        return source.lane_sources, source.close
     if not job.generates:  # no row is sent, and no row may get a generated password
         lanes = [() for _ in lanes]
     policies = {pool: combine(job.password.policy, facts.policy) for pool, facts in preflight.pools.items()}
-    return GeneratedSource(journal, lanes, PasswordGenerator(policies, job.password.length), context.passwords)
+    generator = PasswordGenerator(policies, job.password.length)
+    return [GeneratedLaneSource(journal, pools, generator, context.passwords) for pools in lanes], lambda: None
 
 
 def _require_unchanged(changed: Callable[[], str]) -> None:

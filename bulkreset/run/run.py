@@ -1,7 +1,6 @@
 """One execution of a run: take it over if it was begun before, plan, confirm, apply, finish."""
 
 from dataclasses import replace
-from typing import NoReturn
 
 from bulkreset.causes import STOPS, advice_for
 from bulkreset.cognito.response import PASSWORD_REFUSALS
@@ -10,7 +9,6 @@ from bulkreset.journal.execution import new_execution, unix_ms, utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import ConfirmationFacts, Phase
 from bulkreset.models import format_rows
-from bulkreset.plan.earlier_runs import OtherRun
 from bulkreset.plan.preflight import Preflight
 from bulkreset.report.summary import has_work_left, step_counts
 from bulkreset.run.apply import apply
@@ -60,16 +58,13 @@ def _advance(context: RunContext) -> BulkresetError | None:
         left = has_work_left(journal.state, journal.read.counts(), step_counts(journal))
         return error if left else None
     except Interrupted as error:
-        return error if context.sending.seconds else _before_sending(context, error)
+        if context.sending.seconds:
+            return error
+        more = "more " if journal.state.sending_seconds else ""
+        return Interrupted(f"Interrupted before anything {more}was sent.", "", error.signal_number)
     except BulkresetError as error:
         return error
     return None
-
-
-def _before_sending(context: RunContext, error: Interrupted) -> Interrupted:
-    """Return the interruption of an execution that has sent nothing."""
-    more = "more " if context.journal.state.sending_seconds else ""
-    return Interrupted(f"Interrupted before anything {more}was sent.", "", error.signal_number)
 
 
 def _take_over(context: RunContext) -> None:
@@ -129,7 +124,11 @@ def _confirm(context: RunContext, preflight: Preflight) -> bool:
         context.options.again or journal.state.again or journal.state.phase is Phase.APPLYING
     )
     if repeats and (journal.state.confirmed or context.options.yes):
-        _refuse_again(preflight.earlier[0])
+        known = preflight.earlier[0]
+        rest = f" To send what that run has left: bulkreset resume {quoted(known.run_dir)}." if known.resumable else ""
+        raise NotConfirmed(
+            f"This input was {known}. Nothing was sent.", f"To set these passwords again, pass --again.{rest}"
+        )
     if context.options.again:
         preflight = replace(preflight, earlier=())
     if not journal.state.confirmed:
@@ -140,11 +139,6 @@ def _confirm(context: RunContext, preflight: Preflight) -> bool:
         journal.write.change(confirmed=True, again=again, confirmation=ConfirmationFacts(how=how, at=utc_now()))
     context.stop.check()
     return True
-
-
-def _refuse_again(run: OtherRun) -> NoReturn:
-    rest = f" To send what that run has left: bulkreset resume {quoted(run.run_dir)}." if run.resumable else ""
-    raise NotConfirmed(f"This input was {run}. Nothing was sent.", f"To set these passwords again, pass --again.{rest}")
 
 
 def _require_sendable(context: RunContext, preflight: Preflight) -> None:

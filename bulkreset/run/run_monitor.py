@@ -1,6 +1,7 @@
 """Watches a sending run: shows, logs and counts results, and says when it must stop."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from bulkreset.cancellation import CancelToken, SendProgress, UserInterface
@@ -16,32 +17,25 @@ from bulkreset.send.operations import OperationResult
 RETRIES_SHOWN_SECONDS = 0.5  # how often the progress is shown while rows are only retried
 
 
+@dataclass
 class RunMonitor:
-    """Shows, logs and counts committed results, and decides which lane groups must stop."""
+    """Shows, logs and counts committed results, and decides which lane groups must stop.
 
-    def __init__(
-        self,
-        guards: GuardMonitor,
-        log: Log,
-        progress: SendProgress,
-        lanes: Sequence[LaneRun],
-        ui: UserInterface,
-        stop: CancelToken,
-        checks: Sequence[Callable[[], None]],
-        count: Callable[[str, str, OperationResult], None] | None,
-    ) -> None:
-        """Start watching. Each of `checks` may raise to stop all sending.
+    Each of `checks` may raise to stop all sending. `count` gets each committed result, after its lane's
+    "ACCOUNT/REGION" and its kind of call.
+    """
 
-        `count` gets each committed result, after its lane's "ACCOUNT/REGION" and its kind of call.
-        """
-        self._guards = guards
-        self._log = log
-        self._progress = progress
-        self._lanes = lanes
-        self._ui = ui
-        self._count = count
-        self._stop = stop
-        self._checks = (stop.check, *checks, guards.check)
+    _guards: GuardMonitor
+    _log: Log
+    _progress: SendProgress
+    _lanes: Sequence[LaneRun]
+    _ui: UserInterface
+    _stop: CancelToken
+    checks: InitVar[Sequence[Callable[[], None]]]
+    _count: Callable[[str, str, OperationResult], None] | None
+
+    def __post_init__(self, checks: Sequence[Callable[[], None]]) -> None:
+        self._checks = (self._stop.check, *checks, self._guards.check)
         self._shown_at = SINCE_BOOT.now()
 
     def check(self) -> None:

@@ -156,11 +156,24 @@ class StateStore:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the state for the block, against other scheduled runs. Raises Busy if another one holds it."""
+        path = self._lock
         with ExitStack() as stack:
-            lock = stack.enter_context(_locked(self._lock, self.where))
+            try:
+                lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                raise RecordError(
+                    f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights."
+                ) from None
+            stack.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Busy(
+                    f"Another scheduled run of this job holds {self.where}.", "Wait for it: bulkreset status."
+                ) from None
             if isinstance(self.where, str):
                 # The holder of this machine's lock may take over the lease of a dead run on this machine.
-                lease = S3Lease(self._bucket, f"{self.where}.lease", holder_id(lock), SECONDS, self._clock)
+                lease = S3Lease(self._bucket, f"{self.where}.lease", holder_id(path), SECONDS, self._clock)
                 self._lease = stack.enter_context(lease)
             yield
 
@@ -176,19 +189,3 @@ class StateStore:
             return self.where.with_name(f"{self.where.name}.lock")
         digest = hashlib.sha256(self.where.encode()).hexdigest()[:32]
         return Path(tempfile.gettempdir()) / f"bulkreset-{os.getuid()}-{digest}.lock"
-
-
-@contextmanager
-def _locked(path: Path, what: Location) -> Iterator[Path]:
-    try:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise RecordError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from None
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Busy(f"Another scheduled run of this job holds {what}.", "Wait for it: bulkreset status.") from None
-        yield path
-    finally:
-        os.close(lock)

@@ -1,6 +1,7 @@
 """Sets the ceilings of the lanes while a run sends, and records each change with its reason."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bulkreset.clock import Clock, now_ms
@@ -23,6 +24,7 @@ class LimitSource(Protocol):
         """
 
 
+@dataclass
 class Steering:
     """Checks all limits every LOOK_AT_LIMITS_SECONDS, on the coordinator's thread, and sets changed ceilings.
 
@@ -30,26 +32,20 @@ class Steering:
     a paused lane has no results to commit them with. `orders` returns the events of new orders.
     """
 
-    def __init__(
-        self,
-        lanes: Sequence[LaneRun],
-        sources: Sequence[LimitSource],
-        clock: Clock,
-        log: Log,
-        facts: Callable[[], Sequence[LaneFacts]],
-        commit: Callable[[Sequence[Event]], None],
-        orders: Callable[[], Sequence[Event]] = tuple,
-    ) -> None:
-        self._lanes = lanes
-        self._sources = sources
-        self._clock = clock
-        self._log = log
-        self._facts = facts
-        self._commit = commit
-        self._orders = orders
+    _lanes: Sequence[LaneRun]
+    _sources: Sequence[LimitSource]
+    _clock: Clock
+    _log: Log
+    _facts: Callable[[], Sequence[LaneFacts]]
+    _commit: Callable[[Sequence[Event]], None]
+    _orders: Callable[[], Sequence[Event]] = tuple
+
+    def __post_init__(self) -> None:
         self._looked_at = float("-inf")
         self._limits: dict[tuple[int, int], Limit] = {
-            (lane.number, index): Limit(ceiling, JOB) for lane in lanes for index, (_, ceiling) in enumerate(lane.paces)
+            (lane.number, index): Limit(ceiling, JOB)
+            for lane in self._lanes
+            for index, (_, ceiling) in enumerate(lane.paces)
         }
 
     def check(self) -> None:

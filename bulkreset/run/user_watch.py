@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import partial
 from typing import Final
 
@@ -43,6 +43,7 @@ class _Category:
     problem: str = ""
 
 
+@dataclass
 class UserWatch:
     """A source of limits: the part of the quota that users do not need.
 
@@ -52,19 +53,14 @@ class UserWatch:
     executions count as the users'.
     """
 
-    def __init__(
-        self,
-        lanes: Mapping[str, TargetSession],
-        calls: Iterable[str],
-        reserve: float,
-        log: Log,
-        read: Read = read_usage,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._reserve = reserve
-        self._log = log
-        self._read = read
-        self._now = now
+    lanes: InitVar[Mapping[str, TargetSession]]
+    calls: InitVar[Iterable[str]]
+    _reserve: float
+    _log: Log
+    _read: Read = read_usage
+    _now: Callable[[], float] = time.time
+
+    def __post_init__(self, lanes: Mapping[str, TargetSession], calls: Iterable[str]) -> None:
         self._lock = threading.Lock()
         self._categories = {
             (lane, call): _Category(session, CATEGORIES[call]) for lane, session in lanes.items() for call in calls

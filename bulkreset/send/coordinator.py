@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty
 from typing import Any, Protocol
 
@@ -76,7 +77,7 @@ class LaneInput:
     lane: LaneProtocol[Any]
     source: RowSource
     after: "LaneInput | None" = None
-    done: bool = field(default=False)
+    done: bool = False
 
 
 class Coordinator:
@@ -119,9 +120,7 @@ class Coordinator:
             while True:
                 self._observer.check()
                 self._claim_rows()
-                if self._crash or (self.stopped and self._stop_all):
-                    break
-                if self._is_over():
+                if self._crash or (self.stopped and self._stop_all) or self._is_over():
                     break
                 self._collect_results()
         finally:
@@ -254,22 +253,14 @@ class Coordinator:
 
     def _await_calls(self, until: float) -> None:
         """Collect results until no call is in flight. A row whose answer never ends stays claimed: in doubt."""
-        while self._is_busy():
-            try:
-                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
-            except Empty:
-                return
-            if found:
-                self._handle_result(*found)
-
-
-def _actions(lane: LaneProtocol[Any]) -> str:
-    """Return the operations of a lane in the form for the advice about a missing permission."""
-    step = lane.operation.step
-    return " and cognito-idp:".join(step.calls) if step else lane.operation.call
+        with suppress(Empty):
+            while self._is_busy():
+                if found := self._results.get(timeout=max(0.0, until - self._clock.now())):
+                    self._handle_result(*found)
 
 
 def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:
-    code, message = answer.code, answer.message.rstrip(".")
+    code, message, step = answer.code, answer.message.rstrip("."), lane.operation.step
     said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
-    return ServiceError(code, said, advice_for(code, _actions(lane)))
+    actions = " and cognito-idp:".join(step.calls) if step else lane.operation.call
+    return ServiceError(code, said, advice_for(code, actions))

@@ -1,4 +1,4 @@
-"""Row sources for generated passwords. Passwords are generated when needed and archived before rows are claimed."""
+"""A row source for generated passwords. Passwords are generated when needed and archived before rows are claimed."""
 
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from bulkreset.models import Row, Secret
 class GeneratedLaneSource:
     """The rows of one lane, with generated passwords.
 
-    With a `archive`, a batch of passwords is encrypted and on disk before `take` returns the first of them. Without
+    With an `archive`, a batch of passwords is encrypted and on disk before `take` returns the first of them. Without
     one, passwords are generated row by row and not stored.
     """
 
@@ -59,19 +59,3 @@ class GeneratedLaneSource:
 
     def _password(self, _row: int, _username: str, pool: str, permanent: bool) -> Secret:  # noqa: FBT001  (a PasswordOf)
         return self._generator.make(pool, permanent=permanent)
-
-
-class GeneratedSource:
-    """The rows of all lanes, read from the journal; the input is no longer needed."""
-
-    def __init__(
-        self,
-        journal: JournalReader,
-        lanes: Sequence[Collection[str]],
-        generator: PasswordGenerator,
-        archive: PasswordArchive | None,
-    ) -> None:
-        self.lane_sources = [GeneratedLaneSource(journal, pools, generator, archive) for pools in lanes]
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""

@@ -133,7 +133,8 @@ class InputSource:
             self._distribute(number, answer)
         self._asked = self._choose_page()
         if self._asked is not None:
-            self._start()
+            if not self._thread:
+                self._start()
             self._requests.put(self._asked)
 
     def close(self) -> None:
@@ -193,37 +194,24 @@ class InputSource:
         return numbers[bisect_right(numbers, self._at) % len(numbers)]
 
     def _start(self) -> None:
-        if self._thread:
-            return
-        self._thread = threading.Thread(
-            target=_read_pages,
-            args=(self._page_reader, self._requests, self._answers, self._wake),
-            name="input",
-            daemon=True,
-        )
+        thread = threading.Thread(target=self._read_pages, name="input", daemon=True)
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError:
-            self._thread = None
             raise Stopped("The system lets no thread be started.", "Raise its limit on threads, then resume.") from None
+        self._thread = thread
 
-
-def _read_pages(
-    page_reader: PageReader,
-    requests: "SimpleQueue[int | None]",
-    answers: "SimpleQueue[Answer]",
-    wake: Callable[[], None],
-) -> None:
-    """Answer each page request until the request is None. Runs on the reader thread."""
-    with closing(page_reader):
-        while (number := requests.get()) is not None:
-            answer: RowBatch | BaseException | None
-            try:
-                answer = page_reader.read(number)
-            except BaseException as error:  # noqa: BLE001  (raised again by `poll`)
-                answer = error
-            answers.put((number, answer))
-            wake()
+    def _read_pages(self) -> None:
+        """Answer each page request until the request is None. Runs on the reader thread."""
+        with closing(self._page_reader):
+            while (number := self._requests.get()) is not None:
+                answer: RowBatch | BaseException | None
+                try:
+                    answer = self._page_reader.read(number)
+                except BaseException as error:  # noqa: BLE001  (raised again by `poll`)
+                    answer = error
+                self._answers.put((number, answer))
+                self._wake()
 
 
 def input_changed_error(what: str) -> GuardTripped:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from bulkreset.backoff import retrying
 from bulkreset.clock import Clock
@@ -33,18 +34,17 @@ class PagedReader:
         self._pacer = pacer
         self._clock = clock
         self._halt = halt
-        self._attempts = attempts
-        self._longest_wait = longest_wait
+        self._retrying = partial(
+            retrying, is_transient, attempts=attempts, longest_wait=longest_wait, clock=clock, halt=halt
+        )
 
     def read(self, ask: Callable[[], UserPage]) -> UserPage:
         """Return the page from `ask`, with retries. Raises ReadCallError.
 
         Every attempt waits for a slot of the lane's pace.
         """
-        retry = retrying(
-            is_transient, attempts=self._attempts, longest_wait=self._longest_wait, clock=self._clock, halt=self._halt
-        )
-        return retry(self._attempt, ask)
+        page: UserPage = self._retrying()(self._attempt, ask)
+        return page
 
     def _attempt(self, ask: Callable[[], UserPage]) -> UserPage:
         if not self._pacer.wait(self._halt):

@@ -94,8 +94,11 @@ class LocalPresence:
 
     def neighbours(self) -> Neighbours:
         """Return the other live runs in the lane."""
-        names = [name for name in self._names() if name != self._path.name and self._is_alive(self._folder / name)]
-        return Neighbours.of(self._path.name, {name: self._read(name) for name in names})
+        found: list[Path] = []
+        with suppress(OSError):
+            found = sorted(path for path in self._folder.iterdir() if path.name.endswith(_SUFFIX))
+        others = [path for path in found if path != self._path and self._is_alive(path)]
+        return Neighbours.of(self._path.name, {path.name: self._read(path) for path in others})
 
     def publish(self, split_by: int) -> None:
         """Announce by how many runs this one splits the quota.
@@ -113,11 +116,6 @@ class LocalPresence:
             self._path.unlink()
         os.close(self._lock)
 
-    def _names(self) -> Iterable[str]:
-        with suppress(OSError):
-            return sorted(entry.name for entry in self._folder.iterdir() if entry.name.endswith(_SUFFIX))
-        return ()
-
     def _is_alive(self, path: Path) -> bool:
         try:
             opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -133,10 +131,10 @@ class LocalPresence:
             os.close(opened)
         return False
 
-    def _read(self, name: str) -> tuple[str, int]:
+    def _read(self, path: Path) -> tuple[str, int]:
         """Return which run it is, and by how many runs it splits; 0 if that is unreadable."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            content: Any = json.loads((self._folder / name).read_bytes()[:4096])
+            content: Any = json.loads(path.read_bytes()[:4096])
             return str(content["run_dir"]), int(content["split_by"])
         return "another run", 0
 

@@ -294,11 +294,11 @@ def test_items_that_a_password_does_not_remove_are_read_from_the_pool(sim: Simul
     sim.add_pool(POOL, extra=extra, mfa_config=config, session_tracking=tracked, first_auth_factors=factors)
     at = session(sim)
     found = add_status(at, describe_pool(at), with_sessions=True)
-    assert (found.remembers_devices, found.passkeys, found.tracks_sessions) == (True, True, tracked)
+    assert (found.remembers_devices, found.passkeys, found.has_sessions) == (True, True, tracked)
     assert found.mfa_kinds == {"TOTP"}
     sim.add_pool(POOL)
     bare = facts_of(sim)
-    assert (bare.remembers_devices, bare.passkeys, bare.tracks_sessions, bare.mfa_kinds) == (
+    assert (bare.remembers_devices, bare.passkeys, bare.has_sessions, bare.mfa_kinds) == (
         False,
         False,
         None,

@@ -55,6 +55,6 @@ def test_sign_out_answers_have_the_same_meaning_as_password_answers(
 
 def test_sign_out_renews_credentials_that_have_expired(sim: Simulator) -> None:
     sim.configure(faults={"scripts": {"AdminUserGlobalSignOut": {"ann": [{"error": "ExpiredTokenException"}]}}})
-    sending = BotoTransport(session(sim).cognito(), session(sim).cognito)
+    sending = BotoTransport(session(sim).cognito, lambda: True)
     first, second = (sending.call("AdminUserGlobalSignOut", {"UserPoolId": POOL, "Username": "ann"}) for _ in range(2))
     assert (first.disposition, second.disposition) == (Disposition.NOT_SENT, Disposition.DONE)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bulkreset.plan.user_search import CONFIRMED
 from tests.e2e.command import FREE, LAX, POOL, SET, Command, write_csv, write_job
 from tests.e2e.populated import (
     ALIASES,
@@ -113,8 +114,9 @@ def test_real_run_agrees_with_the_dry_run_for_either_kind_of_check(
         if has.options.get("case_sensitive") is False and swept["code"] == "user_not_found":
             # A filter is case-sensitive even if the pool is not, so a user it does not find may still exist.
             assert (asked["status"], asked["status_before"]) == ("ready", "")
-        else:
-            assert swept == asked
+        else:  # only a sweep sees users with similar names
+            assert swept["message"].startswith(asked["message"])
+            assert swept | {"message": ""} == asked | {"message": ""}
     met = bulkreset("run", job, *FAST, "--no-check-users", "--yes")
     for said, found in zip(planned[0].report, met.report, strict=True):
         if said["status"] == "ready":
@@ -229,4 +231,4 @@ def test_hundred_thousand_users_agree_with_the_dry_run(tmp_path: Path, bulkreset
     expected = {"ready": "set", "federated": "set", "disabled": "set", "user_not_found": "UserNotFoundException"}
     assert codes(met) == [expected[code] for code in codes(ran)]
     assert sim.stats().count("AdminGetUser") == 0
-    assert sim.stats().count(LISTS) <= 100_000 / 60 + 1
+    assert sim.stats().count(LISTS) <= 100_000 / 60 + 256 + CONFIRMED  # each of 256 parts has a page that is not full

@@ -111,12 +111,12 @@ def _session(url: str) -> TargetSession:
 def _in_process() -> BotoTransport:
     client = _session("http://127.0.0.1:9").cognito()
     client.meta.events.register("before-send.cognito-identity-provider", lambda **_kwargs: _NEXT[0])
-    return BotoTransport(client)
+    return BotoTransport(lambda: client)
 
 
 @cache
 def _boto(url: str) -> BotoTransport:
-    return BotoTransport(_session(url).cognito())
+    return BotoTransport(_session(url).cognito)
 
 
 @cache

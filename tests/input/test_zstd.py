@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.input.zstd import ZstdFile
+from bulkreset.input.decrypt import ZstdFile
 from tests.input.inputs import encrypted_file, key_file, pairs, read
 from tests.input.test_bounded import MOST, peak
 

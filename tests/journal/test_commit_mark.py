@@ -131,6 +131,32 @@ def test_nothing_is_counted_before_sending(tmp_path: Path) -> None:
     assert (journal.state.commits, read_mark(journal.path)) == (0, None)
 
 
+def test_commit_without_a_claim_names_no_row(tmp_path: Path) -> None:
+    journal = sending(tmp_path)
+    mark = read_mark(journal.path)
+    assert mark is not None
+    assert (mark.commits, mark.row) == (1, 0)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_mark_of_a_complete_journal_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, read_only: bool
+) -> None:
+    commit(sending(tmp_path), [1])
+    marks = iter([read_mark(tmp_path / "journal.sqlite")])
+    monkeypatch.setattr("bulkreset.journal.journal.read_mark", lambda _path: next(marks))
+    assert Journal.open(tmp_path / "journal.sqlite", read_only=read_only).state.commits == 2
+    assert not [*marks]
+
+
+def test_state_of_a_journal_with_missing_commits_is_refused(tmp_path: Path) -> None:
+    commit(sending(tmp_path), [1])
+    path = copied(tmp_path, "copy", mark=False)
+    with pytest.raises(RecordError, match=r"The journal .*/copy/journal\.sqlite has no journal\.mark"):
+        Journal.state_in(path)
+    assert Journal.state_in(path, is_copy=True).commits == 1
+
+
 def test_mark_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
     journal = planned(tmp_path, "a")
     (tmp_path / NAME).mkdir()

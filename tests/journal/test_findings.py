@@ -267,4 +267,5 @@ def test_carried_cells_are_kept_in_the_order_of_the_rows(tmp_path: Path) -> None
         journal.write.add_carried(2, [("b", ""), ("Größe", "c")])
         journal.write.add_carried(1, [("a", "1")])
         assert list(journal.read.carried()) == [(1, ["a", "1"]), (2, ["b", ""]), (3, ["Größe", "c"])]
+        assert journal._db.execute("SELECT cells FROM carried WHERE row = 3").fetchone() == ('["Größe", "c"]',), "short"
         journal.write.forget_plan()  # and the next plan starts empty

@@ -91,6 +91,46 @@ def test_messages_are_looked_for_only_if_a_planned_row_has_one(tmp_path: Path) -
     assert noted == ["PRAGMA data_version"]
 
 
+ALIKE: Final = tuple((row, POOL, f"Zoë{row}", True, "ready", "", "") for row in (4, 5, 6))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "number"),
+    [
+        *[(0, 6, 1), (2, "Bob", 1), (2, "Zoë\0", 3)],
+        *[(0, 9, 3), (1, OTHER, 3), (3, None, 3), (4, "rejected", 3), (5, "Code", 3), (6, "why", 3)],
+    ],
+)
+def test_rows_alike_are_planned_with_one_statement(tmp_path: Path, column: int, value: object, number: int) -> None:
+    rows: Any = [*ALIKE[:2], (*ALIKE[2][:column], value, *ALIKE[2][column + 1 :])]
+    with closing(Journal.create(tmp_path / "journal.sqlite", [POOL, OTHER], run_state())) as journal:
+        with statements(journal) as noted:
+            journal.write.add_rows(rows)
+        begin, pools, *inserts, end = noted
+        assert [begin.split()[0], pools.split()[0], end] == ["BEGIN", "SELECT", "COMMIT"]
+        assert len(inserts) == number
+        assert "Zoë4" in inserts[0], "not as an escape, which takes more bytes"
+        found = [
+            (it.row, it.user_pool_id, it.username, it.permanent, *it[3:6])
+            for it in journal.read.report_rows(dry_run=False)
+        ]
+        assert sorted(found) == sorted((*row[:4], row[4].replace("ready", "unprocessed"), *row[5:]) for row in rows)
+
+
+def test_rows_of_different_lengths_are_not_planned(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann")
+    with pytest.raises(ValueError, match="shorter"):
+        journal.write.add_rows([ALIKE[0], ALIKE[1][:-1]])  # type: ignore[list-item]
+    assert journal.read.counts() == {"ready": 1}
+
+
+def test_no_part_of_a_block_of_the_report_is_empty(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *"abcdef")
+    commit(journal, [], [done(row, attempts=row) for row in (2, 3, 5)])
+    found = [(first, usernames) for first, usernames, *_ in journal.read.report_facts(dry_run=False)]
+    assert found == [(1, ["a"]), (2, ["b"]), (3, ["c"]), (4, ["d"]), (5, ["e"]), (6, ["f"])]
+
+
 def test_plan_in_which_no_user_is_named_twice_is_searched_only_once(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "Bob", "bob")
     names = [(POOL, "ann", "rejected"), (OTHER, "ann", "ready"), (OTHER, "Ann", "rejected"), (POOL, "own", "ready")]

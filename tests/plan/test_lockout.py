@@ -208,7 +208,7 @@ def test_calls_that_failed_are_gaps_of_the_preflight() -> None:
 HELD: dict[str, dict[str, Any]] = {
     "remembered devices": {"remembers_devices": True},
     "authenticators": {"mfa_kinds": frozenset({"TOTP"})},
-    "tracked sessions": {"tracks_sessions": True},
+    "tracked sessions": {"has_sessions": True},
     "passkeys": {"passkeys": True},
 }
 

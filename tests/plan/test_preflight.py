@@ -184,8 +184,8 @@ def steps_of(asked: Job, *facts: PoolFacts, rows: int = 100) -> dict[str, tuple[
 
 
 def test_steps_are_taken_if_the_pool_has_items_to_remove() -> None:
-    has = PoolFacts(EU, remembers_devices=True, tracks_sessions=True, mfa="ON", mfa_kinds=frozenset({"TOTP"}))
-    has_not = PoolFacts(US, tracks_sessions=False)
+    has = PoolFacts(EU, remembers_devices=True, has_sessions=True, mfa="ON", mfa_kinds=frozenset({"TOTP"}))
+    has_not = PoolFacts(US, has_sessions=False)
     assert steps_of(job(EU, US, after=STEPS), has, has_not) == {
         "sign_out": ((EU, US), (), 207),
         "revoke_sessions": ((EU,), (), 100),

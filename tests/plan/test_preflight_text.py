@@ -373,7 +373,7 @@ SCRAMBLE: dict[str, Any] = {"permanent": True, "password": {"source": "generate"
 
 
 def test_step_shows_its_cost_and_pools_that_do_not_need_it() -> None:
-    facts = PoolFacts(EU, remembers_devices=True, tracks_sessions=None)
+    facts = PoolFacts(EU, remembers_devices=True, has_sessions=None)
     asked = job(EU, US, after={"forget_devices": True, "revoke_sessions": True, "delete_totp": True})
     shown = [text for _, text in lines(asked, facts, planned=planned(sendable=[(EU, 1, 1), (US, 1, 5)]))]
     at = shown.index(

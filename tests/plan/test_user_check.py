@@ -11,6 +11,7 @@ from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import Interrupted, ServiceError
 from bulkreset.journal.journal import Journal
+from bulkreset.journal.run_state import Phase
 from bulkreset.plan import user_check as check_module
 from bulkreset.plan.user_check import UserCheck
 from bulkreset.send.paged_reader import ATTEMPTS
@@ -211,7 +212,7 @@ def test_findings_are_kept_if_the_search_stops_and_deleted_when_it_ends(
     with pytest.raises(Interrupted):
         checked.check.run(checked.journal, checked.scratch, stop)
     assert checked.scratch.exists()
-    assert not checked.journal.state.is_checked
+    assert checked.journal.state.phase is Phase.READING
     assert checked.codes == ["unprocessed"] * 3
     checked.run()
     assert directory.pages[-2:] == ["60", "120"], "it goes on from the page that it was at"

@@ -12,7 +12,7 @@ from bulkreset.job import PasswordPolicy
 from bulkreset.journal.reader import PasswordOf
 from bulkreset.models import Row, Secret
 from bulkreset.send import generated_source
-from bulkreset.send.generated_source import GeneratedLaneSource, GeneratedSource
+from bulkreset.send.generated_source import GeneratedLaneSource
 
 ONE, TWO = "eu-west-1_Here00001", "eu-west-1_Here00002"
 LOT = 5
@@ -167,8 +167,9 @@ def test_row_agrees_with_the_journal() -> None:
 def test_every_lane_has_its_own_pools_rows_and_all_share_the_archive() -> None:
     journal, archive = FakeJournal(*sendable(1, 3), *sendable(4, 6, TWO), *sendable(7, 8)), FakeArchive()
     generator = PasswordGenerator({ONE: PasswordPolicy(), TWO: PasswordPolicy(minimum_length=40)}, 24)
-    lanes = GeneratedSource(cast("Any", journal), [(ONE,), (TWO,)], generator, cast("Any", archive))
-    one, two = lanes.lane_sources
+    one, two = (
+        GeneratedLaneSource(cast("Any", journal), pools, generator, cast("Any", archive)) for pools in ((ONE,), (TWO,))
+    )
     assert (one.rows, two.rows) == (5, 3)
     assert numbers(two.take(9)) == [4, 5, 6]
     assert numbers(one.take(9)) == [1, 2, 3, 7, 8]
@@ -176,7 +177,6 @@ def test_every_lane_has_its_own_pools_rows_and_all_share_the_archive() -> None:
         **dict.fromkeys((1, 2, 3, 7, 8), 24),
         **dict.fromkeys((4, 5, 6), 42),
     }
-    lanes.close()
 
 
 def test_one_lane_may_have_several_pools() -> None:
