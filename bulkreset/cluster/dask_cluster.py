@@ -14,7 +14,7 @@ from typing import Any, Final
 from bulkreset.cluster import worker_agent
 from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.plain_comm import PlainComm
-from bulkreset.cluster.protocol import PROTOCOL, InvalidMessage, WorkerReport, unpack_info, unpack_report
+from bulkreset.cluster.protocol import INFO, PROTOCOL, REPORT, InvalidMessage, WorkerReport, unpack
 from bulkreset.errors import ClusterError, missing_extra
 from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__
@@ -161,7 +161,7 @@ class DaskCluster:
         if started["status"] != "OK":
             raise WorkerRejected(f"bulkreset {__version__} cannot be used there")
         began = time.time()
-        info = unpack_info((await self._ask(worker, worker_agent.INFO_HANDLER))["info"])
+        (info,) = unpack(INFO, (await self._ask(worker, worker_agent.INFO_HANDLER))["info"])
         if info.protocol != PROTOCOL:
             raise WorkerRejected(f"it speaks version {info.protocol} of the protocol, and this is version {PROTOCOL}")
         if wrong := clock_differs(began, info.unix, time.time()):
@@ -188,7 +188,7 @@ class DaskCluster:
             raise InvalidMessage("no report")
         if answer["report"] is None:  # another process is at the address now
             raise WorkerLost(dead=True)
-        return unpack_report(answer["report"])
+        return unpack(REPORT, answer["report"])[0]
 
     async def _ask(self, address: str, op: str, **fields: object) -> Any:  # noqa: ANN401  (any plain data)
         """Ask the process at an address, on the connection that is open to it. Raises OSError, InvalidMessage."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
-from bulkreset.cluster.protocol import WorkerOrder, pack_orders, unpack_orders
+from bulkreset.cluster.protocol import ORDERS, WorkerOrder, pack, unpack
 
 FAMILY: Final = "bulkreset"  # the name of the serialization among Dask's
 
@@ -22,11 +22,11 @@ class SecretEnvelope:
     @classmethod
     def pack(cls, orders: Sequence[WorkerOrder]) -> Self:
         """Write orders, with the Secrets of their rows."""
-        return cls(pack_orders(orders))
+        return cls(pack(ORDERS, [*orders]))
 
     def unpack(self) -> list[WorkerOrder]:
         """Return the orders. Raises InvalidMessage."""
-        return unpack_orders(self._packed)
+        return unpack(ORDERS, self._packed)
 
     def __repr__(self) -> str:
         return "SecretEnvelope(********)"

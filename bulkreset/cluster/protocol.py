@@ -168,7 +168,7 @@ class OpenFailed:
     advice: Text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerReport:
     """What has happened on a worker since the last report.
 
@@ -198,45 +198,22 @@ class WorkerInfo:
 
 # A pacer without a cut has an infinite age of the last cut.
 _CONFIG: Final = ConfigDict(defer_build=True, ser_json_inf_nan="constants", hide_input_in_errors=True, extra="forbid")
-_ORDERS: Final = TypeAdapter(list[Annotated[WorkerOrder, Field(discriminator="order")]], config=_CONFIG)
-_REPORT: Final = TypeAdapter(tuple[WorkerReport], config=_CONFIG)
-_INFO: Final = TypeAdapter(tuple[WorkerInfo], config=_CONFIG)
+ORDERS: Final = TypeAdapter(list[Annotated[WorkerOrder, Field(discriminator="order")]], config=_CONFIG)
+# In tuples, because a dataclass alone takes no configuration.
+REPORT: Final = TypeAdapter(tuple[WorkerReport], config=_CONFIG)
+INFO: Final = TypeAdapter(tuple[WorkerInfo], config=_CONFIG)
 
 
-def pack_orders(orders: Sequence[WorkerOrder]) -> bytes:
-    """Return orders as JSON, with the passwords of their rows."""
-    return _ORDERS.dump_json(list(orders), warnings=False)  # a warning would quote a row
+def pack(kind: TypeAdapter[T], message: T) -> bytes:
+    """Return a message as JSON: ORDERS, with the passwords of their rows, a REPORT or an INFO."""
+    return kind.dump_json(message, warnings=False)  # a warning would quote a row
 
 
-def unpack_orders(packed: bytes) -> list[WorkerOrder]:
-    """Return the orders in a message. Raises InvalidMessage."""
-    return _valid(_ORDERS, packed)
-
-
-def pack_report(report: WorkerReport) -> bytes:
-    """Return a report as JSON."""
-    return _REPORT.dump_json((report,), warnings=False)
-
-
-def unpack_report(packed: object) -> WorkerReport:
-    """Return the report in a message. Raises InvalidMessage."""
-    return _valid(_REPORT, packed)[0]
-
-
-def pack_info(info: WorkerInfo) -> bytes:
-    """Return the answer to a handshake as JSON."""
-    return _INFO.dump_json((info,))
-
-
-def unpack_info(packed: object) -> WorkerInfo:
-    """Return the answer to a handshake. Raises InvalidMessage."""
-    return _valid(_INFO, packed)[0]
-
-
-def _valid(adapter: TypeAdapter[T], packed: object) -> T:
+def unpack(kind: TypeAdapter[T], packed: object) -> T:
+    """Return the message in JSON. Raises InvalidMessage."""
     if not isinstance(packed, bytes):
         raise InvalidMessage("no bytes")
     try:
-        return adapter.validate_json(packed, strict=True)
+        return kind.validate_json(packed, strict=True)
     except ValidationError as error:  # its message would quote what arrived
         raise InvalidMessage(f"{error.error_count()} wrong values") from None

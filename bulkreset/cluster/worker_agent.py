@@ -5,9 +5,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -15,8 +16,10 @@ from typing import Any, Final, TypeVar
 from bulkreset.clock import SINCE_BOOT, Clock, SystemClock
 from bulkreset.cluster.envelope import SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import (
+    INFO,
     LEASE_SECONDS,
     PROTOCOL,
+    REPORT,
     CloseLanes,
     EndSession,
     HaltLanes,
@@ -29,8 +32,7 @@ from bulkreset.cluster.protocol import (
     WorkerInfo,
     WorkerOrder,
     WorkerReport,
-    pack_info,
-    pack_report,
+    pack,
 )
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
@@ -39,7 +41,7 @@ from bulkreset.departure import Deadline
 from bulkreset.errors import BulkresetError, TargetError, place_of
 from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
-from bulkreset.send.lane import Lane, LaneKey, LaneOpener, LaneProtocol, Result, Results, WorkerCrashed
+from bulkreset.send.lane import Lane, LaneKey, LaneOpener, LaneProtocol, Results, WorkerCrashed
 from bulkreset.send.operations import LaneFailed, Operation, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import GATE_SECONDS
@@ -119,9 +121,8 @@ class WorkerAgent:
         self._lease = WorkerLease(self._clock, unix, clock or SINCE_BOOT)
         self._results: Results = SimpleQueue()
         self._groups: dict[int, _OpenGroup] = {}
-        self._addresses: dict[Lane[Any], LaneAddress] = {}
-        self._news: SimpleQueue[Callable[[WorkerReport], None]] = SimpleQueue()
-        self._bugs: SimpleQueue[str] = SimpleQueue()
+        self._changes: SimpleQueue[tuple[LaneAddress, float, str]] = SimpleQueue()
+        self._opening: dict[int, Future[tuple[_OpenGroup, TransportKind]]] = {}
         self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
         self._halting: set[int] = set()
         self._turn = -1
@@ -138,10 +139,9 @@ class WorkerAgent:
             for order in envelope.unpack():
                 self._handle_order(order, report)
             self._fill_report(report)
-            bug = next(_drain(self._bugs), "")
         except Exception as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
-            bug = place_of(error)
-        self._packed = pack_report(replace(report, bug=bug))
+            report.bug = place_of(error)
+        self._packed = pack(REPORT, (report,))
         return self._packed
 
     def is_abandoned(self) -> bool:
@@ -167,7 +167,7 @@ class WorkerAgent:
     def _handle_order(self, order: WorkerOrder, report: WorkerReport) -> None:
         match order:
             case OpenLanes():
-                self._opener.submit(self._open, order)
+                self._opening[order.group] = self._opener.submit(self._open, order)
             case SendRows((number, index), rows):
                 self._groups[number].lanes[index].put(rows)
             case SetCeiling((number, index), ceiling):
@@ -194,28 +194,10 @@ class WorkerAgent:
         group.key.stop.set()
         report.retired.append((number, [lane.pacer.state() for lane in group.lanes]))
         for lane in group.lanes:
-            self._addresses.pop(lane, None)
             lane.close()
 
-    def _open(self, order: OpenLanes) -> None:
+    def _open(self, order: OpenLanes) -> tuple[_OpenGroup, TransportKind]:
         """Open a lane group. It runs on an opener thread because creating a session takes time."""
-        try:
-            group, kind = self._opened(order)
-        except BulkresetError as error:
-            failed = OpenFailed(order.group, error.message, error.advice)
-            self._news.put(lambda report: report.failed.append(failed))
-        except BaseException as error:  # noqa: BLE001  (a bug: raised again by the coordinator)
-            bug = place_of(error)
-            self._bugs.put(bug)
-        else:
-            self._news.put(lambda report: self._take_opened(report, order.group, group, kind))
-
-    def _take_opened(self, report: WorkerReport, number: int, group: _OpenGroup, kind: TransportKind) -> None:
-        self._groups[number] = group
-        self._addresses |= {lane: (number, index) for index, lane in enumerate(group.lanes)}
-        report.opened.append((number, kind))
-
-    def _opened(self, order: OpenLanes) -> tuple[_OpenGroup, TransportKind]:
         sessions = {target.user_pool_id: _session(target, order) for target in order.targets}
         kind = choose_transport(order.pace.transport)
         if kind == "crt" and not find_spec("awscrt"):
@@ -227,40 +209,49 @@ class WorkerAgent:
         for index, wanted in enumerate(order.lanes):
             step = None if wanted.call == SetPassword.call else BY_CALL[wanted.call]
             operation: Operation[Any] = opener.take_step(step) if step else opener.set_password(listing)
-            changed = self._rate_callback((order.group, index))
+            changed = partial(self._on_rate_change, (order.group, index))
             lanes.append(opener.open(operation, wanted.ceiling, changed, wanted.state))
         return _OpenGroup(key, lanes), kind
 
-    def _rate_callback(self, lane: LaneAddress) -> Callable[[float, str], None]:
-        def changed(rate: float, why: str) -> None:
-            self._news.put(lambda report: report.changes.append((lane, rate, str(why))))
-
-        return changed
+    def _on_rate_change(self, lane: LaneAddress, rate: float, why: str) -> None:
+        self._changes.put((lane, rate, str(why)))
 
     def _fill_report(self, report: WorkerReport) -> None:
-        for news in _drain(self._news):
-            news(report)
-        for found in _drain(self._results):
-            if found:
-                self._report_result(report, *found)
-        for lane, address in self._addresses.items():
-            if lane.in_flight:
-                lane.ensure_workers()
-            report.states.append((address, lane.pacer.state(brief=True)))
+        self._report_opened(report)
+        report.changes.extend(_drain(self._changes))
+        addresses: dict[LaneProtocol[Any], LaneAddress] = {
+            lane: (number, index) for number, group in self._groups.items() for index, lane in enumerate(group.lanes)
+        }
+        for lane, result in filter(None, _drain(self._results)):
+            lane.on_result(result)
+            if isinstance(result, WorkerCrashed):
+                report.bug = report.bug or place_of(result.error)
+            elif lane in addresses:
+                outcome, error = (result.outcome, result.error) if isinstance(result, LaneFailed) else (result, None)
+                fatal = error if isinstance(error, Response) else None
+                report.results.append(RowReport(addresses[lane], outcome, fatal))
+        for group in self._groups.values():
+            for lane in group.lanes:
+                if lane.in_flight:
+                    lane.ensure_workers()
+                report.states.append((addresses[lane], lane.pacer.state(brief=True)))
         for number in list(self._halting):
-            group = self._groups.get(number)
-            if group is None or not any(lane.in_flight for lane in group.lanes):
+            halted = self._groups.get(number)
+            if halted is None or not any(lane.in_flight for lane in halted.lanes):
                 self._halting.remove(number)
                 report.halted.append(number)
 
-    def _report_result(self, report: WorkerReport, lane: LaneProtocol[Any], result: Result) -> None:
-        lane.on_result(result)
-        if isinstance(result, WorkerCrashed):
-            self._bugs.put(place_of(result.error))
-        elif isinstance(lane, Lane) and lane in self._addresses:
-            outcome, error = (result.outcome, result.error) if isinstance(result, LaneFailed) else (result, None)
-            fatal = error if isinstance(error, Response) else None
-            report.results.append(RowReport(self._addresses[lane], outcome, fatal))
+    def _report_opened(self, report: WorkerReport) -> None:
+        for number in [number for number, opening in self._opening.items() if opening.done()]:
+            opening = self._opening.pop(number)
+            match opening.exception():
+                case None:
+                    self._groups[number], kind = opening.result()
+                    report.opened.append((number, kind))
+                case BulkresetError() as error:
+                    report.failed.append(OpenFailed(number, error.message, error.advice))
+                case bug:
+                    report.bug = place_of(bug)
 
 
 def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:
@@ -311,7 +302,7 @@ def start_agent(session: str, *, ours: bool, dask_worker: Any) -> None:  # noqa:
 
 
 def _info() -> dict[str, bytes]:
-    return {"info": pack_info(WorkerInfo(PROTOCOL, time.time(), os.getpid()))}
+    return {"info": pack(INFO, (WorkerInfo(PROTOCOL, time.time(), os.getpid()),))}
 
 
 def _exchange(session: str, turn: int, lease: float, envelope: SecretEnvelope) -> dict[str, bytes | None]:

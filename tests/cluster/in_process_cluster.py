@@ -17,7 +17,7 @@ from bulkreset.cluster import assignments, cluster_runner, worker_agent
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerLost, WorkerRejected
 from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.protocol import WorkerReport, unpack_report
+from bulkreset.cluster.protocol import REPORT, WorkerReport, unpack
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
@@ -163,7 +163,7 @@ class FakeCluster:
             packed: object = self.sessions[session].exchange(turn, lease, envelope)
         if worker in self.lies and self.is_heard:
             packed = self.lies[worker](packed)
-        report = unpack_report(packed)
+        report = unpack(REPORT, packed)[0]
         report = replace(report, unix=report.unix + self.ahead.get(worker, 0.0))
         if turn in self.lose_answers:
             self.lose_answers.remove(turn)

@@ -10,14 +10,15 @@ import pytest
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS
 from bulkreset.cluster.protocol import (
+    ORDERS,
     InvalidMessage,
     ListingPace,
     OpenLanes,
     SendRows,
     SetCeiling,
     WorkerReport,
-    pack_orders,
-    unpack_orders,
+    pack,
+    unpack,
 )
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.job import PaceConfig, Target
@@ -84,7 +85,7 @@ def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier()
     assert (lane.away, lane.away_since) == ({}, {})
     assignments.rebalance()
     assignments.apply_report(second, WorkerReport(0.0, opened=[(0, "boto3")]))
-    orders = unpack_orders(pack_orders(second.orders))
+    orders = unpack(ORDERS, pack(ORDERS, second.orders))
     (opened,) = (order for order in orders if isinstance(order, OpenLanes))
     assert opened.look_up == ListingPace(2.5)
     (sent,) = (order for order in orders if isinstance(order, SendRows))

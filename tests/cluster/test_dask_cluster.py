@@ -11,7 +11,7 @@ from bulkreset import api
 from bulkreset.cli.options import parse_cluster
 from bulkreset.cluster import dask_cluster
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerRejected
-from bulkreset.cluster.protocol import PROTOCOL, WorkerInfo, pack_info
+from bulkreset.cluster.protocol import INFO, PROTOCOL, WorkerInfo, pack
 from bulkreset.errors import ClusterError, JobError
 from bulkreset.job import ClusterConfig
 from bulkreset.job.file import load
@@ -128,7 +128,7 @@ class _Worker:
             return {"packages": {"bulkreset": self._version}}
         if op == "run":
             return {"status": "OK", "result": {"__Serialized__": 1}}
-        return {"info": pack_info(WorkerInfo(self._protocol, time.time() + self._ahead, 1))}
+        return {"info": pack(INFO, (WorkerInfo(self._protocol, time.time() + self._ahead, 1),))}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bulkreset.cluster import cluster_runner
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.plain_comm import MAX_BYTES, PlainComm
-from bulkreset.cluster.protocol import InvalidMessage, OpenFailed, RowReport, WorkerReport, pack_report, unpack_report
+from bulkreset.cluster.protocol import REPORT, InvalidMessage, OpenFailed, RowReport, WorkerReport, pack, unpack
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import Disposition, Response
 from bulkreset.errors import ClusterLost
@@ -84,14 +84,14 @@ def test_pickle_is_not_executed(tmp_path: Path, where: str, mark: Callable[[obje
     assert not path.exists()
     if where == "answer":
         with pytest.raises(InvalidMessage):
-            unpack_report(said["report"])
+            unpack(REPORT, said["report"])
     loads(evil)
     assert path.exists(), "Dask would have executed it, or this test would prove nothing"
 
 
 def test_report_that_is_a_pickle_is_not_executed(tmp_path: Path) -> None:
     with pytest.raises(InvalidMessage):
-        unpack_report(pickle.dumps(_Writes(tmp_path / "written")))
+        unpack(REPORT, pickle.dumps(_Writes(tmp_path / "written")))
     assert not (tmp_path / "written").exists()
 
 
@@ -141,13 +141,13 @@ GOOD = Outcome(7, Status.SET, attempts=1)
         b'[{"unix": 1, "opened": [[0, "carrier pigeon"]]}]',
         b'[{"unix": 1, "states": [[[0, 0], {"rate": "fast"}]]}]',
         b'[{"unix": 1, "more": 1}]',
-        pack_report(WorkerReport(1.0))[:-2],
+        pack(REPORT, (WorkerReport(1.0),))[:-2],
         b"[" * 5000,
     ],
 )
 def test_report_of_a_wrong_shape_is_nonsense(packed: object) -> None:
     with pytest.raises(InvalidMessage):
-        unpack_report(packed)
+        unpack(REPORT, packed)
 
 
 def _report(**fields: Any) -> WorkerReport:  # noqa: ANN401  (any field)
@@ -239,7 +239,7 @@ LIES: list[Callable[[bytes], object]] = [
     lambda packed: packed[:-3],
     lambda _packed: None,
     lambda _packed: pickle.dumps(WorkerReport(1.0)),
-    lambda _packed: pack_report(WorkerReport(1.0, halted=[77])),
+    lambda _packed: pack(REPORT, (WorkerReport(1.0, halted=[77]),)),
 ]
 
 
