@@ -267,6 +267,11 @@ class RunState(_Facts):
         return self.phase is not Phase.READING
 
     @property
+    def is_checked(self) -> bool:
+        """Return whether the users were looked up, except those in `unchecked`."""
+        return self.phase not in {Phase.READING, Phase.CHECKING}
+
+    @property
     def is_planned(self) -> bool:
         """Return whether the plan is complete."""
         return self.phase in {Phase.PLANNED, Phase.APPLYING}

@@ -24,7 +24,7 @@ from bulkreset.journal.run_dir import RunDir
 from bulkreset.log import Log, open_log
 from bulkreset.models import Row
 from bulkreset.plan.preflight import PlannedLane, Preflight
-from bulkreset.run import apply, lane_run
+from bulkreset.run import apply
 from bulkreset.run.context import RunContext, RunOptions
 from bulkreset.run.control import RunControl
 from bulkreset.send.sharing import SharedLanes
@@ -75,7 +75,7 @@ def main(lanes: int, rows: int) -> None:
     lines: list[Line] = [(f"u{row:06d}", f"Quiet-Pw.{row:07d}", pool) for row in range(rows) for pool in pools]
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
-        patch.setattr(lane_run, "open_transport", made)
+        patch.setattr("bulkreset.send.lane.open_transport", made)
         targets = [{"user_pool_id": pool, "region": "us-east-1"} for pool in pools]
         source = {"path": write_input(folder, lines)}
         job = Job.model_validate({"name": "x", "input": source, "targets": targets, "pace": {"rate": RATE}})
