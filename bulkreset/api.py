@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from bulkreset.cancellation import CancelToken, SendProgress
 from bulkreset.errors import BulkresetError, JobError, Refused, RunDirError
 from bulkreset.files import read_small_file
-from bulkreset.hardening import apart
 from bulkreset.input.discovery import InputMissing
 from bulkreset.job import Job
 from bulkreset.job.file import build
@@ -25,6 +24,7 @@ from bulkreset.mirror.factory import fetch_run_dir
 from bulkreset.models import Summary
 from bulkreset.plan.preflight import Preflight
 from bulkreset.plan.preflight_text import preflight_lines
+from bulkreset.process_hardening import apart
 from bulkreset.report.contacts import write_contacts
 from bulkreset.report.extract import ExtractRequest, ExtractResult
 from bulkreset.report.extract import extract as extract_rows
@@ -39,7 +39,7 @@ from bulkreset.run.abandon import abandon as abandon_run
 from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.control import ControlOrder, give_order, new_order, orders_of
 from bulkreset.run.scheduled import run_job as run_job_in
-from bulkreset.run.start import resume as resume_run
+from bulkreset.run.start_and_resume import resume as resume_run
 from bulkreset.run.undo import undo as undo_run
 from bulkreset.statuses import EXTRACTED
 

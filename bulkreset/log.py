@@ -10,8 +10,8 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
 
-from bulkreset.hardening import LIBRARIES, pin_libraries
 from bulkreset.models import Secret
+from bulkreset.process_hardening import LIBRARIES, pin_libraries
 from bulkreset.text import show_invisible
 
 Log = FilteringBoundLogger

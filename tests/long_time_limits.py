@@ -6,7 +6,7 @@ from typing import Final
 PATIENCE: Final = 90.0  # seconds
 LIMITS: Final = (
     ("bulkreset.cognito.session", "SIDE_SERVICE_SECONDS"),
-    ("bulkreset.cognito.background", "SECONDS"),
+    ("bulkreset.cognito.background_call", "SECONDS"),
     ("bulkreset.cognito.account", "POOL_SECONDS"),
     ("bulkreset.cognito.pool_status", "SECONDS"),
     ("bulkreset.notify.notifier", "PATIENCE"),

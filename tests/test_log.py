@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import bulkreset
-from bulkreset.hardening import apart, where_warned
 from bulkreset.log import capture_library_logs, hide_secrets, open_log
 from bulkreset.models import Row, Secret
+from bulkreset.process_hardening import apart, where_warned
 
 HOME = Path(inspect.getfile(bulkreset)).parent
 LIBRARIES = ("boto3", "botocore", "urllib3")

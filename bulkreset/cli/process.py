@@ -18,7 +18,7 @@ from typing import Any, TextIO, cast
 from bulkreset.cancellation import CancelToken
 from bulkreset.cli.entry import handle_signals
 from bulkreset.errors import RecordError, Refused, place_of
-from bulkreset.hardening import harden_process, pin_libraries, where_warned
+from bulkreset.process_hardening import harden_process, pin_libraries, where_warned
 from bulkreset.text import terminal_safe
 
 

@@ -177,7 +177,7 @@ def resume(
 ) -> None:
     """Continue a stopped run. Send only rows that are not done yet."""
     from bulkreset.mirror.factory import fetch_run_dir
-    from bulkreset.run.start import resume as resume_run
+    from bulkreset.run.start_and_resume import resume as resume_run
 
     limits = _limits(rate, share, workers, max_rows, max_failures, max_duration, cluster)
     overrides = limits | options.parse_mirror(mirror)

@@ -10,14 +10,14 @@ from typing import Any, Final, Self, TypeVar
 from bulkreset.clock import Clock, SystemClock
 from bulkreset.cluster.assignments import LaneAssignments, Tell
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS, DaskCluster, WorkerLost, WorkerRejected, clock_differs
-from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, InvalidMessage, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
-from bulkreset.departure import AllPermits, Deadline, SendPermit
+from bulkreset.cluster.secret_envelope import SecretEnvelope
 from bulkreset.errors import Bug, BulkresetError, ClusterError, ClusterLost, place_of
 from bulkreset.job import PaceConfig
 from bulkreset.send.lane import LaneKey, Results
 from bulkreset.send.operations import Operation, T
+from bulkreset.send_permit import AllPermits, Deadline, SendPermit
 
 TURN_SECONDS: Final = 0.1  # between two exchanges with a worker that has rows
 IDLE_SECONDS: Final = 1.0  # between two exchanges with a worker that has none

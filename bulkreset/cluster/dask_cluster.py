@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from bulkreset.cluster import worker_agent
-from bulkreset.cluster.envelope import SecretEnvelope
-from bulkreset.cluster.plain_comm import PlainComm
+from bulkreset.cluster.comm_without_pickle import PlainComm
 from bulkreset.cluster.protocol import INFO, PROTOCOL, REPORT, InvalidMessage, WorkerReport, unpack
+from bulkreset.cluster.secret_envelope import SecretEnvelope
 from bulkreset.errors import ClusterError, missing_extra
 from bulkreset.job import ClusterConfig, is_loopback
 from bulkreset.version import __version__

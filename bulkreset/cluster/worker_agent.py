@@ -14,7 +14,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from bulkreset.clock import SINCE_BOOT, Clock, SystemClock
-from bulkreset.cluster.envelope import SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import (
     INFO,
     LEASE_SECONDS,
@@ -34,17 +33,18 @@ from bulkreset.cluster.protocol import (
     WorkerReport,
     pack,
 )
+from bulkreset.cluster.secret_envelope import SecretEnvelope, register_envelope
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.session import TargetSession, emulated_session, open_session
 from bulkreset.cognito.transport import TransportKind, choose_transport
-from bulkreset.departure import Deadline
 from bulkreset.errors import BulkresetError, TargetError, place_of
-from bulkreset.hardening import harden_process, quiet_loggers
 from bulkreset.job import Target
+from bulkreset.process_hardening import harden_process, quiet_loggers
 from bulkreset.send.lane import Lane, LaneKey, LaneOpener, LaneProtocol, Results, WorkerCrashed
 from bulkreset.send.operations import LaneFailed, Operation, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.worker import GATE_SECONDS
+from bulkreset.send_permit import Deadline
 from bulkreset.steps import BY_CALL
 
 HANDLER: Final = "bulkreset_exchange"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from bulkreset.cognito import pool_status
-from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.background_call import ask_in_background
 from bulkreset.cognito.pool import PoolFacts, describe_pool, undescribed
 from bulkreset.cognito.quota import PUBLISHED, AccountQuota, find_quota
 from bulkreset.cognito.read_calls import NO_ANSWER, UnknownFact

@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool, AWSHTTPSConnection, AWSHTTPSConnectionPool
 from urllib3.util.wait import wait_for_write
 
-from bulkreset.departure import AllPermits, Departure, WithheldError, current_departure
+from bulkreset.send_permit import AllPermits, Departure, WithheldError, current_departure
 
 HEAD_BYTES: Final = 2**17  # the longest status line with headers, and the 1xx answers before it
 CALL_BYTES: Final = 2**20  # the longest body of a call's answer; a real one has some kilobytes

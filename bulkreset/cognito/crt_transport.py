@@ -31,8 +31,8 @@ from bulkreset.cognito.response_parser import (
 )
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import RenewingTransport, password_body
-from bulkreset.departure import Departure, WithheldError, current_departure, require_departure
 from bulkreset.models import Row
+from bulkreset.send_permit import Departure, WithheldError, current_departure, require_departure
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials

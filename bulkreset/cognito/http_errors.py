@@ -31,7 +31,7 @@ from bulkreset.cognito.response_parser import (
     no_credentials_response,
     not_sent_response,
 )
-from bulkreset.departure import WithheldError
+from bulkreset.send_permit import WithheldError
 
 UNSENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 

@@ -8,7 +8,7 @@ from botocore import xform_name
 
 from bulkreset.backoff import retrying
 from bulkreset.cognito.forgot_password import kinds_of_mfa, with_mfa
-from bulkreset.cognito.point_in_time import ACTIVE
+from bulkreset.cognito.point_in_time_recovery import ACTIVE
 from bulkreset.cognito.pool import PoolFacts, Replica, arn_of
 from bulkreset.cognito.read_calls import ReadCallError, UnknownFact, call_read, is_transient
 from bulkreset.cognito.session import TargetSession

@@ -20,8 +20,8 @@ from bulkreset.cognito.http_errors import exchange_error
 from bulkreset.cognito.response import Response
 from bulkreset.cognito.response_parser import read_response
 from bulkreset.cognito.transport import password_body
-from bulkreset.departure import WithheldError
 from bulkreset.models import Row
+from bulkreset.send_permit import WithheldError
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient

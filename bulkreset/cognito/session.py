@@ -21,7 +21,7 @@ from botocore.exceptions import (
 )
 from botocore.loaders import create_loader
 
-from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.background_call import ask_in_background
 from bulkreset.cognito.bounded_http import Answers, bound_answers
 from bulkreset.cognito.response_parser import require_readable
 from bulkreset.cognito.role_credentials import RoleProvider, sts_problem

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bulkreset.age_encryption import load_identities, open_encrypted
 from bulkreset.errors import InputError
 from bulkreset.files import ReadStream
-from bulkreset.input.first_bytes import AGE, BEGINNING
+from bulkreset.input.format_detection import AGE, BEGINNING
 from bulkreset.input.location import Digest, InputFile, reading
 from bulkreset.job import ENCRYPTED, InputConfig, Location
 

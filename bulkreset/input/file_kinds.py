@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import chain
 
-from bulkreset.input.first_bytes import GZIP, PARQUET, binary_kind, first_object, text_kind, unpack_beginning
+from bulkreset.input.format_detection import GZIP, PARQUET, binary_kind, first_object, text_kind, unpack_beginning
 from bulkreset.job import COMPRESSED, ENCRYPTED, SUFFIXES, InputConfig
 
 # By format. Parquet compresses its own columns.

@@ -22,7 +22,7 @@ from bulkreset.input.batch import (
     reject_passwords,
 )
 from bulkreset.input.decrypt import InputContent
-from bulkreset.input.first_bytes import JSON, JSON_LINES
+from bulkreset.input.format_detection import JSON, JSON_LINES
 from bulkreset.input.own_files import is_report
 from bulkreset.input.text_lines import LONGEST_LINE, MARK, UNDECODED
 from bulkreset.input.text_reader import Piece, Records, TextReader

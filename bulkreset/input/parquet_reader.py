@@ -18,7 +18,7 @@ from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.base_reader import InputReader
 from bulkreset.input.batch import CARRIED, Fields, RowBatch, find_columns
 from bulkreset.input.decrypt import InputContent
-from bulkreset.input.first_bytes import ENCRYPTED_PARQUET, PARQUET
+from bulkreset.input.format_detection import ENCRYPTED_PARQUET, PARQUET
 from bulkreset.input.location import Digest
 from bulkreset.input.own_files import is_report, require_names
 from bulkreset.input.parquet_pages import LONGEST_BYTES, RefusedPagesError, Steps, bounded_steps

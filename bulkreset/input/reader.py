@@ -8,7 +8,7 @@ from bulkreset.input.batch import CARRIED, carries_all
 from bulkreset.input.csv_reader import CsvReader
 from bulkreset.input.decrypt import InputContent
 from bulkreset.input.file_kinds import ENDINGS, has_known_name
-from bulkreset.input.first_bytes import not_as_named, sniffed_ending
+from bulkreset.input.format_detection import not_as_named, sniffed_ending
 from bulkreset.input.jsonl_reader import JsonLinesReader
 from bulkreset.input.location import InputFile, LocalFile
 from bulkreset.input.partitions import partition_columns

@@ -15,7 +15,7 @@ from bulkreset.errors import EmptyInput, InputError
 from bulkreset.input.base_reader import InputReader
 from bulkreset.input.batch import PAGE_ROWS, Fields, RowBatch
 from bulkreset.input.decrypt import HEAD_BYTES, InputContent
-from bulkreset.input.first_bytes import (
+from bulkreset.input.format_detection import (
     IS_GZIP,
     Kind,
     binary_kind,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from bulkreset.clock import SINCE_BOOT, Clock
-from bulkreset.departure import Deadline
 from bulkreset.errors import Busy, JobError, RecordError
 from bulkreset.journal.run_dir import boot_id
 from bulkreset.s3 import Bucket, BucketError
+from bulkreset.send_permit import Deadline
 
 SECONDS = 60.0
 SKEW = 5.0  # seconds by which two machines' clocks may differ; at most a quarter of the lease is used

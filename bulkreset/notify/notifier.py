@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.background_call import ask_in_background
 from bulkreset.files import decode_text, read_small_file
 from bulkreset.job import NotifyConfig
 from bulkreset.notify.execution_result import ExecutionResult

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bulkreset.errors import InputError, Stopped
-from bulkreset.input.archived import reopen_archived
+from bulkreset.input.archived_input import reopen_archived
 from bulkreset.input.batch import carrying
 from bulkreset.input.input_set import InputSet, PlannedFile
 from bulkreset.input.location import Fingerprint

@@ -16,7 +16,7 @@ from bulkreset.job.target import is_aws
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts, OriginFacts, RunState, TargetFacts
 from bulkreset.plan.earlier_runs import OtherRun
-from bulkreset.plan.lockout import PlannedRecovery
+from bulkreset.plan.user_lockout import PlannedRecovery
 from bulkreset.send.guards import seconds_until
 from bulkreset.send.timetable import Timetable, rows_until, seconds_to_send, timetable_of
 from bulkreset.steps import Step

@@ -7,12 +7,12 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
+from bulkreset.cognito.feature_plans import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.input.password_policy import describe
 from bulkreset.input.suspect_password import SUSPECT
 from bulkreset.job.target import is_aws
-from bulkreset.plan.lockout import recovery_lines
-from bulkreset.plan.near_miss import cause_in
+from bulkreset.plan.similar_names import cause_in
+from bulkreset.plan.user_lockout import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.steps import SIGN_OUT
 from bulkreset.text import format_count, format_duration, format_limit, format_local_time

@@ -8,7 +8,7 @@ from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
 from bulkreset.errors import InputError
 from bulkreset.input.batch import CARRIED, RowBatch
-from bulkreset.input.swapped import require_not_swapped
+from bulkreset.input.swapped_columns import require_not_swapped
 from bulkreset.input.validation import RowValidator, ValidatedRow
 from bulkreset.job import Job
 from bulkreset.journal.journal_writer import JournalWriter

@@ -13,8 +13,8 @@ from bulkreset.job import Job
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import Phase
 from bulkreset.models import Recovery, RejectCode, SkipReason, Status
-from bulkreset.plan.near_miss import NOT_FOUND, NOT_LISTED
 from bulkreset.plan.parallel_calls import listing_pacers
+from bulkreset.plan.similar_names import NOT_FOUND, NOT_LISTED
 from bulkreset.plan.user_search import UserSearch
 from bulkreset.plan.user_store import ABSENT, UNKNOWN, UNLISTED, RowFinding, UserStore
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bulkreset.files import create_file
 from bulkreset.journal.database import transaction, translate_sqlite_errors
-from bulkreset.plan.near_miss import found_cause, near_key, written_cause
+from bulkreset.plan.similar_names import found_cause, near_key, written_cause
 
 if TYPE_CHECKING:  # loads botocore, which `status` does not need
     from bulkreset.cognito.list_users import PoolUser

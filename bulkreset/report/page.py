@@ -15,8 +15,8 @@ from bulkreset.journal.execution import utc_now
 from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_state import RunState, TargetFacts
 from bulkreset.models import EndState, Recovery, ReportRow
-from bulkreset.plan.near_miss import ABSENT_USER, cause_in
 from bulkreset.plan.preflight_text import endpoint_warnings
+from bulkreset.plan.similar_names import ABSENT_USER, cause_in
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
 from bulkreset.report.summary import is_resumable, lane_summaries, redraw_advice, step_counts

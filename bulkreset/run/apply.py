@@ -12,7 +12,6 @@ from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
 from bulkreset.clock import SINCE_BOOT, Clock, now_ms
 from bulkreset.cognito.transport import TransportKind, choose_transport
-from bulkreset.departure import AllPermits
 from bulkreset.errors import InputError, RecordError, RowLimit
 from bulkreset.input.page_reader import PageReader
 from bulkreset.input.password_generator import PasswordGenerator
@@ -38,6 +37,7 @@ from bulkreset.send.operations import SetPassword
 from bulkreset.send.row_limit import RowBudget
 from bulkreset.send.sharing import LocalPresence, Presence, SharedLanes, lane_folder, state_folder
 from bulkreset.send.timetable import TimetableLimit, timetable_of
+from bulkreset.send_permit import AllPermits
 from bulkreset.statuses import FINISHED, count_of
 from bulkreset.steps import STEPS
 from bulkreset.text import format_iso, lane_name

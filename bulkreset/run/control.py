@@ -23,7 +23,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.run_dir import RunDir, orders_locked
 from bulkreset.journal.run_state import ControlFacts, Phase, RunState, Time
 from bulkreset.log import Log
-from bulkreset.send.ceiling import CONTROL, PAUSED, Limit
+from bulkreset.send.rate_ceiling import CONTROL, PAUSED, Limit
 from bulkreset.text import lane_name
 
 LOOK_AT_ORDERS_SECONDS: Final = 0.5  # seconds between two reads of the file

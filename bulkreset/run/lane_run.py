@@ -9,7 +9,6 @@ from bulkreset.cancellation import LaneProgress
 from bulkreset.clock import now_ms
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.transport import MAX_RATE, TransportKind
-from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import Job
 from bulkreset.journal.run_state import LaneFacts
@@ -30,6 +29,7 @@ from bulkreset.send.operations import Operation, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.row_limit import LimitedSource, RowBudget
 from bulkreset.send.step_source import StepSource
+from bulkreset.send_permit import SendPermit
 from bulkreset.steps import STEPS
 from bulkreset.text import lane_name
 

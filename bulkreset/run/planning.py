@@ -15,8 +15,6 @@ from bulkreset.journal.origin import find_origin, record_extract
 from bulkreset.journal.run_dir import RUNS, RunDir
 from bulkreset.journal.run_state import LaneFacts, OriginFacts
 from bulkreset.plan.earlier_runs import find_earlier_runs
-from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
-from bulkreset.plan.near_miss import ABSENT_USER
 from bulkreset.plan.parallel_calls import listing_pacers
 from bulkreset.plan.passkeys import count_passkeys
 from bulkreset.plan.preflight import (
@@ -29,6 +27,8 @@ from bulkreset.plan.preflight import (
     require_same_accounts,
 )
 from bulkreset.plan.preflight_text import preflight_facts
+from bulkreset.plan.similar_names import ABSENT_USER
+from bulkreset.plan.user_lockout import PlannedRecovery, require_recoverable
 from bulkreset.run.context import RunContext
 from bulkreset.steps import REVOKE_SESSIONS
 

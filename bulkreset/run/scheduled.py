@@ -27,7 +27,7 @@ from bulkreset.run.context import RunEnd, RunOptions
 from bulkreset.run.readiness import held_back
 from bulkreset.run.run import run
 from bulkreset.run.schedule_state import ABANDONED, CompletedInput, OpenRun, ScheduleState, SetAside, StateStore
-from bulkreset.run.start import new_run, resume, start
+from bulkreset.run.start_and_resume import new_run, resume, start
 from bulkreset.run.undo import require_undo_ended
 from bulkreset.s3 import Bucket
 from bulkreset.text import format_iso, quoted

@@ -9,7 +9,7 @@ from bulkreset.journal.run_state import LaneFacts
 from bulkreset.log import Log
 from bulkreset.models import Event, RateChange, StateChanged
 from bulkreset.run.lane_run import LaneRun
-from bulkreset.send.ceiling import JOB, Limit, lowest
+from bulkreset.send.rate_ceiling import JOB, Limit, lowest
 
 LOOK_AT_LIMITS_SECONDS: Final = 0.5  # seconds between two checks of the limits
 

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from bulkreset.cancellation import CancelToken
 from bulkreset.clock import now_ms
-from bulkreset.cognito.point_in_time import ACTIVE, EARLIEST_SECONDS, PoolRecoveries, PoolRestore, RecoveryStatus
+from bulkreset.cognito.feature_plans import NO_RECOVERY_TIER, WINDOW_SECONDS
+from bulkreset.cognito.point_in_time_recovery import (
+    ACTIVE,
+    EARLIEST_SECONDS,
+    PoolRecoveries,
+    PoolRestore,
+    RecoveryStatus,
+)
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.session import TargetSession
-from bulkreset.cognito.tiers import NO_RECOVERY_TIER, WINDOW_SECONDS
 from bulkreset.errors import (
     BulkresetError,
     Interrupted,

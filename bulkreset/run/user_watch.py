@@ -9,15 +9,15 @@ from dataclasses import InitVar, dataclass, field
 from functools import partial
 from typing import Final
 
-from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.background_call import ask_in_background
 from bulkreset.cognito.read_calls import NO_ANSWER, ReadCallError
 from bulkreset.cognito.session import TargetSession
 from bulkreset.cognito.usage import ACTION, PERIOD, UsagePoint, read_usage
 from bulkreset.errors import TargetError
 from bulkreset.log import Log
 from bulkreset.models import Outcome
-from bulkreset.send.ceiling import Limit
 from bulkreset.send.operations import OperationResult, SetPassword
+from bulkreset.send.rate_ceiling import Limit
 from bulkreset.send.user_demand import READ_SECONDS, USERS, left_by_users, users_peak
 from bulkreset.steps import STEPS
 

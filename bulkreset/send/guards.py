@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from bulkreset.causes import NOT_REACHED, STOPS, THROTTLED
 from bulkreset.clock import Clock
-from bulkreset.departure import Deadline
 from bulkreset.errors import GuardTripped, TimeLimit
 from bulkreset.job import GuardsConfig
 from bulkreset.models import Outcome, Status
+from bulkreset.send_permit import Deadline
 from bulkreset.text import format_limit
 
 

@@ -14,13 +14,13 @@ from bulkreset.clock import Clock
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.session import CONNECTIONS, TargetSession
 from bulkreset.cognito.transport import MAX_RATE, TransportKind, open_transport
-from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
-from bulkreset.send.evidence import ListedEvidence
+from bulkreset.send.lost_answer_evidence import ListedEvidence
 from bulkreset.send.operations import LaneFailed, Operation, OperationResult, SetPassword, T, TakeStep
 from bulkreset.send.pacer import Pacer, PacerState
 from bulkreset.send.worker import Worker
+from bulkreset.send_permit import SendPermit
 from bulkreset.steps import Step
 
 MOST_WORKERS = CONNECTIONS // 2

@@ -10,7 +10,7 @@ from bulkreset.cognito.response_parser import UnreadableResponseError
 from bulkreset.cognito.transport import StepTransport, Transport
 from bulkreset.errors import Stopped
 from bulkreset.models import Outcome, Row, Status, StepOutcome, StepTask
-from bulkreset.send.evidence import ListedEvidence
+from bulkreset.send.lost_answer_evidence import ListedEvidence
 from bulkreset.steps import MOST_EMPTY_PAGES, MOST_ITEMS, ONLY, Listing, Step
 
 _ALREADY_SET = "set by an earlier call whose answer was lost: the user was changed after that call began"

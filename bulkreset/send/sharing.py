@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol, Self
 from bulkreset.errors import Busy
 from bulkreset.files import create_file
 from bulkreset.log import Log
-from bulkreset.send.ceiling import Limit
+from bulkreset.send.rate_ceiling import Limit
 
 SHARED: Final = "shared"
 LOOK_AT_FOLDER_SECONDS: Final = 1.0  # seconds between two reads of a folder

@@ -12,7 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from bulkreset.job.pace import PaceConfig, TimetableEntry
-from bulkreset.send.ceiling import Limit
+from bulkreset.send.rate_ceiling import Limit
 
 TIMETABLE: Final = "timetable"
 _DAY: Final = timedelta(days=1)

@@ -9,10 +9,10 @@ from typing import Final, Generic
 from bulkreset.backoff import retrying
 from bulkreset.clock import Clock
 from bulkreset.cognito.response import FATAL_SET, Disposition, Response
-from bulkreset.departure import AllPermits, Departure, SendPermit, departing, never_late
 from bulkreset.job import PaceConfig
 from bulkreset.send.operations import AttemptState, LaneFailed, Operation, OperationResult, T
 from bulkreset.send.pacer import Pacer
+from bulkreset.send_permit import AllPermits, Departure, SendPermit, departing, never_late
 
 GATE_SECONDS = 0.1  # between two checks whether the run may send again
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bulkreset.cognito.usage import PERIOD, UsagePoint
-from bulkreset.send.ceiling import JOB, Limit, lowest
+from bulkreset.send.rate_ceiling import JOB, Limit, lowest
 from bulkreset.send.rate_control import CubicRate
 from bulkreset.send.user_demand import DAY_SECONDS, USERS, left_by_users, users_peak
 from tests.bench.bench_setup import say

@@ -91,7 +91,7 @@ def test_small_run_loads_no_tables_and_no_cluster(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", _SMALL_RUN], cwd=tmp_path, capture_output=True, text=True, check=True)
     status, *modules = ran.stdout.split()
     assert status == "ready"
-    assert {"bulkreset.run.start", "bulkreset.send.coordinator"} <= {*modules}
+    assert {"bulkreset.run.start_and_resume", "bulkreset.send.coordinator"} <= {*modules}
     assert not {"pandas", "numpy", "pyarrow", "distributed", "bulkreset.cluster", "moto"} & {*modules}
 
 

@@ -24,8 +24,8 @@ import dask
 import trustme
 from distributed import Client, Security
 
-from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import SendRows
+from bulkreset.cluster.secret_envelope import SecretEnvelope
 from bulkreset.models import Secret
 from tests.canary import Canary, Place, files
 from tests.e2e.command import Argument, Command

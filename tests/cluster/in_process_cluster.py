@@ -16,18 +16,18 @@ import pytest
 from bulkreset.cluster import assignments, cluster_runner, worker_agent
 from bulkreset.cluster.cluster_runner import ClusterRunner
 from bulkreset.cluster.dask_cluster import DaskCluster, WorkerLost, WorkerRejected
-from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import REPORT, WorkerReport, unpack
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane
+from bulkreset.cluster.secret_envelope import SecretEnvelope
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
-from bulkreset.departure import SendPermit
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Claimed, Event, Outcome, Row
 from bulkreset.send.coordinator import Coordinator, LaneInput
 from bulkreset.send.lane import LaneKey, LaneProtocol, Results
 from bulkreset.send.operations import OperationResult, SetPassword
+from bulkreset.send_permit import SendPermit
 from tests.clocks import ForwardClock
 from tests.send.fakes import POOL, SET
 from tests.send.lanes import Given

@@ -11,8 +11,8 @@ import pytest
 
 from bulkreset.cluster import cluster_runner, worker_agent
 from bulkreset.cluster.cluster_runner import ClusterRunner
-from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import EndSession, OpenLanes, SendRows, WorkerReport
+from bulkreset.cluster.secret_envelope import SecretEnvelope
 from bulkreset.cluster.worker_agent import WorkerAgent
 from bulkreset.cognito.response import Response
 from bulkreset.errors import Bug, ClusterError, ClusterLost, ServiceError, TargetError

@@ -16,7 +16,7 @@ from distributed.protocol.utils import pack_frames
 from bulkreset.cluster import cluster_runner
 from bulkreset.cluster.assignments import LaneAssignments
 from bulkreset.cluster.cluster_runner import ClusterRunner
-from bulkreset.cluster.plain_comm import MAX_BYTES, PlainComm
+from bulkreset.cluster.comm_without_pickle import MAX_BYTES, PlainComm
 from bulkreset.cluster.protocol import REPORT, InvalidMessage, OpenFailed, RowReport, WorkerReport, pack, unpack
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.cognito.response import Disposition, Response

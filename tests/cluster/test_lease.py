@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.cluster.envelope import SecretEnvelope
 from bulkreset.cluster.protocol import LEASE_SECONDS
+from bulkreset.cluster.secret_envelope import SecretEnvelope
 from bulkreset.cluster.worker_agent import ABANDONED_SECONDS, WorkerAgent, WorkerLease
 from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Status

@@ -7,9 +7,9 @@ import pytest
 from bulkreset.cognito.boto3_transport import BotoTransport
 from bulkreset.cognito.response import Disposition
 from bulkreset.cognito.session import open_session
-from bulkreset.departure import AllPermits, Departure, departing
 from bulkreset.job import Target
 from bulkreset.models import Row, Secret
+from bulkreset.send_permit import AllPermits, Departure, departing
 from tests.cognito.conftest import PATIENCE, POOL, Opened
 from tests.sim.handle import Simulator
 from tests.waiting import wait_until

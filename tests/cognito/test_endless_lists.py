@@ -9,7 +9,7 @@ import pytest
 from bulkreset import backoff, s3
 from bulkreset.cognito import list_users
 from bulkreset.cognito.list_users import UserLister, group_members
-from bulkreset.cognito.point_in_time import MOST_PAGES, PoolRecoveries
+from bulkreset.cognito.point_in_time_recovery import MOST_PAGES, PoolRecoveries
 from bulkreset.cognito.pool import PoolFacts
 from bulkreset.cognito.read_calls import ReadCallError
 from bulkreset.cognito.session import TargetSession, open_session

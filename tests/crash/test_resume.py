@@ -25,7 +25,7 @@ from bulkreset.notify.execution_result import ExecutionResult
 from bulkreset.report import report_writers
 from bulkreset.report.run_status import read_status
 from bulkreset.run import finish as finishing
-from bulkreset.run import start
+from bulkreset.run import start_and_resume
 from bulkreset.run.context import RunEnd, RunOptions
 from tests.e2e.command import (
     PATIENCE,
@@ -92,7 +92,7 @@ def begun_run(bulkreset: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(bulkreset.home / "users.csv", people(10))
     job = write_job(bulkreset.home, bulkreset.sim.url, 'path = "users.csv"', '[pace]\nrate = "none"\n')
     run_dir = bulkreset.home / "run"
-    start.start(load(job, {"guards.limit": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
+    start_and_resume.start(load(job, {"guards.limit": 2}), run_dir, RunOptions(None, yes=True), Silent(), CancelToken())
     return run_dir
 
 
@@ -107,7 +107,7 @@ def refusal(run_dir: Path, sim: Simulator) -> str:
     """Resume, check that nothing is sent and the exit code is 2, and return the reason."""
     before = len(sim.calls(SET))
     with pytest.raises(Refused) as caught:
-        start.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
+        start_and_resume.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
     assert (caught.value.exit_code, len(sim.calls(SET))) == (2, before)
     return str(caught.value)
 
@@ -239,7 +239,7 @@ def test_resume_refuses_credentials_of_another_account(
     sim.configure(accounts={"AKIDOTHER": "210987654321"})
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     before = len(sim.calls(SET))
-    ended = start.resume(begun_run, RunOptions(None, yes=True), {}, Silent(), CancelToken())
+    ended = start_and_resume.resume(begun_run, RunOptions(None, yes=True), {}, Silent(), CancelToken())
     assert (ended.summary.exit_code, len(sim.calls(SET))) == (2, before)
     assert "210987654321" in str(ended.error)
 
@@ -503,11 +503,11 @@ def stopping(bulkreset: Command, monkeypatch: pytest.MonkeyPatch, *, dry_run: bo
             return lambda *_: True
 
     options = RunOptions(None, yes=True, dry_run=dry_run)
-    return start.start(load(job, {}), run_dir, options, Stopping(), token), run_dir
+    return start_and_resume.start(load(job, {}), run_dir, options, Stopping(), token), run_dir
 
 
 def resumed(run_dir: Path) -> RunEnd:
-    return start.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
+    return start_and_resume.resume(run_dir, RunOptions(None, yes=True), {}, Silent(), CancelToken())
 
 
 @pytest.mark.parametrize("at", ["on_rows_read", "on_send_progress"])

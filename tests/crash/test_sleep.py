@@ -121,8 +121,8 @@ def test_run_that_slept_through_its_time_limit_sends_nothing_when_it_wakes(
 # Each call takes a while between its slot and its departure, and records the time of both.
 NOTING = """
 import functools, threading, time
-from bulkreset import departure
-require = departure.Departure.require
+from bulkreset import send_permit
+require = send_permit.Departure.require
 noted = open({!r}, "a", buffering=1)
 def noting(self, *, connected):
     if threading.current_thread().name.startswith("worker"):
@@ -134,7 +134,7 @@ def noting(self, *, connected):
     finally:
         slot = self.is_late.args[0] if isinstance(self.is_late, functools.partial) else None
         noted.write(f"{{outcome}} {{time.monotonic()}} {{slot}}\\n")
-departure.Departure.require = noting
+send_permit.Departure.require = noting
 """
 RATE = 30
 

@@ -47,7 +47,7 @@ LOADED: Final = (
     "bulkreset.job.file",
     "bulkreset.input.parquet_reader",
     "bulkreset.plan.planner",
-    "bulkreset.run.start",
+    "bulkreset.run.start_and_resume",
     "bulkreset.run.run",
     "bulkreset.report.charts",
     "bulkreset.report.verify",

@@ -2,7 +2,7 @@
 
 Kinds that need more than a file are tested elsewhere: folders, markers and objects of S3 in test_cases_files.py, files
 saved by Windows in test_cases_text.py, reports as an input in test_own_files.py, names similar to a user's in
-tests/plan/test_near_miss.py, and a schedule that continues after its job is corrected in
+tests/plan/test_similar_names.py, and a schedule that continues after its job is corrected in
 tests/run/test_cases_schedule.py.
 """
 
@@ -15,7 +15,7 @@ from bulkreset.errors import InputError
 from bulkreset.input.input_set import InputSet
 from bulkreset.input.suspect_password import HASH, suspicion
 from bulkreset.job import InputConfig
-from bulkreset.plan.near_miss import written_cause
+from bulkreset.plan.similar_names import written_cause
 
 NAMED = Path(__file__).parent / "cases" / "named"
 ADA, BOB, CYD = ("ada@example.com", "bob@example.com", "cyd@example.com")

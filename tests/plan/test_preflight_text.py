@@ -15,9 +15,9 @@ from bulkreset.cognito.session import Caller
 from bulkreset.job import Job
 from bulkreset.journal.records import PlanMessage
 from bulkreset.journal.run_state import ApprovalFacts
-from bulkreset.plan.lockout import PlannedRecovery
 from bulkreset.plan.preflight import AwsFacts, PlanFacts, build_preflight
 from bulkreset.plan.preflight_text import SHOWN, preflight_lines
+from bulkreset.plan.user_lockout import PlannedRecovery
 from bulkreset.text import format_duration
 from tests.targets import ACCOUNT, EU, EU2, US, callers, job, pools, quotas, sessions
 

@@ -21,7 +21,7 @@ from bulkreset.models import Summary
 from bulkreset.run.abandon import AbandonedRun, abandon
 from bulkreset.run.context import RunOptions
 from bulkreset.run.scheduled import ScheduledJob
-from bulkreset.run.start import resume
+from bulkreset.run.start_and_resume import resume
 from bulkreset.text import format_iso
 from tests.bucket import BUCKET, Storage
 from tests.e2e.command import LAX, POOL, Command, finish, people, write_csv, write_job

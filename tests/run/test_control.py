@@ -30,7 +30,7 @@ from bulkreset.run.control import (
     read_orders,
     row_limit,
 )
-from bulkreset.send.ceiling import Limit
+from bulkreset.send.rate_ceiling import Limit
 from tests.report.pages import journal_of, ready
 from tests.send.fakes import FakeClock
 

@@ -14,8 +14,8 @@ from bulkreset.log import open_log
 from bulkreset.models import Event, RateChange, StateChanged
 from bulkreset.run.lane_run import LaneRun
 from bulkreset.run.steering import LOOK_AT_LIMITS_SECONDS, Steering
-from bulkreset.send.ceiling import Limit
 from bulkreset.send.lane import LaneKey
+from bulkreset.send.rate_ceiling import Limit
 from tests.send.fakes import FakeClock
 
 

@@ -14,8 +14,8 @@ from bulkreset.cognito.usage import PERIOD, UsagePoint, read_usage
 from bulkreset.log import open_log
 from bulkreset.models import Outcome, Status, StepOutcome
 from bulkreset.run.user_watch import UserWatch
-from bulkreset.send.ceiling import Limit
 from bulkreset.send.operations import SetPassword
+from bulkreset.send.rate_ceiling import Limit
 from bulkreset.send.user_demand import left_by_users, users_peak
 from bulkreset.steps import SIGN_OUT
 

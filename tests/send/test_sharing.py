@@ -9,7 +9,7 @@ import pytest
 
 from bulkreset.errors import Busy
 from bulkreset.log import open_log
-from bulkreset.send.ceiling import Limit
+from bulkreset.send.rate_ceiling import Limit
 from bulkreset.send.sharing import (
     LOOK_AT_FOLDER_SECONDS,
     LocalPresence,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bulkreset.job import PaceConfig
 from bulkreset.job.pace import TimetableEntry
-from bulkreset.send.ceiling import JOB, Limit, lowest
 from bulkreset.send.pacer import Pacer
+from bulkreset.send.rate_ceiling import JOB, Limit, lowest
 from bulkreset.send.timetable import Timetable, TimetableLimit, rows_until, seconds_to_send, timetable_of
 from tests.send.fakes import FakeClock
 

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.cognito.response import Disposition, Response
-from bulkreset.departure import WithheldError, require_departure
 from bulkreset.errors import Stopped
 from bulkreset.job import PaceConfig
 from bulkreset.models import Outcome, Row, Status
-from bulkreset.send.evidence import ListedEvidence
+from bulkreset.send.lost_answer_evidence import ListedEvidence
 from bulkreset.send.operations import LaneFailed, SetPassword
 from bulkreset.send.pacer import Pacer
 from bulkreset.send.rate_control import BACKOFF, UNMEASURED_SHARE
 from bulkreset.send.worker import Worker
+from bulkreset.send_permit import WithheldError, require_departure
 from tests.send.fakes import (
     DOUBTFUL,
     EXPIRED,

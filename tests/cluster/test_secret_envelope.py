@@ -7,8 +7,8 @@ import pytest
 from distributed.core import error_message
 from distributed.protocol import dumps, loads, to_serialize
 
-from bulkreset.cluster.envelope import FAMILY, SecretEnvelope, register_envelope
 from bulkreset.cluster.protocol import InvalidMessage, SendRows
+from bulkreset.cluster.secret_envelope import FAMILY, SecretEnvelope, register_envelope
 from bulkreset.models import Row
 from tests.send.fakes import row
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from bulkreset.cognito.background import ask_in_background
+from bulkreset.cognito.background_call import ask_in_background
 from tests.waiting import wait_until
 
 PATIENCE = 90.0  # seconds after which a test gives up

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bulkreset.errors import InputError
-from bulkreset.input.archived import reopen_archived
+from bulkreset.input.archived_input import reopen_archived
 from bulkreset.input.discovery import escape_pattern
 from bulkreset.input.input_set import InputSet
 from bulkreset.job import InputConfig, Location

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkreset.plan.near_miss import (
+from bulkreset.plan.similar_names import (
     AND_FOUND,
     EXTRA_PLUS,
     NO_PLUS,

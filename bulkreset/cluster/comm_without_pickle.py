@@ -7,8 +7,8 @@ first frame of a message is read as msgpack without hooks, and all other frames 
 import struct
 from typing import Any, Final
 
-from bulkreset.cluster.envelope import FAMILY, register_envelope
 from bulkreset.cluster.protocol import InvalidMessage
+from bulkreset.cluster.secret_envelope import FAMILY, register_envelope
 
 MAX_BYTES: Final = 64 * 1024 * 1024  # of one message: a report has at most some thousand rows
 _LENGTH: Final = struct.Struct("<Q")

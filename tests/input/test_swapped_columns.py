@@ -7,7 +7,7 @@ import pytest
 
 from bulkreset.errors import InputError
 from bulkreset.input.batch import RowBatch
-from bulkreset.input.swapped import SAMPLE_ROWS, require_not_swapped
+from bulkreset.input.swapped_columns import SAMPLE_ROWS, require_not_swapped
 from bulkreset.job import InputConfig
 
 MAILS = [f"ann.{number}@mail.example.com" for number in range(20)]

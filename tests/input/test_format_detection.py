@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulkreset.errors import EmptyInput, InputError
-from bulkreset.input.first_bytes import binary_kind, first_object, is_json_lines, sniffed_ending, text_kind
+from bulkreset.input.format_detection import binary_kind, first_object, is_json_lines, sniffed_ending, text_kind
 from tests.input.inputs import csv_file, pairs, read
 
 ROW = "username,password\nann,Quiet-1\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset.send.ceiling import Limit, lowest
 from bulkreset.send.pacer import LOOK_AT_CEILING_SECONDS, Pacer
+from bulkreset.send.rate_ceiling import Limit, lowest
 from tests.send.fakes import FakeClock
 
 

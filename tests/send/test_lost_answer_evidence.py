@@ -11,7 +11,7 @@ from bulkreset.cognito.list_users import PoolUser, UserLister, UserPage
 from bulkreset.cognito.read_calls import MAX_SKEW, ReadCallError
 from bulkreset.cognito.response import Disposition
 from bulkreset.models import Row, Secret
-from bulkreset.send.evidence import ATTEMPTS, MARGIN, PAGES, ListedEvidence
+from bulkreset.send.lost_answer_evidence import ATTEMPTS, MARGIN, PAGES, ListedEvidence
 from bulkreset.send.pacer import Pacer
 from tests.send.fakes import POOL, FakeClock
 

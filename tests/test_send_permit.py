@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkreset import departure
-from bulkreset.departure import AllPermits, Deadline, Departure, WithheldError, departing, require_departure
+from bulkreset import send_permit
+from bulkreset.send_permit import AllPermits, Deadline, Departure, WithheldError, departing, require_departure
 from tests.send.fakes import FakeClock
 
 FOREVER = AllPermits()
@@ -85,7 +85,7 @@ def test_departure_is_of_one_thread() -> None:
 def test_check_that_took_long_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the process was stopped between the answer of the permit and the end of the check."""
     clock = FakeClock()
-    monkeypatch.setattr(departure, "SINCE_BOOT", clock)
+    monkeypatch.setattr(send_permit, "SINCE_BOOT", clock)
     seconds = iter([5.0, 0.0])
 
     class Slow:

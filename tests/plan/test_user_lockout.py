@@ -9,8 +9,8 @@ from bulkreset.cognito.pool import PoolFacts, Replica
 from bulkreset.cognito.quota import AccountQuota
 from bulkreset.cognito.read_calls import UnknownFact
 from bulkreset.errors import JobError
-from bulkreset.plan.lockout import PlannedRecovery, require_recoverable
 from bulkreset.plan.preflight import PlanFacts
+from bulkreset.plan.user_lockout import PlannedRecovery, require_recoverable
 from tests.plan.test_preflight_text import lines, lines_under
 from tests.targets import EU, US, job, pools
 
