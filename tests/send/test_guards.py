@@ -394,3 +394,11 @@ def test_rows_in_a_row_of_which_few_are_in_doubt_failed(most: int, letters: str)
     bench.watch.add(outcomes(letters))
     with pytest.raises(GuardTripped, match=rf"{most} rows in a row failed \(Code{len(letters)}\)"):
         tripping(bench.watch)
+
+
+def test_pause_before_the_first_check_does_not_count() -> None:
+    clock = FakeClock()
+    monitor = GuardMonitor(GuardsConfig(max_duration=100.0, count_pauses=False), clock, datetime.now, lambda: True)
+    clock.advance(60)
+    monitor.check()
+    assert monitor.seconds_left() == pytest.approx(100)

@@ -475,6 +475,17 @@ def test_call_on_a_lane_that_was_cut_is_late_after_half_a_slot_of_its_rate() -> 
     assert (pacer.rate() or 4.0) < 4
 
 
+def test_lane_that_was_cut_and_has_recovered_may_lose_its_ceiling() -> None:
+    clock = FakeClock()
+    pacer = Pacer(4.0, clock)
+    pacer.on_throttled(clock.now())
+    clock.advance(600)
+    assert pacer.wait(threading.Event())
+    pacer.set_ceiling(None)
+    assert pacer.rate() is None
+    assert pacer.wait(threading.Event())
+
+
 def test_call_on_a_lane_without_a_rate_is_never_late() -> None:
     clock = FakeClock()
     assert not opening(Pacer(None, clock), clock, 100.0)
