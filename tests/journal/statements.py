@@ -7,6 +7,7 @@ place at a time, in the memory of a new process, and runs the tests that read it
 import json
 import os
 import re
+import resource
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ TESTS = [
 ]
 STATEMENTS = [name for name, it in vars(schema).items() if name.isupper() and name[0] != "_" and isinstance(it, str)]
 _READ: set[str] = set()
+_MOST_CPU = 120  # seconds
 _TOKEN = re.compile(r"'[^']*'|\w+(?:\.\w+)?|<>|<=|>=|\|\||[:?]\w*|\S")
 _PAIRS = ("= <>", "< <=", "> >=", "+ -", "/ *", "AND OR", "min max", "total count", "avg sum", "DESC ASC")
 _INSTEAD = {
@@ -96,6 +98,7 @@ def _in_new_process(work: Callable[[], object]) -> object:
     reader, writer = os.pipe()
     if not (child := os.fork()):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        resource.setrlimit(resource.RLIMIT_CPU, (_MOST_CPU, _MOST_CPU))  # a changed statement may never end
         try:
             os.write(writer, json.dumps(work()).encode())
         finally:
