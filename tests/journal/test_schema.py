@@ -413,3 +413,14 @@ def test_twins_are_found_by_an_index(tmp_path: Path) -> None:
     journal._db.execute(schema.INDEX_TWINS)
     plan = journal._db.execute(f"EXPLAIN QUERY PLAN {schema.REJECT_DUPLICATES}", values).fetchall()
     assert any("twins USING INDEX twin (who=? AND pool=?)" in line[3] for line in plan), plan
+
+
+@pytest.mark.parametrize("column", schema.REPORTED_ALIKE)
+def test_rows_that_differ_in_one_column_are_reported_apart(tmp_path: Path, column: str) -> None:
+    journal = planned(tmp_path, "ann", "bob", "cat")
+    facts: dict[str, Any] = {"latency_ms": 9, "started_at": 2, "finished_at": 3, "request_id": "r"}
+    commit(journal, [], [done(row, **facts) for row in (1, 2, 3)])
+    other = {"status": "failed", "pool": 2, "permanent": 0, "in_doubt": 1, "recovery": "email"}.get(column, 1)
+    journal._db.execute(f"UPDATE rows SET {column} = ? WHERE row = 2", (other,))  # noqa: S608  (our own)
+    found = [(first, len(names)) for first, names, *_ in journal.read.report_facts(dry_run=False)]
+    assert found == [(1, 1), (2, 1), (3, 1)]
