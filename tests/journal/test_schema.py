@@ -371,6 +371,22 @@ def test_report_says_what_is_stored(tmp_path: Path, size: int) -> None:
         assert shown.file == ("a.csv" if row < 9 else "b.csv")
 
 
+def test_rows_of_the_page_say_the_same_as_the_report(tmp_path: Path) -> None:
+    journal = of_every_kind(tmp_path)
+    reported = {row.row: row._replace(file="", status="") for row in journal.read.report_rows(dry_run=False)}
+    slowest, needing = journal.read.slowest_rows(99), journal.read.rows_needing_attention(99)
+    assert {row.row for row in slowest} == set(range(1, 17))
+    assert {1, 2, 5, 6, 21, 22} <= {row.row for row in needing}, "failed, in doubt and rejected rows"
+    for row in (*slowest, *needing):
+        assert row._replace(status="") == reported[row.row]
+
+
+def test_span_of_a_call_without_a_begin_begins_with_its_end(tmp_path: Path) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    commit(journal, [2], [Outcome(1, Status.FAILED, finished_at=7)], claimed_at=3)
+    assert journal.read.send_span() == (7, 7)
+
+
 def test_index_of_steps_has_only_users_with_a_next_step_and_finds_them_by_pool(tmp_path: Path) -> None:
     journal = planned(tmp_path, *"abcdef")
     journal.write.add_rows([(7, OTHER, "there", True, "ready", "", "")])
