@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty
 from typing import Any, Protocol
@@ -253,10 +252,13 @@ class Coordinator:
 
     def _await_calls(self, until: float) -> None:
         """Collect results until no call is in flight. A row whose answer never ends stays claimed: in doubt."""
-        with suppress(Empty):
-            while self._is_busy():
-                if found := self._results.get(timeout=max(0.0, until - self._clock.now())):
-                    self._handle_result(*found)
+        while self._is_busy():
+            try:
+                found = self._results.get(timeout=max(0.0, until - self._clock.now()))
+            except Empty:
+                return
+            if found:
+                self._handle_result(*found)
 
 
 def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:

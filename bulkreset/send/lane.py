@@ -4,7 +4,6 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from queue import Empty, SimpleQueue
@@ -201,11 +200,14 @@ class Lane(LaneProtocol[T]):
 
     def return_unsent(self) -> None:
         """Put the rows that wait in the inbox into the results, unsent."""
-        with suppress(Empty):
-            while True:
-                if (what := self._inbox.get_nowait()) is not None:
-                    given_back = self.operation.settle(what, self.operation.begin(what), self._pace.max_attempts)
-                    self._results.put((self, given_back))
+        while True:
+            try:
+                what = self._inbox.get_nowait()
+            except Empty:
+                return
+            if what is not None:
+                given_back = self.operation.settle(what, self.operation.begin(what), self._pace.max_attempts)
+                self._results.put((self, given_back))
 
     def _target_workers(self) -> int:
         """Return the number of threads: rate times latency (Little's law) plus a margin, more if slots stay unused."""
