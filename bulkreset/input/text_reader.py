@@ -81,7 +81,7 @@ class Records(Iterator[list[str] | str]):
         self.taken = page
 
     def plain_columns(self, _rows: int) -> Sequence[Sequence[str]] | None:
-        """Return the cells of up to so many records, by field; None if the records must be read one by one."""
+        """Return the cells of the next records by field, or None if they must be read one by one."""
         return None
 
 

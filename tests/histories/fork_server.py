@@ -96,9 +96,9 @@ def _execute(execution: Execution) -> int:
 
 
 def _run(execution: Execution, stop: Any) -> int:  # noqa: ANN401  (loaded in the fork server only)
-    from bulkreset.job.file import load  # noqa: PLC0415
-    from bulkreset.run.context import RunOptions  # noqa: PLC0415
-    from bulkreset.run.start_and_resume import resume, start  # noqa: PLC0415
+    from bulkreset.job.file import load  # noqa: PLC0415  (as the annotation says)
+    from bulkreset.run.context import RunOptions  # noqa: PLC0415  (as above)
+    from bulkreset.run.start_and_resume import resume, start  # noqa: PLC0415  (as above)
 
     class Silent:
         def __getattr__(self, _name: str) -> Callable[..., bool]:

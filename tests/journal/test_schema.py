@@ -28,9 +28,9 @@ SET_KIND = (
 )
 
 
-def cells(journal: Journal, columns: str, row: int) -> Any:  # noqa: ANN401  (of SQLite)
+def cells(journal: Journal, columns: str, row: int) -> Any:  # noqa: ANN401  (any values of SQLite)
     """Return cells of a row as they are stored."""
-    return journal._db.execute(f"SELECT {columns} FROM rows WHERE row = ?", (row,)).fetchone()  # noqa: S608  (our own)
+    return journal._db.execute(f"SELECT {columns} FROM rows WHERE row = ?", (row,)).fetchone()  # noqa: S608  (our own text)
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def test_rows_alike_are_planned_with_one_statement(tmp_path: Path, column: int, 
 def test_rows_of_different_lengths_are_not_planned(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
     with pytest.raises(ValueError, match="shorter"):
-        journal.write.add_rows([ALIKE[0], ALIKE[1][:-1]])  # type: ignore[list-item]
+        journal.write.add_rows([ALIKE[0], ALIKE[1][:-1]])  # type: ignore[list-item]  # a row that is too short
     assert journal.read.counts() == {"ready": 1}
 
 
@@ -405,7 +405,7 @@ def test_index_of_steps_has_only_users_with_a_next_step_and_finds_them_by_pool(t
 
 def test_file_of_a_row_is_found_by_an_index(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann")
-    plan = journal._db.execute(f"EXPLAIN QUERY PLAN SELECT {schema.FILE_OF_ROW} FROM rows").fetchall()  # noqa: S608  (our own)
+    plan = journal._db.execute(f"EXPLAIN QUERY PLAN SELECT {schema.FILE_OF_ROW} FROM rows").fetchall()  # noqa: S608  (our own text)
     assert any("SEARCH files USING INDEX" in line[3] for line in plan)
 
 
@@ -437,6 +437,6 @@ def test_rows_that_differ_in_one_column_are_reported_apart(tmp_path: Path, colum
     facts: dict[str, Any] = {"latency_ms": 9, "started_at": 2, "finished_at": 3, "request_id": "r"}
     commit(journal, [], [done(row, **facts) for row in (1, 2, 3)])
     other = {"status": "failed", "pool": 2, "permanent": 0, "in_doubt": 1, "recovery": "email"}.get(column, 1)
-    journal._db.execute(f"UPDATE rows SET {column} = ? WHERE row = 2", (other,))  # noqa: S608  (our own)
+    journal._db.execute(f"UPDATE rows SET {column} = ? WHERE row = 2", (other,))  # noqa: S608  (our own text)
     found = [(first, len(names)) for first, names, *_ in journal.read.report_facts(dry_run=False)]
     assert found == [(1, 1), (2, 1), (3, 1)]
