@@ -458,29 +458,29 @@ class _Listener:
         self._on_progress = on_progress
         self._confirm = confirm
         self._on_notice = on_notice
-        self._told = ""
+        self._last_notice = ""
 
     def on_run_started(self, run_id: str) -> None:
         """Do nothing: the result identifies the run."""
 
     def on_rows_read(self, rows: int) -> None:
         """Report how many rows have been read."""
-        self._tell(ApiProgress("planning", rows, None))
+        self._report_progress(ApiProgress("planning", rows, None))
 
     def on_lookup_progress(self, made: int, calls: int) -> None:
         """Report how many lookup calls have been made, of an estimated total."""
-        self._tell(ApiProgress("checking", made, max(made, calls)))
+        self._report_progress(ApiProgress("checking", made, max(made, calls)))
 
     def on_send_progress(self, progress: SendProgress) -> None:
         """Report finished rows."""
         counts = {status.value: rows for status, rows in progress.counts.items()}
-        self._tell(
+        self._report_progress(
             ApiProgress("sending", progress.finished, progress.total, counts, progress.attempts, progress.throttled)
         )
 
     def notice(self, text: str) -> None:
         """Pass a notice to the caller."""
-        self._told = text
+        self._last_notice = text
         if self._on_notice:
             self._on_notice(text)
 
@@ -494,9 +494,9 @@ class _Listener:
 
     def agree(self, question: str, answers: Sequence[str]) -> bool:  # noqa: ARG002  (a person types one of them)
         """Return the caller's answer to a question about the last notice."""
-        return self._confirm(f"{self._told}\n{question}") if callable(self._confirm) else self._confirm
+        return self._confirm(f"{self._last_notice}\n{question}") if callable(self._confirm) else self._confirm
 
-    def _tell(self, moment: ApiProgress) -> None:
+    def _report_progress(self, moment: ApiProgress) -> None:
         if self._on_progress is None or self.failure:
             return
         try:

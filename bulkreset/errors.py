@@ -19,7 +19,7 @@
     ├── TimeLimit          5   resumable
     ├── RowLimit           5   resumable
     │   └── WavePause          a wave was sent, or the next one may not be sent yet
-    ├── Bug               70   a bug on another machine, told by its place in the code
+    ├── Bug               70   a bug on another machine, known by its place in the code
     └── Interrupted  130/143   resumable
 
 Every message says what happened, to which row or key, and what to do next.

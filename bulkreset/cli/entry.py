@@ -38,7 +38,7 @@ def guarded(command: Callable[[], None]) -> None:
         with _libraries_abort():
             command()
     except InterruptedEarly as left:
-        _tell(int(str(left.code)))
+        _write_end(int(str(left.code)))
         raise SystemExit(left.code) from None
     finally:
         gc.freeze()  # otherwise Python searches all objects once more before the process ends: 0.4 s after a run
@@ -71,7 +71,7 @@ def handle_signals(handler: Callable[[int, FrameType | None], None]) -> None:
             signal.signal(number, handler)
 
 
-def _tell(exit_code: int) -> None:
+def _write_end(exit_code: int) -> None:
     """Write how the command ended: as an event if it was asked for JSON lines."""
     from bulkreset.cli import json_events
 

@@ -80,16 +80,16 @@ _VALUES = (
 )
 
 
-def explain_value(flag: str, said: str) -> str:
+def explain_value(flag: str, message: str) -> str:
     """Return what is wrong with a flag's value, from Typer's message about the value alone."""
-    if choices := re.search(r"'(.*)' is not one of ('.*')", said):
+    if choices := re.search(r"'(.*)' is not one of ('.*')", message):
         words = re.findall(r"'([^']*)'", choices[2])
         close = difflib.get_close_matches(choices[1], words, n=1)
         return f"{flag} must be {join_words(words, 'or')}{f'; did you mean {close[0]}?' if close else '.'}"
     for pattern, means in _VALUES:
-        if found := re.search(pattern, said):
+        if found := re.search(pattern, message):
             return f"{flag} {means.format(*filter(None, found.groups()))}."
-    return f"{flag}: {said}"
+    return f"{flag}: {message}"
 
 
 UsageError: Any = typer.BadParameter.__base__  # its module is private, too

@@ -46,7 +46,7 @@ class RateMeter:
 class ProgressDisplay:
     """Shows the progress of a run: drawn on a terminal that supports it, otherwise in lines; nothing if `quiet`.
 
-    `tell`, if given, receives the figures instead of a line.
+    `report`, if given, receives the figures instead of a line.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class ProgressDisplay:
         *,
         quiet: bool,
         now: Callable[[], float] = time.monotonic,
-        tell: Callable[[Mapping[str, object]], None] | None = None,
+        report: Callable[[Mapping[str, object]], None] | None = None,
     ) -> None:
         self._console = console
-        self._tell = tell
+        self._report = report
         self._quiet = quiet
         self._draws = not quiet and console.is_terminal and not console.is_dumb_terminal
         self._now = now
@@ -71,7 +71,7 @@ class ProgressDisplay:
         self._meter = RateMeter()
         self._meters: list[RateMeter] = []
         self._live: Live | None = None
-        self._told_at = self._drawn_at = now()
+        self._printed_at = self._drawn_at = now()
         self._widths: list[int] = []  # in columns, of the drawn lines
 
     def show(self, phase: str, done: int, total: int | None, unit: str = "rows") -> None:
@@ -85,10 +85,10 @@ class ProgressDisplay:
         if self._draws:
             if self._live is None or self._now() - self._drawn_at >= DRAWN_EVERY:
                 self._draw()
-        elif self._now() - self._told_at >= PLAIN_EVERY:
-            self._told_at = self._now()
-            if self._tell:
-                self._tell(self._as_figures())
+        elif self._now() - self._printed_at >= PLAIN_EVERY:
+            self._printed_at = self._now()
+            if self._report:
+                self._report(self._as_figures())
             else:
                 self._console.print(self._line(), markup=False)
 
@@ -164,24 +164,26 @@ class ProgressDisplay:
         """Return the figures besides the done count; with `room`, only the most important that fit in these columns."""
         now = self._now()
         rate = self._meter.rate(now, self._done)
-        said = {} if rate is None else {"rate": f"{rate:,.1f}/s"}
+        shown = {} if rate is None else {"rate": f"{rate:,.1f}/s"}
         progress = self._progress
         if progress and self._phase == "sending":
-            said |= {"rate": said["rate"] + _ceiling(progress.lanes)} if said else {}
-            said |= count_text(progress)
+            shown |= {"rate": shown["rate"] + _ceiling(progress.lanes)} if shown else {}
+            shown |= count_text(progress)
             if limits := progress.limits():
-                said["limits"] = "limited: " + ", ".join(limits)
+                shown["limits"] = "limited: " + ", ".join(limits)
         elif progress:
-            said |= {
+            shown |= {
                 STEPS[name].undone: f"{n:,} {STEPS[name].undone}" for name, n in progress.failed_steps.items() if n
             }
         waiting = progress.retrying() if progress and self._phase == "sending" else []
         if progress and waiting and self._total is not None and len(waiting) >= self._total - self._done:
             # Nothing but retries remains: a time left from the rate would be wrong.
-            said["left"] = f"waiting to retry {format_rows(len(waiting))} ({_attempts(waiting, progress.max_attempts)})"
+            shown["left"] = (
+                f"waiting to retry {format_rows(len(waiting))} ({_attempts(waiting, progress.max_attempts)})"
+            )
         elif seconds := self._seconds_left(rate, now):
-            said["left"] = f"about {format_duration(seconds)} left"
-        return list((said if room is None else fit_figures(said, room)).values())
+            shown["left"] = f"about {format_duration(seconds)} left"
+        return list((shown if room is None else fit_figures(shown, room)).values())
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:
         """Return the seconds until the last lane is done at the lanes' current rates; None if unknown."""
@@ -228,12 +230,12 @@ class ProgressDisplay:
         return line
 
 
-def fit_figures(said: Mapping[str, str], room: int) -> dict[str, str]:
+def fit_figures(shown: Mapping[str, str], room: int) -> dict[str, str]:
     """Return the figures that fit in `room` columns.
 
     Figures that the bar shows too are removed first. Failures and the remaining time are never removed.
     """
-    kept = dict(said)
+    kept = dict(shown)
     for name in (*(step.done for step in STEPS.values()), "set", "ceiling", "throttled", "rate", "limits", "stopped"):
         if len(", ".join(kept.values())) <= room:
             break
@@ -252,10 +254,10 @@ def count_text(progress: SendProgress) -> dict[str, str]:
         **{STEPS[name].done: number for name, number in progress.steps.items()},
         **{STEPS[name].undone: number for name, number in progress.failed_steps.items()},
     }
-    said = {name: f"{number:,} {name}" for name, number in found.items() if number}
+    shown = {name: f"{number:,} {name}" for name, number in found.items() if number}
     if stopped := sum(lane.stopped for lane in progress.lanes):
-        said["stopped"] = f"{stopped:,} of {len(progress.lanes):,} account Regions stopped"
-    return said
+        shown["stopped"] = f"{stopped:,} of {len(progress.lanes):,} account Regions stopped"
+    return shown
 
 
 def _attempts(waiting: Sequence[int], most: int) -> str:

@@ -78,7 +78,7 @@ class TerminalUi:
         self._stop = stop
         self.is_quiet = quiet
         self._progress = ProgressDisplay(
-            self._console, quiet=quiet or not show_progress, tell=self._tell if self._spoken else None
+            self._console, quiet=quiet or not show_progress, report=self._report_progress if self._spoken else None
         )
         self.events: IO[str] = cast("IO[str]", StderrAboveProgress(self._console, self._progress))
 
@@ -181,7 +181,7 @@ class TerminalUi:
         """Remove the progress from the terminal."""
         self._progress.close()
 
-    def _tell(self, figures: Mapping[str, object]) -> None:
+    def _report_progress(self, figures: Mapping[str, object]) -> None:
         if self._spoken:
             self._spoken.event("progress", "info", **figures)
 

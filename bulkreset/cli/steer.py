@@ -63,8 +63,8 @@ def _describe(state: "RunState", orders: "Sequence[ControlOrder]") -> str:
     for lane in state.lanes:
         name = lane_name(lane.account, lane.region)
         rate = lane.limit if lane.limited_by else lane.ceiling
-        said = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
-        lines.append(f"{name}: {said} ({lane.limited_by or 'the job'})")
+        text = "no limit" if rate is None else "paused" if rate == 0 else f"at most {rate:g} calls/s"
+        lines.append(f"{name}: {text} ({lane.limited_by or 'the job'})")
     lines += [] if is_sending(state) else [_LATER]
     lines += [f"{order.at}  {order.by}: {order.words}" for order in orders]
     return "\n".join([*lines, *([] if orders else ["No order has been given to this execution."])])

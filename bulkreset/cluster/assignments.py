@@ -28,7 +28,7 @@ from bulkreset.send.lane import Result, Results, WorkerCrashed, max_rate_of
 from bulkreset.send.operations import AttemptState, LaneFailed
 from bulkreset.send.pacer import PacerState
 
-Tell = Callable[..., None]
+EventListener = Callable[..., None]
 
 
 class LaneAssignments:
@@ -41,7 +41,7 @@ class LaneAssignments:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.posts: dict[str, WorkerSession] = {}
-        self.event: Tell = lambda _event, **_fields: None
+        self.event: EventListener = lambda _event, **_fields: None
         self._groups: dict[int, LaneGroup] = {}
         self._results: Results | None = None
 
@@ -49,9 +49,9 @@ class LaneAssignments:
         """Return whether there are any lane groups."""
         return bool(self._groups)
 
-    def add(self, groups: Sequence[LaneGroup], results: Results, tell: Tell) -> None:
-        """Assign the lane groups to workers. Row results go to `results`, events to `tell`."""
-        self._results, self.event = results, tell
+    def add(self, groups: Sequence[LaneGroup], results: Results, on_event: EventListener) -> None:
+        """Assign the lane groups to workers. Row results go to `results`, events to `on_event`."""
+        self._results, self.event = results, on_event
         self._groups = {group.key.number: group for group in groups}
         for group in groups:
             for lane in group.lanes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
 from bulkreset.clock import Clock, SystemClock
-from bulkreset.cluster.assignments import LaneAssignments, Tell
+from bulkreset.cluster.assignments import EventListener, LaneAssignments
 from bulkreset.cluster.dask_cluster import SKEW_SECONDS, DaskCluster, WorkerLost, WorkerRejected, clock_differs
 from bulkreset.cluster.protocol import LEASE_SECONDS, EndSession, InvalidMessage, WorkerReport
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, SessionState, WorkerSession
@@ -80,13 +80,15 @@ class ClusterRunner:
         """Return a new lane. It gets a worker when its lane group is passed to `send`."""
         return RemoteLane(self, operation, key, ceiling, pace, changed)
 
-    def send(self, groups: Sequence[LaneGroup], results: Results, tell: Tell, permit: SendPermit | None = None) -> None:
-        """Assign the lane groups to workers and start. `tell` is called with events, on the cluster thread.
+    def send(
+        self, groups: Sequence[LaneGroup], results: Results, on_event: EventListener, permit: SendPermit | None = None
+    ) -> None:
+        """Assign the lane groups to workers and start. `on_event` is called with events, on the cluster thread.
 
         No worker's lease is longer than `permit` allows.
         """
         self._permit = permit or AllPermits()
-        self._call_soon(self._assignments.add, groups, results, tell)
+        self._call_soon(self._assignments.add, groups, results, on_event)
 
     def put(self, lane: RemoteLane[Any], rows: Sequence[Any]) -> None:
         """Queue rows for a lane."""

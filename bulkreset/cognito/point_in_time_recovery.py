@@ -139,15 +139,15 @@ class PoolRecoveries:
         return self._session.cognito()
 
     def _error(self, operation: str, error: ReadCallError) -> BulkresetError:
-        said = f"{operation} of {self._session.target.user_pool_id} failed: {error.code}."
+        message = f"{operation} of {self._session.target.user_pool_id} failed: {error.code}."
         if error.denied:
             return TargetError(
-                said,
+                message,
                 f"Allow cognito-idp:{operation} on {arn_of(self._session)} in the IAM policy, then run undo again.",
             )
         if error.code in FATAL:
-            return ServiceError(error.code, said, advice_for(error.code, operation, "run undo again"))
-        return ServiceError(error.code, said, _ADVICE.get(error.code, "Run undo again."))
+            return ServiceError(error.code, message, advice_for(error.code, operation, "run undo again"))
+        return ServiceError(error.code, message, _ADVICE.get(error.code, "Run undo again."))
 
 
 _ADVICE = {

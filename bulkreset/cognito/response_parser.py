@@ -80,8 +80,8 @@ def error_response(parsed: Mapping[str, Any], withhold: Callable[[str], str]) ->
     """Return the Response for an error that botocore's parser has parsed ("Error", "ResponseMetadata")."""
     details: Any = parsed.get("Error", {})
     metadata: Any = parsed.get("ResponseMetadata", {})
-    said = details.get("Code")
-    service_code = said if isinstance(said, str) else ""
+    received = details.get("Code")
+    service_code = received if isinstance(received, str) else ""
     # Classify the code as received: a password inside it must not change what the run does.
     verdict = classify(service_code, int(metadata.get("HTTPStatusCode", 0)))
     known = verdict is not Disposition.REFUSED or service_code == HISTORY_VIOLATION or service_code in PASSWORD_REFUSALS

@@ -210,16 +210,16 @@ def _credential_id(session: boto3.Session) -> tuple[str | None, str | None] | No
         what = error.response["Error"].get("Code") if isinstance(error, ClientError) else type(error).__name__
         if isinstance(error, PartialCredentialsError):
             what = str(error)
-        said = f"No AWS credentials could be obtained ({what})."
+        message = f"No AWS credentials could be obtained ({what})."
         advice = "Sign in again, or check the profile's role and settings."
         details: Any = error.kwargs if isinstance(error, CredentialRetrievalError) else {"provider": ""}
         if details["provider"] == _MFA:
-            said = "The AWS profile asks for an MFA code, and there is no terminal to ask."
+            message = "The AWS profile asks for an MFA code, and there is no terminal to ask."
             advice = "Run it in a terminal, or pass temporary credentials, for example from aws sts get-session-token."
         elif details["provider"].startswith("arn:"):
-            said = f"The role {details['provider']} could not be assumed: {details['error_msg']}."
+            message = f"The role {details['provider']} could not be assumed: {details['error_msg']}."
             advice = "Check its trust policy, its external id, and that these credentials may call sts:AssumeRole."
-        raise TargetError(said, advice) from None
+        raise TargetError(message, advice) from None
     return (frozen.access_key, frozen.token) if frozen else None
 
 

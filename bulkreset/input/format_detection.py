@@ -144,17 +144,17 @@ def not_as_named(name: str, begins: bytes, *, is_parquet: bool) -> tuple[str, Ki
     A file that should be text is read first: text may begin like another format.
     """
     packed = next((what for ending, what in _PACKED.items() if name.endswith(ending)), None)
-    said, marks = ("Parquet", (PARQUET, ENCRYPTED_PARQUET)) if is_parquet else packed or ("", (b"",))
+    expected, marks = ("Parquet", (PARQUET, ENCRYPTED_PARQUET)) if is_parquet else packed or ("", (b"",))
     if begins.startswith(marks) or any(mark.startswith(begins) for mark in marks):  # or cut off, or empty
         return None
     kind = binary_kind(begins) or text_kind(begins)
     if kind and kind not in {JSON, JSON_LINES}:
-        return said, kind
+        return expected, kind
     if not _is_text(begins):
-        return said, Kind("damaged or of an unknown format", "Copy or write the file again.")
+        return expected, Kind("damaged or of an unknown format", "Copy or write the file again.")
     remove = f"Remove .{name.rpartition('.')[2]} from its name."
     advice = "Rename it so that it ends in .csv or .jsonl." if is_parquet else remove
-    return said, Kind(kind.name if kind else "text", advice)
+    return expected, Kind(kind.name if kind else "text", advice)
 
 
 def unpack_beginning(begins: bytes) -> bytes:

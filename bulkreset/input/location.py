@@ -204,9 +204,9 @@ def unreadable_input_error(path: Location, error: Exception) -> BulkresetError:
     elif isinstance(error, UnicodeDecodeError):  # its own message quotes the file, too
         why = "a name in it is not UTF-8"
     else:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         # Arrow quotes the value that it could not read, so remove unprintable characters.
-        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(said.split())).rstrip(":. ")
+        why = "".join(letter if letter.isprintable() else "?" for letter in " ".join(reason.split())).rstrip(":. ")
         advice = "Check the file and its rights." if isinstance(error, OSError) and error.errno else advice
     return InputError(f"The input {path} cannot be read: {why}.", advice)
 

@@ -152,13 +152,13 @@ _REASONS = (
 
 def describe_syntax(error: ValueError, text: str) -> str:
     """Return the line and the reason of a TOML syntax error, without any content of the line."""
-    said = str(error)
-    found = re.search(r"\(at line (\d+), column \d+\)$", said)
+    message = str(error)
+    found = re.search(r"\(at line (\d+), column \d+\)$", message)
     line = int(found[1]) if found else max(1, len(text.splitlines()))
     written = text.splitlines()[line - 1] if line <= len(text.splitlines()) else ""
-    if re.search(r"Invalid (value|statement)|Expected|Illegal", said) and re.search(
+    if re.search(r"Invalid (value|statement)|Expected|Illegal", message) and re.search(
         "[\u201c-\u201f\u2018-\u201b]", written
     ):
         return f"line {line}: the quotes are curly, as an office program or a chat writes them: type straight ones"
-    reason = next((means for pattern, means in _REASONS if re.search(pattern, said)), "the syntax is wrong")
+    reason = next((means for pattern, means in _REASONS if re.search(pattern, message)), "the syntax is wrong")
     return f"line {line}: {reason}"

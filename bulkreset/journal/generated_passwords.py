@@ -47,7 +47,7 @@ class PasswordArchive:
         self._folder = folder
         self._to = to
         self._upload = upload
-        with _told(folder):
+        with _translated_errors(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._number = max((number for number, _ in _chunks(folder)), default=0)
             # Test write access now, not when the first row is due.
@@ -66,7 +66,7 @@ class PasswordArchive:
         encrypted = encrypt(text.getvalue().encode(), self._to)
         self._number += 1
         path = self._folder / f"{self._number:08d}.age"
-        with _told(self._folder):
+        with _translated_errors(self._folder):
             with atomic_file(path, new=True) as file:  # a truncated chunk would make the whole archive unreadable
                 file.write(encrypted)
             sync_directory(self._folder)
@@ -160,7 +160,7 @@ def _chunks(folder: Path) -> list[tuple[int, Path]]:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _translated_errors(folder: Path) -> Iterator[None]:
     """Raise an OSError of the block as RecordError that names the folder."""
     try:
         yield

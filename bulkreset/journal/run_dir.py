@@ -68,8 +68,8 @@ class RunDir:
             except BaseException as error:
                 staged.discard()  # it contains nothing that could be resumed
                 if isinstance(error, RecordError):
-                    said = error.message.replace(str(staged.path), str(path))
-                    raise RunDirError(said, "Check the disk's space and rights, then run again.") from None
+                    message = error.message.replace(str(staged.path), str(path))
+                    raise RunDirError(message, "Check the disk's space and rights, then run again.") from None
                 raise
         except OSError as error:
             raise RunDirError(

@@ -32,9 +32,9 @@ def mirror_facts(job: Job, path: Path, *, emulated: bool, dry_run: bool) -> Mirr
 
 @contextmanager
 def open_mirror(
-    job: Job, home: RunDir, journal: Journal, tell: Callable[[str], None]
+    job: Job, home: RunDir, journal: Journal, warn: Callable[[str], None]
 ) -> Iterator["JournalMirror | None"]:
-    """Yield the run's mirror, held by this process in the block; None if it has none. `tell` gets later problems.
+    """Yield the run's mirror, held by this process in the block; None if it has none. `warn` gets later problems.
 
     Raises RecordError or JobError if the mirror cannot be used, Busy if another machine is running the run, RunDirError if another one has continued it since.
     """
@@ -43,7 +43,7 @@ def open_mirror(
         return
     from bulkreset.mirror.mirror import JournalMirror  # noqa: PLC0415  (no mirror, no import)
 
-    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, tell)
+    mirror = JournalMirror(job.mirror, journal.state.mirror.at, home, journal, warn)
     try:
         mirror.acquire()
         yield mirror

@@ -21,7 +21,7 @@ class S3Presence:
     """An object that this process renews. Its knowledge of other runs is as old as the last renewal.
 
     `mirror` is the address of the run's mirror, which no other run has: an object with it is from a dead process of
-    this run. A failed renewal changes nothing: the run counts for others until SECONDS have passed. `tell` gets the
+    this run. A failed renewal changes nothing: the run counts for others until SECONDS have passed. `warn` gets the
     first problem.
     """
 
@@ -32,7 +32,7 @@ class S3Presence:
         lane: str,
         mirror: str,
         run_dir: str,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._bucket = bucket
@@ -40,11 +40,11 @@ class S3Presence:
         self._name = f"{new_name()}.json"
         self._mirror = mirror
         self._run_dir = run_dir
-        self._tell = tell
+        self._warn = warn
         self._now = now
         self._found = Neighbours()
         self._split_by = 1
-        self._told = False
+        self._warned = False
         self._over = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._keep_renewing, name="lane", daemon=True)
@@ -73,9 +73,9 @@ class S3Presence:
             self._bucket.put(self._at + self._name, json.dumps(body).encode())
             self._found = self._look()
         except BucketError as error:
-            if not self._told:
-                self._told = True
-                self._tell(f"{self._at}: {error.action} failed with {error.code}")
+            if not self._warned:
+                self._warned = True
+                self._warn(f"{self._at}: {error.action} failed with {error.code}")
 
     def close(self) -> None:
         """Leave the lane."""

@@ -66,12 +66,12 @@ _AT_THE_END = ("report.*", "summary.json", "redaction.key")
 class JournalMirror:
     """A run's mirror, protected by its lease. One thread commits; another creates bases."""
 
-    def __init__(self, asked: Asked, at: str, home: RunDir, journal: Journal, tell: Callable[[str], None]) -> None:
+    def __init__(self, asked: Asked, at: str, home: RunDir, journal: Journal, warn: Callable[[str], None]) -> None:
         self.at = at
         self._bucket = open_bucket(asked)
         self._home = home
         self._journal = journal
-        self._tell = tell
+        self._warn = warn
         self._every = asked.every
         self._lease = S3Lease(self._bucket, at + LEASE, holder_id(home.path), asked.lease)
         self._generation = 0  # of this execution
@@ -188,7 +188,7 @@ class JournalMirror:
     def enter_lane(self, lane: str, run_dir: str) -> S3Presence:
         """Announce the run in a lane to others that have mirrors with the same prefix."""
         prefix = self.at.rstrip("/").rpartition("/")[0] + "/"
-        return S3Presence(self._bucket, prefix, lane, self.at, run_dir, self._tell).start()
+        return S3Presence(self._bucket, prefix, lane, self.at, run_dir, self._warn).start()
 
     def upload_page(self) -> None:
         """Upload the current page of the run, without a retry. Raises RecordError. Any thread may call it."""
@@ -259,7 +259,7 @@ class JournalMirror:
         try:
             self._upload_base(0.0)
         except BulkresetError as error:  # the deltas are complete without it; the next base replaces it
-            self._tell(error.message)
+            self._warn(error.message)
 
     def _upload_base(self, patience: float) -> None:
         """Upload a copy of the journal as a base and delete the objects that it replaces."""

@@ -45,7 +45,7 @@ class ExecutionReporter:
         self._began = time.monotonic()
         self._over = threading.Event()
         self._writing = threading.Lock()
-        self._told = False
+        self._reported = False
 
     def __enter__(self) -> Self:
         return self
@@ -53,9 +53,9 @@ class ExecutionReporter:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> None:
-        if error and self._counts and not self._told:
+        if error and self._counts and not self._reported:
             ending = ExecutionResult.from_error(error, self._job.name, self._seconds)
-            self._tell(ending, self._left(ending), self._remark)
+            self._report(ending, self._left(ending), self._remark)
 
     def idle(self) -> None:
         """Write success metrics for an execution that found nothing to do. Sends no notification."""
@@ -85,10 +85,10 @@ class ExecutionReporter:
     def of(self, summary: Summary, state: RunState, warn: Warn) -> None:
         """Report the end of an execution that has a summary. `state` is the run's, from its journal."""
         self._over.set()
-        self._told = True
+        self._reported = True
         if self._counts:
             figures = metrics_finished(summary, self._seconds)
-            self._tell(ExecutionResult.from_summary(summary, state, self._path, self._seconds), figures, warn)
+            self._report(ExecutionResult.from_summary(summary, state, self._path, self._seconds), figures, warn)
         elif problems := check(self._job.notify):
             warn(f"Notifications at the end of a run would fail: {'; '.join(problems)}.")
 
@@ -106,11 +106,11 @@ class ExecutionReporter:
                 warned = True
             pause = max(EVERY, (time.monotonic() - began) * _PART)
 
-    def _tell(self, ending: ExecutionResult, figures: RunMetrics, warn: Warn) -> None:
+    def _report(self, ending: ExecutionResult, figures: RunMetrics, warn: Warn) -> None:
         """Write metrics, then send notifications. Metrics come first because they take almost no time."""
         self._measure(figures, ending.run_dir, warn)
-        if ending.end in self._job.notify.on and (untold := notify(self._job.notify, ending)):
-            warn(f"Not all notifications were sent: {'; '.join(untold)}.")
+        if ending.end in self._job.notify.on and (unsent := notify(self._job.notify, ending)):
+            warn(f"Not all notifications were sent: {'; '.join(unsent)}.")
 
     def _measure(self, figures: RunMetrics, run_dir: Path | None, warn: Warn) -> None:
         place = self._job.metrics.emf

@@ -93,15 +93,15 @@ def _apprise_channel(url: str) -> Channel:
     if plugin is None:
         raise NotifyError("is not one that Apprise knows")
 
-    def tell(ending: ExecutionResult) -> None:
+    def send(ending: ExecutionResult) -> None:
         if not plugin.notify(body=ending.text, title=ending.title, body_format="text"):
             raise NotifyError("it was not accepted")
 
-    return tell
+    return send
 
 
 def _sns_channel(topic: str) -> Channel:
-    def tell(ending: ExecutionResult) -> None:
+    def send(ending: ExecutionResult) -> None:
         config = Config(connect_timeout=4, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
         client = boto3.Session(region_name=topic.split(":")[3]).client("sns", config=config)
         try:
@@ -109,7 +109,7 @@ def _sns_channel(topic: str) -> Channel:
         except client.exceptions.ClientError as error:
             raise NotifyError(str(error.response.get("Error", {}).get("Code", "refused"))) from None
 
-    return tell
+    return send
 
 
 def _deliver(name: str, channel: Channel, ending: ExecutionResult) -> str:

@@ -342,7 +342,7 @@ def endpoint_warnings(endpoint: str, *, verified: bool) -> list[str]:
         "NOT ENCRYPTED": endpoint.startswith("http:"),
         "its certificate is NOT VERIFIED": endpoint.startswith("https:") and not verified,
     }
-    return [words for words, said in found.items() if said]
+    return [words for words, applies in found.items() if applies]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -75,14 +75,14 @@ def wave_texts(run: RunState) -> tuple[str, ...]:
 
 def undo_text(run: RunState) -> str:
     """Return as sentences whether this run or an earlier one was undone, or an undo is in progress; "" if neither."""
-    said = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
-    said += [f" An undo is in progress in {pool}." for pool, it in run.undos.items() if it.is_open]
-    said += [
+    sentences = [f" UNDONE: {pool} was restored on {format_time(at)}." for pool, at in run.undone.items()]
+    sentences += [f" An undo is in progress in {pool}." for pool, it in run.undos.items() if it.is_open]
+    sentences += [
         f" {pool} was restored on {format_time(it.at)} to {format_time(it.point)}, by the undo of {it.run_dir}: what this"
         " run set there in between may be reverted."
         for pool, it in run.restored.items()
     ]
-    return "".join(said)
+    return "".join(sentences)
 
 
 def resent_text(rows: int) -> str:

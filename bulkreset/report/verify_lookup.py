@@ -79,7 +79,7 @@ def _set_rows(journal: Journal, since: int) -> Iterator[SetRow]:
 
 
 def _missing_permission_error(what: str, gap: UnknownFact) -> BulkresetError:
-    said = f"{what}: {gap.code.rstrip('.')}."
+    message = f"{what}: {gap.code.rstrip('.')}."
     if gap.denied:
-        return TargetError(said, f"Allow {gap.action} on {gap.resource} in the IAM policy, then {AGAIN}.")
-    return ServiceError(gap.code, said, advice_for(gap.code, gap.action.partition(":")[2], AGAIN))
+        return TargetError(message, f"Allow {gap.action} on {gap.resource} in the IAM policy, then {AGAIN}.")
+    return ServiceError(gap.code, message, advice_for(gap.code, gap.action.partition(":")[2], AGAIN))

@@ -65,14 +65,14 @@ class ControlOrder(_Strict):
     @property
     def words(self) -> str:
         """Return what the order changes, in words."""
-        said = [
+        parts = [
             "" if self.rate is None else f"rate {self.rate if self.rate == 'auto' else format(self.rate, 'g')}",
             "" if self.share is None else f"share {self.share:g}",
             "" if self.paused is None else "pause" if self.paused else "continue",
             "" if self.limit is None else f"limit {self.limit:,}",
             "stop" if self.stop else "",
         ]
-        return ", ".join(filter(None, said)) + (f", for {self.lane}" if self.lane else "")
+        return ", ".join(filter(None, parts)) + (f", for {self.lane}" if self.lane else "")
 
 
 class _Content(_Strict):

@@ -66,8 +66,8 @@ class RunMonitor:
                 sent_by.steps[outcome.step].on_settled(outcome)
                 self._progress.add_step(outcome)
                 if outcome.done is False:
-                    told_of = {"row": outcome.row, "code": outcome.code, "attempts": outcome.attempts}
-                    self._log.info("step_failed", step=outcome.step, **told_of)
+                    facts = {"row": outcome.row, "code": outcome.code, "attempts": outcome.attempts}
+                    self._log.info("step_failed", step=outcome.step, **facts)
                 continue
             self._progress.add([outcome], lane.key.number)
             if outcome.status.facts.finished:

@@ -61,7 +61,7 @@ class UndoUi(Protocol):
         """Return whether the user agrees, by one of these answers."""
 
 
-class _ToldMirror:
+class _UndoMirror:
     """A run's mirror during an undo, if it has one. If S3 fails, the undo continues without it and reports that."""
 
     def __init__(
@@ -76,7 +76,7 @@ class _ToldMirror:
         with self._failing():
             self._mirror = stack.enter_context(open_mirror(job, home, journal, notice))
 
-    def tell(self) -> None:
+    def record_begin(self) -> None:
         """Upload the journal, which records the begin of the undo. A restored run can then only continue it."""
         with self._failing():
             if self._mirror:
@@ -128,10 +128,10 @@ def undo(
         job, sessions, account = reopen_targets(state, counts)
         facts = account.pools()
         journal.write.begin_sending()  # from now on every commit waits for the disk
-        mirror = _ToldMirror(stack, job, home, journal, ui.notice)
+        mirror = _UndoMirror(stack, job, home, journal, ui.notice)
         try:
             for pool, session in sessions.items():
-                one = _PoolUndo(path, journal, session, facts[pool], counts[pool], ui, stop, now, mirror.tell)
+                one = _PoolUndo(path, journal, session, facts[pool], counts[pool], ui, stop, now, mirror.record_begin)
                 one.run(preview=preview, cancel=cancel)
         except Interrupted as error:
             advice = "No recovery was begun."

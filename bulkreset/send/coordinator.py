@@ -263,6 +263,6 @@ class Coordinator:
 
 def _service_error(answer: Response, lane: LaneProtocol[Any]) -> ServiceError:
     code, message, step = answer.code, answer.message.rstrip("."), lane.operation.step
-    said = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
+    text = f"Cognito answered {code}: {message}." if message else f"Cognito answered {code}."
     actions = " and cognito-idp:".join(step.calls) if step else lane.operation.call
-    return ServiceError(code, said, advice_for(code, actions))
+    return ServiceError(code, text, advice_for(code, actions))

@@ -174,7 +174,7 @@ class SharedLanes:
                 'Wait for it, then resume; or set pace.shared to "split" or "wait".',
             )
         if found.others:
-            self._tell(lane, found)
+            self._log_neighbours(lane, found)
 
     def limits(self, lane: str, _call: str, quota: float) -> Iterable[Limit]:
         """Return an equal part of the job's share of the quota, or 0 while the run must wait for another one."""
@@ -184,7 +184,7 @@ class SharedLanes:
         before = entered.found
         found = self._look(entered)
         if found.others > before.others:
-            self._tell(lane, found)
+            self._log_neighbours(lane, found)
         if self._mode == "wait" and found.earlier:
             yield Limit(0.0, SHARED)
         elif self._mode == "split" and found.others:
@@ -211,5 +211,5 @@ class SharedLanes:
             lane.found = Neighbours(most.others, earlier, most.example, split_by)
         return lane.found
 
-    def _tell(self, lane: str, found: Neighbours) -> None:
+    def _log_neighbours(self, lane: str, found: Neighbours) -> None:
         self._log.warning("lane_shared", lane=lane, others=found.others, mode=self._mode, example=found.example)

@@ -166,7 +166,7 @@ def test_without_a_terminal_a_line_is_printed_every_half_minute(width: int, term
 def test_events_have_the_figures_of_the_line() -> None:
     events: list[Mapping[str, object]] = []
     shown, of = FakeDisplay(0), progress(1)
-    shown.display = ProgressDisplay(shown.console, quiet=False, now=lambda: shown.at, tell=events.append)
+    shown.display = ProgressDisplay(shown.console, quiet=False, now=lambda: shown.at, report=events.append)
     shown.after(1, of)
     settle(of, 0, 290)
     settle(of, 0, 10, Status.FAILED, throttled=1)
