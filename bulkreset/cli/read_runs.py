@@ -39,9 +39,9 @@ def status(
         shown = [*map(asdict, found), *map(asdict, unreadable)]
         process.write_result(shown[0] if run_dir else shown)
         return
-    said = ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
-    said += [describe_status(one) for one in found]
-    text = "\n\n".join(said or [f"There are no runs in {RUNS.absolute()}."])
+    parts = ["\n".join(f"{one.run_dir}: {one.state}: {one.problem}" for one in unreadable)] if unreadable else []
+    parts += [describe_status(one) for one in found]
+    text = "\n\n".join(parts or [f"There are no runs in {RUNS.absolute()}."])
     for line in text.split("\n"):
         whole = line.startswith("  next: ")  # a command must stay on one line, so that it can be copied
         sys.stdout.write((line if whole else process.fit(line, sys.stdout, "    ")) + "\n")
@@ -105,9 +105,9 @@ def extract(
         ),
     ] = None,
 ) -> None:
-    """Write rows of a run's input, with all of their columns, for a new run after they are fixed.
+    """Write rows of a run's input, with all columns, for a new run.
 
-    The input must be unchanged. The file has the passwords of the input.
+    The input must be unchanged. The file has the passwords of the input. Fix the rows before you run it.
     """
     from bulkreset.report.extract import ExtractRequest
     from bulkreset.report.extract import extract as extract_rows

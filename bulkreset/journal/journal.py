@@ -56,13 +56,17 @@ class Journal:
                 f"The journal {path} cannot be made: {error}.", "Check the disk's space and rights."
             ) from None
         journal = cls(db, state)
-        with journal._state.writing(dict(state)):
-            for statement in schema.TABLES.split(";"):
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {schema.VERSION}")
-            db.executemany(schema.ADD_POOL, [(pool,) for pool in pools])
-            db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
+        try:
+            with journal._state.writing(dict(state)):
+                for statement in schema.TABLES.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {schema.VERSION}")
+                db.executemany(schema.ADD_POOL, [(pool,) for pool in pools])
+                db.executemany(schema.FILE, ((number, *file) for number, file in enumerate(files)))
+        except BaseException:
+            db.close()
+            raise
         return journal
 
     @classmethod

@@ -87,7 +87,7 @@ def _verify_run(
     concerned = {pool for pool, status, _ in journal.read.pool_counts() if status == Status.SET}
     if not concerned:
         nothing = VerifyResult(journal.state.run_id, format_iso(now_ms()), alive)
-        _tell(nothing, (), wanted.as_json)
+        _write_json(nothing, (), wanted.as_json)
         return nothing
     job, sessions, account = reopen_targets(journal.state, concerned)
     pools = account.pools()
@@ -101,14 +101,14 @@ def _verify_run(
         with _open_outputs(home, wanted, with_pools=len(job.targets) > 1) as note:
             look_up_set_users(journal, listers, pacers, store, SYSTEM_CLOCK, seen)
             now = now_ms()
-            for fate in verified_users(journal, store, pools, now, wanted.within_days):
+            for user in verified_users(journal, store, pools, now, wanted.within_days):
                 stop.check()
-                counts[fate.state] += 1
-                note(fate)
+                counts[user.state] += 1
+                note(user)
         in_order = {state: counts[state] for state in UserState if counts[state]}
         report = wanted.report or home.verify_report
         ended = VerifyResult(journal.state.run_id, format_iso(now), alive, in_order, report, wanted.reissue)
-        _tell(ended, verified_users(journal, store, pools, now, wanted.within_days), wanted.as_json)
+        _write_json(ended, verified_users(journal, store, pools, now, wanted.within_days), wanted.as_json)
     return ended
 
 
@@ -127,11 +127,11 @@ def _open_outputs(home: RunDir, wanted: VerifyRequest, *, with_pools: bool) -> I
             again = csv.writer(stack.enter_context(atomic_writer(wanted.reissue, _ROOM, new=True)), lineterminator="\n")
             again.writerow(("username", "user_pool_id") if with_pools else ("username",))
 
-        def note(fate: VerifiedUser) -> None:
-            rows.writerow(fate.cells())
-            if again and fate.state in SHORT:
+        def note(user: VerifiedUser) -> None:
+            rows.writerow(user.cells())
+            if again and user.state in SHORT:
                 # Write the name unchanged: an apostrophe against formulas would make it a different name.
-                again.writerow((fate.username, fate.pool) if with_pools else (fate.username,))
+                again.writerow((user.username, user.pool) if with_pools else (user.username,))
 
         yield note
 
@@ -149,14 +149,14 @@ def temporary_store() -> Iterator[UserStore]:
         yield store
 
 
-def _tell(verified: VerifyResult, rows: Iterable[VerifiedUser], out: IO[str] | None) -> None:
+def _write_json(verified: VerifyResult, rows: Iterable[VerifiedUser], out: IO[str] | None) -> None:
     """Write one JSON object, row by row."""
     if out is None:
         return
     head = {"run_id": verified.run_id, "checked_at": verified.checked_at, "counts": verified.counts}
-    out.write(json.dumps(head | {"left": verified.unfinished})[:-1] + ', "rows": [')
-    for number, fate in enumerate(rows):
-        out.write((",\n" if number else "\n") + json.dumps(fate.values()))
+    out.write(json.dumps(head | {"rows_left": verified.unfinished})[:-1] + ', "rows": [')
+    for number, user in enumerate(rows):
+        out.write((",\n" if number else "\n") + json.dumps(user.values()))
     out.write("\n]}\n")
 
 

@@ -705,6 +705,21 @@ def test_journal_that_cannot_be_created_is_a_record_error(tmp_path: Path) -> Non
     assert caught.value.advice == "Check the disk's space and rights."
 
 
+def test_journal_that_cannot_be_filled_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+
+    def connect(path: Path, mode: str) -> sqlite3.Connection:
+        opened.append(database.connect(path, mode))
+        return opened[-1]
+
+    monkeypatch.setattr("bulkreset.journal.journal.connect", connect)
+    monkeypatch.setattr(schema, "ADD_POOL", "INSERT INTO missing VALUES (?)")
+    with pytest.raises(RecordError, match="no such table: missing"):
+        Journal.create(tmp_path / "journal.sqlite", [POOL], run_state())
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_missing_journal_is_refused_and_not_created(tmp_path: Path, *, read_only: bool) -> None:
     for path in (tmp_path / "journal.sqlite", tmp_path):

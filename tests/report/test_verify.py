@@ -77,7 +77,7 @@ def test_run_without_set_rows_asks_no_question(run_dir: Path) -> None:
         "run_id": "r",
         "checked_at": found.checked_at,
         "counts": {},
-        "left": 0,
+        "rows_left": 0,
         "rows": [],
     }
     assert (found.exit_code, found.report) == (0, None)
