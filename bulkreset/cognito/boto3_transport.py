@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
 # A client and its prepared call; None if the client has to make each call itself.
-_Means: TypeAlias = "tuple[CognitoIdentityProviderClient, PreparedCall | None]"
+_Access: TypeAlias = "tuple[CognitoIdentityProviderClient, PreparedCall | None]"
 
 
-class BotoTransport(RenewingTransport["_Means"]):
+class BotoTransport(RenewingTransport["_Access"]):
     """A transport that sends all calls with one boto3 client, shared by all threads of a lane.
 
     `client` makes it, again whenever `newer` says that there are newer credentials.
@@ -30,7 +30,7 @@ class BotoTransport(RenewingTransport["_Means"]):
     def __init__(
         self, client: "Callable[[], CognitoIdentityProviderClient]", newer: Callable[[], bool] = lambda: False
     ) -> None:
-        super().__init__(lambda: _means(client()), newer)
+        super().__init__(lambda: _make_access(client()), newer)
 
     @classmethod
     def of(cls, session: TargetSession) -> Self:
@@ -46,10 +46,10 @@ class BotoTransport(RenewingTransport["_Means"]):
             read(answer)
             return _succeeded(answer, str)
 
-        return self._sent(lambda means: _answer(lambda: called(means[0]), str))
+        return self._sent(lambda access: _answer(lambda: called(access[0]), str))
 
-    def _send(self, means: "_Means", row: Row) -> Response:
-        client, prepared = means
+    def _send(self, access: "_Access", row: Row) -> Response:
+        client, prepared = access
         withhold = row.password.withhold
         if prepared:
             return _answer(lambda: prepared.send(row), withhold)
@@ -75,7 +75,7 @@ def _succeeded(answer: Mapping[str, Any], withhold: Callable[[str], str]) -> Res
     return success_response(answer["ResponseMetadata"].get("RequestId"), withhold)
 
 
-def _means(client: "CognitoIdentityProviderClient") -> "_Means":
+def _make_access(client: "CognitoIdentityProviderClient") -> "_Access":
     for operation in ("AdminSetUserPassword", *CALLS):
         client.meta.events.register(f"before-parse.cognito-identity-provider.{operation}", _checked)
     return client, PreparedCall.of(client)

@@ -150,7 +150,7 @@ class ConnectionPool:
             try:
                 return CrtConnection(connecting.result(patience), mark)
             except TimeoutError:
-                if answer := self._objection():
+                if answer := self._tls_problem():
                     raise NoConnectionError(answer) from None
                 return CrtConnection(connecting.result(timeout - patience), mark)
         except TimeoutError:
@@ -163,7 +163,7 @@ class ConnectionPool:
             if not connecting.done():
                 connecting.add_done_callback(_close)
 
-    def _objection(self) -> Response | None:
+    def _tls_problem(self) -> Response | None:
         """Return botocore's diagnosis of a TLS connection, None if there is none.
 
         Only one thread at a time asks, so that a slow network does not get more load.
@@ -178,7 +178,7 @@ class ConnectionPool:
     def _reason(self, error: Exception) -> Response:
         """Return why a connection could not be opened, with botocore's error name as the code."""
         name = getattr(error, "name", "")
-        if name.startswith("AWS_IO_TLS_ERROR") and (answer := self._objection()):
+        if name.startswith("AWS_IO_TLS_ERROR") and (answer := self._tls_problem()):
             return answer
         if self._proxy or name == "AWS_ERROR_HTTP_PROXY_CONNECT_FAILED":
             return not_sent_response("ProxyConnectionError")

@@ -53,12 +53,12 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         self._patience = min(threading.TIMEOUT_MAX, route.read_timeout)
         self._signing: tuple[ReadOnlyCredentials | None, int, Any] = None, 0, None
 
-    def _send(self, means: "Credentials | None", row: Row) -> Response:
+    def _send(self, access: "Credentials | None", row: Row) -> Response:
         try:
             connection, opened = self._connections.acquire()
         except NoConnectionError as error:
             return error.response
-        exchange = self._begin(connection, means, row, opened=opened)
+        exchange = self._begin(connection, access, row, opened=opened)
         if isinstance(exchange, Response):
             return exchange
         failure = self._wait(exchange, connection)
@@ -91,11 +91,11 @@ class CrtTransport(RenewingTransport["Credentials | None"]):
         return exchange.failure
 
     def _begin(
-        self, connection: CrtConnection, means: "Credentials | None", row: Row, *, opened: bool
+        self, connection: CrtConnection, access: "Credentials | None", row: Row, *, opened: bool
     ) -> "_Exchange | Response":
         """Send the request for one row. If nothing was sent, return a Response and release the connection."""
         try:
-            request, body = self._signed(means, row)
+            request, body = self._signed(access, row)
             require_departure(connected=opened)
             body.departure = current_departure()
             return _Exchange(connection, request, body)

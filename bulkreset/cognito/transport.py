@@ -12,7 +12,7 @@ from bulkreset.models import Row
 if TYPE_CHECKING:
     from bulkreset.cognito.session import TargetSession
 
-ClientT = TypeVar("ClientT")
+AccessT = TypeVar("AccessT")
 ReadAnswer = Callable[[Mapping[str, Any]], None]
 TransportKind = Literal["boto3", "crt"]
 
@@ -37,38 +37,38 @@ class StepTransport(Protocol):
         """
 
 
-class RenewingTransport(ABC, Generic[ClientT]):
-    """A transport shared by all threads of a lane. `means` makes a client or credentials to send with.
+class RenewingTransport(ABC, Generic[AccessT]):
+    """A transport shared by all threads of a lane. `make_access` makes a client or credentials to send with.
 
     They are made again with newer credentials, if `newer` says that the credentials' provider has some.
     """
 
-    def __init__(self, means: Callable[[], ClientT], newer: Callable[[], bool] = lambda: False) -> None:
-        self._make = means
+    def __init__(self, make_access: Callable[[], AccessT], newer: Callable[[], bool] = lambda: False) -> None:
+        self._make_access = make_access
         self._newer = newer
-        self._means = means()
+        self._access = make_access()
         self._renewing = threading.Lock()
 
     def set_password(self, row: Row) -> Response:
         """Send one attempt. If the credentials have expired, renew them for the next one."""
-        return self._sent(lambda means: self._send(means, row))
+        return self._sent(lambda access: self._send(access, row))
 
-    def _sent(self, send: Callable[[ClientT], Response]) -> Response:
-        means = self._means
-        answer = send(means)
+    def _sent(self, send: Callable[[AccessT], Response]) -> Response:
+        access = self._access
+        answer = send(access)
         if answer.disposition is not Disposition.EXPIRED:
             return answer
         with self._renewing:
-            if self._means is means:  # the first thread renews; the others use its result
+            if self._access is access:  # the first thread renews; the others use its result
                 if not self._newer():
                     return answer
-                self._means = self._make()
+                self._access = self._make_access()
         return Response(
             Disposition.NOT_SENT, answer.code, "the credentials had expired and were renewed", answer.request_id
         )
 
     @abstractmethod
-    def _send(self, means: ClientT, row: Row) -> Response:
+    def _send(self, access: AccessT, row: Row) -> Response:
         """Make one call. The Response has only names, codes and scrubbed messages, never a library's own text."""
 
 

@@ -19,7 +19,7 @@ from bulkreset.plan.preflight_text import endpoint_warnings
 from bulkreset.plan.similar_names import ABSENT_USER, cause_in
 from bulkreset.report.headline import describe_state, next_commands, resent_text, run_outcome, wave_texts
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.summary import is_resumable, lane_summaries, redraw_advice, step_counts
+from bulkreset.report.summary import is_resumable, lane_summaries, rewrite_advice, step_counts
 from bulkreset.report.timeline import LatencyHistogram, Timeline, build_latency_histogram, build_timeline
 from bulkreset.statuses import (
     NEEDING_ATTENTION,
@@ -64,7 +64,7 @@ def write_page(
         values = _page_values(journal, run_dir, alive=alive, redaction=redaction)
     values |= {"refresh": refresh and max(1, round(refresh)), "written_at": utc_now()}
     text = _template_environment().get_template("page.html").render(values)
-    with atomic_writer(path, redraw_advice(path, "html")) as file:
+    with atomic_writer(path, rewrite_advice(path, "html")) as file:
         file.write(text)
 
 

@@ -22,7 +22,7 @@ from bulkreset.journal.journal import Journal
 from bulkreset.journal.reader import report_row
 from bulkreset.models import REPORT_COLUMNS, ReportRow
 from bulkreset.report.redaction import Redaction
-from bulkreset.report.summary import redraw_advice
+from bulkreset.report.summary import rewrite_advice
 from bulkreset.steps import COLUMNS as STEP_COLUMNS
 from bulkreset.text import format_iso, json_safe, spreadsheet_safe
 
@@ -91,7 +91,7 @@ def write_report(
 
     Raises RecordError if it cannot be written, with `advice` or, if that is empty, the advice for a run directory.
     """
-    with atomic_bytes_writer(path, advice or redraw_advice(path)) as out:
+    with atomic_bytes_writer(path, advice or rewrite_advice(path)) as out:
         stream_report(journal, out, spec, dry_run=dry_run)
 
 

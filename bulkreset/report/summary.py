@@ -160,10 +160,10 @@ def summary_figures(summary: Summary) -> dict[str, Any]:
 
 def write_summary(summary: Summary, path: Path) -> None:
     """Write summary.json. Raises RecordError if it cannot be written."""
-    with atomic_writer(path, redraw_advice(path)) as file:
+    with atomic_writer(path, rewrite_advice(path)) as file:
         file.write(json_safe(json.dumps(summary_figures(summary), indent=2, ensure_ascii=False)) + "\n")
 
 
-def redraw_advice(path: Path, form: str = "") -> str:
+def rewrite_advice(path: Path, form: str = "") -> str:
     """Return the advice if a file of a run directory cannot be written: the command to write it in this `form`."""
     return f"Free disk space, then run: bulkreset report {quoted(path.parent)}{f' --format {form}' if form else ''}."
