@@ -161,6 +161,15 @@ def test_without_a_rate_no_call_waits() -> None:
     assert not pacer.wait(stop)
 
 
+def test_waiting_thread_sends_when_the_pacing_ends() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(0.01, clock)
+    assert pacer.wait(stop)
+    clock.on_wait = lambda _stop, _seconds: pacer.set_ceiling(None)
+    assert pacer.wait(stop)
+    assert clock.now() < 1001
+
+
 def test_stop_before_and_while_waiting_forbids_the_attempt() -> None:
     clock, stop = FakeClock(), threading.Event()
     pacer = Pacer(0.001, clock)
