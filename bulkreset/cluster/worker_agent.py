@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any, Final, TypeVar
 
 from bulkreset.clock import SINCE_BOOT, Clock, SystemClock
@@ -119,9 +119,9 @@ class WorkerAgent:
         self._clock = clock or SystemClock()
         self._unix = unix
         self._lease = WorkerLease(self._clock, unix, clock or SINCE_BOOT)
-        self._results: Results = SimpleQueue()
+        self._results = Results()
         self._groups: dict[int, _OpenGroup] = {}
-        self._changes: SimpleQueue[tuple[LaneAddress, float, str]] = SimpleQueue()
+        self._changes: Queue[tuple[LaneAddress, float, str]] = Queue()
         self._opening: dict[int, Future[tuple[_OpenGroup, TransportKind]]] = {}
         self._opener = ThreadPoolExecutor(OPENERS, thread_name_prefix="opener")
         self._halting: set[int] = set()
@@ -254,7 +254,7 @@ class WorkerAgent:
                     report.bug = place_of(bug)
 
 
-def _drain(queue: "SimpleQueue[T]") -> Iterator[T]:
+def _drain(queue: Queue[T]) -> Iterator[T]:
     with suppress(Empty):
         while True:
             yield queue.get_nowait()

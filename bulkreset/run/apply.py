@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
-from queue import SimpleQueue
 
 from bulkreset.cancellation import SendProgress
 from bulkreset.causes import STOPS
@@ -92,7 +91,7 @@ def _send(context: RunContext, preflight: Preflight, changed: Callable[[], str],
     """Build the lanes and run them; record the result of each."""
     job = context.job
     kind: TransportKind = choose_transport(job.pace.transport)
-    results: Results = SimpleQueue()
+    results = Results()
     rates = RateChanges()
     sources_of_rows, close_sources = _source(context, preflight, results, changed)
     budget = RowBudget(job.guards.limit, "guards.limit" if context.options.limit is None else "--limit")

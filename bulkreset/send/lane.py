@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeAlias
+from queue import Empty, Queue, SimpleQueue
+from typing import Any, Generic, Protocol
 
 from bulkreset.clock import Clock
 from bulkreset.cognito.boto3_transport import BotoTransport
@@ -39,8 +39,13 @@ class WorkerCrashed:
 
 
 Result = OperationResult | LaneFailed | WorkerCrashed
-# The results of the lanes; None wakes the waiting coordinator.
-Results: TypeAlias = "SimpleQueue[tuple[LaneProtocol[Any], Result] | None]"
+
+
+class Results(Queue["tuple[LaneProtocol[Any], Result] | None"]):
+    """The results of the lanes; None wakes the waiting coordinator.
+
+    It is no SimpleQueue: before Python 3.13, `get` of one may wait for ever if the timeout passes before it waits.
+    """
 
 
 @dataclass(frozen=True, slots=True)

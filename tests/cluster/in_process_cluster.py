@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
@@ -262,7 +261,7 @@ class InProcessCluster:
         permit: SendPermit | None = None,
     ) -> None:
         """Send these rows, with one lane key for each list. `during` runs on another thread meanwhile."""
-        results: Results = SimpleQueue()
+        results = Results()
         with ClusterRunner(cast("DaskCluster", self.cluster), self.clock, unix) as cluster:
             lane_inputs, groups = [], []
             for number, given in enumerate(rows):

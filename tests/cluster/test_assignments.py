@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from bulkreset.cluster.protocol import (
 from bulkreset.cluster.remote_lane import LaneGroup, RemoteLane, WorkerSession
 from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Row
-from bulkreset.send.lane import LaneKey
+from bulkreset.send.lane import LaneKey, Results
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import PacerState
 from tests.send.fakes import POOL, FakeClock, row
@@ -52,7 +51,7 @@ def test_lanes_of_a_lost_worker_are_opened_one_slot_after_it_can_send_no_more(ra
         RemoteLane[Any](NOBODY, SetPassword({}), key, own, PaceConfig(), lambda *_: None) for own in (9 * rate, rate)
     ]
     group = LaneGroup(key, "", [Target(user_pool_id=POOL, region="eu-west-1")], emulated=True, lanes=lanes, weight=1.0)
-    assignments.add([group], SimpleQueue(), lambda *_, **__: None)
+    assignments.add([group], Results(), lambda *_, **__: None)
     assert group.worker is first
     assignments.apply_report(first, WorkerReport(0.0, opened=[(0, "boto3")]))
     first.lease_ends = clock.now() + 3.0
@@ -76,7 +75,7 @@ def test_doubt_of_a_lost_worker_s_row_begins_when_the_worker_got_it_or_earlier()
     group = LaneGroup(
         key, "", [target], emulated=True, lanes=[lane], weight=1.0, look_up=ListingPace(2.5), not_before=0.0
     )
-    assignments.add([group], SimpleQueue(), lambda *_, **__: None)
+    assignments.add([group], Results(), lambda *_, **__: None)
     assignments.apply_report(first, WorkerReport(0.0, opened=[(0, "boto3")]))
     before = time.time_ns() // 1_000_000
     assignments.put(lane, [row(1), replace(row(2, doubted=True), doubted_since=7, canonical="sub-2")])
@@ -103,7 +102,7 @@ def test_changed_ceiling_is_sent_to_the_worker_of_the_lane_and_to_a_new_one() ->
     lanes = [RemoteLane[Any](NOBODY, SetPassword({}), LaneKey(), 9.0, PaceConfig(), lambda *_: None) for _ in "ab"]
     target = Target(user_pool_id=POOL, region="eu-west-1")
     group = LaneGroup(lanes[0].key, "", [target], emulated=True, lanes=lanes, weight=1.0)
-    assignments.add([group], SimpleQueue(), lambda *_, **__: None)
+    assignments.add([group], Results(), lambda *_, **__: None)
 
     lanes[1].set_ceiling(0.0)
     assignments.set_ceiling(lanes[1])

@@ -5,7 +5,6 @@ import pickle
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from bulkreset.cognito.response import Disposition, Response
 from bulkreset.errors import ClusterLost
 from bulkreset.job import PaceConfig, Target
 from bulkreset.models import Outcome, Status, StepOutcome
-from bulkreset.send.lane import LaneKey
+from bulkreset.send.lane import LaneKey, Results
 from bulkreset.send.operations import SetPassword
 from bulkreset.send.pacer import PacerState
 from tests.cluster.in_process_cluster import LEASE, SKEW, in_process_cluster
@@ -196,7 +195,7 @@ NAN, INF = float("nan"), float("inf")
     ],
 )
 def test_report_that_cannot_be_true_is_refused_as_a_whole(report: WorkerReport, why: str) -> None:
-    clock, results = FakeClock(), SimpleQueue[Any]()
+    clock, results = FakeClock(), Results()
     assignments = LaneAssignments(clock)
     first, second = assignments.posts["a"], assignments.posts["b"] = WorkerSession("a", "1"), WorkerSession("b", "2")
     groups = [_group(0), _group(1)]
@@ -210,11 +209,11 @@ def test_report_that_cannot_be_true_is_refused_as_a_whole(report: WorkerReport, 
     assert results.empty()
     assert lane.away
     assignments.apply_report(first, _row())
-    assert results.get_nowait()[1] == GOOD
+    assert results.get_nowait() == (lane, GOOD)
 
 
 def test_password_in_a_message_is_withheld_from_the_journal() -> None:
-    results = SimpleQueue[Any]()
+    results = Results()
     assignments = LaneAssignments(FakeClock())
     first = assignments.posts["a"] = WorkerSession("a", "1")
     group = _group(0)

@@ -1,7 +1,6 @@
 """Lanes, an event sink and a coordinator for the tests."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any
 
 from bulkreset.cognito.response import Response
@@ -133,7 +132,7 @@ class Bench:
         self.check: Callable[[], None] = lambda: None
         self.trips: Callable[[int], Stopped | None] = lambda _number: None
         self._together = together
-        self._results: Results = SimpleQueue()
+        self._results = Results()
         self._pace = PaceConfig(workers=workers, max_attempts=3, max_wait=1)
 
     def lane(self, rate: float | None = None, key: LaneKey | None = None) -> Lane[Row]:
