@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bulkreset.cluster import secret_envelope
+from bulkreset.cognito import boto3_transport
+from bulkreset.send import lane, operations
 from tests.canary import Canary, files, process_of
 from tests.cluster.dask_processes import ClusterCommand, DaskProcesses, kill, until
 from tests.crash.test_resume import resume
@@ -19,7 +22,7 @@ pytestmark = [pytest.mark.linux("/proc, for the memory of processes"), pytest.ma
 FAILS = """
 from rich.traceback import install
 install(show_locals=True)
-import bulkreset.%s as module
+import %s as module
 def fail(self, *args):
     kept = [args, [getattr(one, "password", one) for one in args]]
     kept += [one.reveal() for one in kept[1] if hasattr(one, "reveal")]
@@ -34,11 +37,11 @@ for name in ("", "botocore", "botocore.endpoint", "botocore.auth", "urllib3.conn
 http.client.HTTPConnection.debuglevel = 9
 """
 PLACES = {
-    "transport": ("cognito.boto3_transport", "ValueError(kept)", "BotoTransport.set_password"),
-    "operation": ("send.operations", "RuntimeError(*kept)", "SetPassword.send"),
-    "base": ("send.operations", "BaseException(*kept)", "SetPassword.send"),
-    "batch": ("send.lane", "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
-    "envelope": ("cluster.envelope", "ValueError(self._packed)", "SecretEnvelope.unpack"),
+    "transport": (boto3_transport.__name__, "ValueError(kept)", "BotoTransport.set_password"),
+    "operation": (operations.__name__, "RuntimeError(*kept)", "SetPassword.send"),
+    "base": (operations.__name__, "BaseException(*kept)", "SetPassword.send"),
+    "batch": (lane.__name__, "KeyError(args, [one.password.reveal() for one in args[0]])", "Lane.put"),
+    "envelope": (secret_envelope.__name__, "ValueError(self._packed)", "SecretEnvelope.unpack"),
 }
 
 
