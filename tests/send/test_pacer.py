@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkreset.clock import SystemClock
-from bulkreset.send.pacer import LATEST_SLOTS, MEASURED_AT_LEAST, MEASURED_SECONDS, OPENING_SECONDS, Pacer, PacerState
+from bulkreset.send.pacer import (
+    LATEST_SLOTS,
+    LOOK_AT_CEILING_SECONDS,
+    MEASURED_AT_LEAST,
+    MEASURED_SECONDS,
+    OPENING_SECONDS,
+    Pacer,
+    PacerState,
+)
 from bulkreset.send.rate_control import ACCEPTED_SHARE, BACKOFF, MIN_CUT, MIN_RATE, UNMEASURED_SHARE, RateState
 from tests.send.fakes import FakeClock
 
@@ -159,6 +167,20 @@ def test_without_a_rate_no_call_waits() -> None:
     assert clock.waited == []
     stop.set()
     assert not pacer.wait(stop)
+
+
+def test_lane_that_begins_paused_sends_when_it_gets_a_rate() -> None:
+    clock, stop = FakeClock(), threading.Event()
+    pacer = Pacer(0, clock)
+    assert pacer.state() == PacerState(0)
+
+    def on_wait(_stop: threading.Event, _seconds: float) -> None:
+        if len(clock.waited) == 3:
+            pacer.set_ceiling(10)
+
+    clock.on_wait = on_wait
+    assert pacer.wait(stop)
+    assert clock.now() == pytest.approx(1000 + 3 * LOOK_AT_CEILING_SECONDS)
 
 
 def test_waiting_thread_sends_when_the_pacing_ends() -> None:
