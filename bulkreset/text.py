@@ -55,6 +55,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+def format_estimate(seconds: float) -> str:
+    """Return an estimated time span in words for people: no parts of a second, and never nothing."""
+    return f"{max(1, round(seconds))} s" if seconds < _MINUTE else format_duration(seconds)
+
+
 def format_time(moment: str) -> str:
     """Return an ISO time in UTC as text for people, such as "2026-11-30 03:00:12 UTC"."""
     day, _, clock = moment.removesuffix("Z").partition("T")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bulkreset.text import (
     end_sentence,
     format_count,
+    format_estimate,
     format_iso,
     format_local_time,
     format_short_duration,
@@ -39,6 +40,13 @@ def test_local_times_have_their_zone_and_their_day_if_it_is_another() -> None:
     now = datetime(2026, 11, 21, 22, 30, tzinfo=timezone(timedelta(hours=1), "CET"))
     assert format_local_time(now + timedelta(hours=1), now) == "23:30 CET"
     assert format_local_time(now + timedelta(hours=2), now) == "2026-11-22 00:30 CET"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (12.3, "12 s"), (59.9, "60 s"), (61, "1 min"), (4000, "1 h 7 min")]
+)
+def test_estimates_have_no_parts_of_a_second(seconds: float, text: str) -> None:
+    assert format_estimate(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bulkreset.cli.lane_table import lanes_table, seconds_for
 from bulkreset.models import format_rows
 from bulkreset.statuses import FINISHED
 from bulkreset.steps import STEPS
-from bulkreset.text import format_duration
+from bulkreset.text import format_estimate
 
 PLAIN_EVERY = 30.0  # seconds between two lines if nothing is drawn
 DRAWN_EVERY = 0.5
@@ -182,7 +182,7 @@ class ProgressDisplay:
                 f"waiting to retry {format_rows(len(waiting))} ({_attempts(waiting, progress.max_attempts)})"
             )
         elif seconds := self._seconds_left(rate, now):
-            shown["left"] = f"about {format_duration(seconds)} left"
+            shown["left"] = f"about {format_estimate(seconds)} left"
         return list((shown if room is None else fit_figures(shown, room)).values())
 
     def _seconds_left(self, rate: float | None, now: float) -> float | None:

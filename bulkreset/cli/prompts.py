@@ -21,7 +21,7 @@ from bulkreset.report.run_status import RunStatus
 from bulkreset.report.user_state import SHORT, UserState
 from bulkreset.statuses import Status, describe_counts
 from bulkreset.steps import BY_COLUMN, SIGN_OUT
-from bulkreset.text import format_count, format_duration, format_time, lane_name, quoted, terminal_safe
+from bulkreset.text import format_count, format_duration, format_estimate, format_time, lane_name, quoted, terminal_safe
 
 if TYPE_CHECKING:  # loaded only by the commands that need them
     from rich.console import Console
@@ -249,7 +249,7 @@ def describe_status(status: RunStatus) -> str:
     if status.attempts:
         lines.append(f"  {_calls_text(status)}")
     if status.rate:
-        ends = f", about {format_duration(status.seconds_left)} left" if status.seconds_left else ""
+        ends = f", about {format_estimate(status.seconds_left)} left" if status.seconds_left else ""
         lines.append(f"  {status.rate:g} rows/s{ends}")
     why = f"why: {status.stopped_by.message} {status.stopped_by.advice}".rstrip() if status.stopped_by else ""
     lines += [f"  {line}" for line in (*status.waves, status.undo, why) if line]

@@ -15,7 +15,7 @@ from bulkreset.plan.similar_names import cause_in
 from bulkreset.plan.user_lockout import recovery_lines
 from bulkreset.statuses import describe_counts
 from bulkreset.steps import SIGN_OUT
-from bulkreset.text import format_count, format_duration, format_limit, format_local_time
+from bulkreset.text import format_count, format_estimate, format_limit, format_local_time
 
 if TYPE_CHECKING:  # keeps the import of this module cheap for callers that need only a helper
     from collections.abc import Iterator, Sequence
@@ -210,7 +210,7 @@ def _sending(preflight: Preflight) -> Iterator[tuple[str, str]]:
         done = format_local_time(ends, now, seconds=preflight.seconds < SHORT)
         # A step that lists needs a call for each item, and it is not known how many items a user has.
         about = "at least" if any(it.step.listing and it.users for it in preflight.steps) else "about"
-        yield "Duration", f"{about} {_about(preflight.seconds)} (done at {done} at the earliest)"
+        yield "Duration", f"{about} {format_estimate(preflight.seconds)} (done at {done} at the earliest)"
     if preflight.in_time is not None:
         yield "", f"A time limit stops it after about {format_count(preflight.in_time, 'row')}; resume sends the rest"
     if preflight.job.waves.rows and preflight.ready:
@@ -286,11 +286,6 @@ def _pace(lane: PlannedLane, *, several: bool, auto: bool) -> str:
 
 def _limit(rate: float | str) -> str:
     return "no limit of its own" if rate == "auto" else f"at most {rate:g} calls/s" if rate else "nothing"
-
-
-def _about(seconds: float) -> str:
-    """Return an estimate as text, in whole seconds."""
-    return f"{max(1, round(seconds))} s" if seconds < 60 else format_duration(seconds)  # noqa: PLR2004  (a minute)
 
 
 def _guards(guards: GuardsConfig) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bulkreset.cognito.forgot_password import COGNITO_MAIL, MAILS_A_DAY
 from bulkreset.errors import JobError
 from bulkreset.models import Recovery
-from bulkreset.text import format_count, format_duration
+from bulkreset.text import format_count, format_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -185,7 +185,7 @@ def _returning(preflight: Preflight) -> Iterator[tuple[str, str]]:
         "Coming back",
         (
             f"{format_count(each, 'call')} of the same quota for each user: the last user can recover after about "
-            f"{format_duration(max(1, round(seconds)))} if users need all of the quota ({lane.quota:g}/s)"
+            f"{format_estimate(seconds)} if users need all of the quota ({lane.quota:g}/s)"
         ),
     )
     yield (

@@ -50,7 +50,7 @@ def test_one_lane_is_a_bar_and_its_figures() -> None:
     settle(of, 0, 1, Status.IN_DOUBT)
     said = shown.after(10, of)
     assert "200/1,000 rows 20%" in said
-    assert "20.0/s of 20/s, 195 set, 4 failed, 1 in doubt, 8 throttled, about 40.0 s left" in said
+    assert "20.0/s of 20/s, 195 set, 4 failed, 1 in doubt, 8 throttled, about 40 s left" in said
     assert "account Region" not in said
 
 
