@@ -24,6 +24,13 @@ from tests.notify.test_metrics import FIGURES
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "jobs" / "schedule"
+# Actions of Cognito that cfn-lint does not know yet.
+TOO_NEW = {
+    "getuserpoolsessionconfiguration",
+    "listpointintimerecoveries",
+    "adminlistusersessions",
+    "adminrevokeusersession",
+}
 RETRIED = {3, 5, 130, 143, 137}
 LEFT = {1, 2, 4, 70}
 # A stop waits for calls in flight: a unit that is killed sooner leaves rows in doubt.
@@ -234,12 +241,13 @@ def test_rules_ask_for_figures_that_are_written(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_template_is_lint_free() -> None:
     ran = subprocess.run(
-        [Path(sys.executable).with_name("cfn-lint"), HOME / "ecs.yaml"],
+        [Path(sys.executable).with_name("cfn-lint"), "--format", "json", HOME / "ecs.yaml"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    found = {(problem["Rule"]["Id"], problem["Message"].split("'")[1]) for problem in json.loads(ran.stdout)}
+    assert found <= {("W3037", action) for action in TOO_NEW}, ran.stdout
 
 
 @pytest.mark.soak
