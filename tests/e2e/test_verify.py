@@ -140,9 +140,9 @@ def test_as_json_it_says_the_same_and_how_soon_is_the_callers_choice(bulkreset: 
     told = verify(bulkreset, ran.run_dir, "--json", "--within", "0.4", "-o", "new.csv")
     assert told.code == 1
     shown = json.loads(told.stdout)
-    assert list(shown) == ["run_id", "checked_at", "counts", "left", "rows"]
+    assert list(shown) == ["run_id", "checked_at", "counts", "rows_left", "rows"]
     assert shown["run_id"] == ran.summary["run_id"]
-    assert shown["left"] == 8
+    assert shown["rows_left"] == 8
     assert sum(shown["counts"].values()) == len(shown["rows"]) == 11
     assert {row["username"]: row["state"] for row in shown["rows"]} == STATES | {"hurry": "waiting"}
     assert not (ran.run_dir / "verify.csv").exists()
