@@ -381,6 +381,28 @@ def test_rows_of_the_page_say_the_same_as_the_report(tmp_path: Path) -> None:
         assert row._replace(status="") == reported[row.row]
 
 
+@pytest.mark.parametrize("step", COLUMNS)
+def test_user_with_a_failed_step_needs_attention(tmp_path: Path, step: str) -> None:
+    journal = planned(tmp_path, "ann", "bob")
+    journal._db.execute(f"UPDATE rows SET status = 'set', {step} = (row = 1)")  # noqa: S608  (our own column)
+    assert [row.row for row in journal.read.rows_needing_attention(9)] == [2]
+
+
+def test_most_serious_rows_come_first_and_equal_ones_in_order(tmp_path: Path) -> None:
+    kinds = ("skipped", "rejected", "failed", "in_doubt", "claimed", "set", "skipped")
+    journal = planned(tmp_path, *map(str, range(len(kinds))))
+    journal._db.executemany(
+        "UPDATE rows SET status = ?, signed_out = 0 WHERE row = ?", zip(kinds, range(1, 8), strict=True)
+    )
+    assert [row.row for row in journal.read.rows_needing_attention(9)] == [4, 5, 3, 6, 2, 1, 7]
+
+
+def test_equally_slow_rows_are_in_order(tmp_path: Path) -> None:
+    journal = planned(tmp_path, *"abcd")
+    journal._db.execute("UPDATE rows SET latency_ms = CASE row WHEN 3 THEN 9 ELSE 5 END")
+    assert [row.row for row in journal.read.slowest_rows(4)] == [3, 1, 2, 4]
+
+
 def test_span_of_a_call_without_a_begin_begins_with_its_end(tmp_path: Path) -> None:
     journal = planned(tmp_path, "ann", "bob")
     commit(journal, [2], [Outcome(1, Status.FAILED, finished_at=7)], claimed_at=3)
