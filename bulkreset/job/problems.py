@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from bulkreset.job.job import Job
+from bulkreset.text import show_invisible
 
 _UNIONS = {  # one sentence for all kinds of values of these keys
     "pace.rate": 'must be a number of calls per second above 0 and up to 10000, "auto" or "none"',
@@ -70,7 +71,7 @@ def _fault(detail: ErrorDetails, key: str) -> str:
     if key in _UNIONS:
         return _UNIONS[key]
     if kind == "value_error":
-        return str(facts["error"])
+        return show_invisible(str(facts["error"]))  # it may name the value of a key
     if kind == "literal_error":
         return f"must be {facts['expected'].replace(chr(39), chr(34))}{_nearest_word(detail)}"
     if kind == "string_too_short" and facts["min_length"] == 1:

@@ -56,7 +56,7 @@ def one(data: bytes) -> None:
 def _is_success(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     """Return whether an answer is a success: an empty object, or an object without an error and with a request id."""
     try:
-        told = json.loads(body) if body else None
+        told = json.loads(body.decode()) if body else None
     except (ValueError, RecursionError):
         return False
     if status >= 300 or "x-amzn-errortype" in headers or (body and not isinstance(told, dict)):

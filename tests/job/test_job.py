@@ -302,6 +302,12 @@ def test_hostile_file_is_refused_in_one_printable_line(folder: Path, text: str, 
     assert message.isprintable()
 
 
+def test_value_in_a_message_is_printable(folder: Path) -> None:
+    message = problem(folder, FEWEST + 'region = "eu-west-1\\u2028\\u001b[2J"\n')
+    assert 'region is "eu-west-1' in message
+    assert message.isprintable()
+
+
 def test_file_that_cannot_be_read_is_named(folder: Path) -> None:
     with pytest.raises(JobError, match=r"There is no job file .*none\.toml"):
         load(folder / "none.toml", {})
