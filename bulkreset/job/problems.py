@@ -1,4 +1,4 @@
-"""Explains the errors of a job, key by key, and of a file that is not TOML. Values are never shown."""
+"""Explains the errors of a job, key by key, and of a file that is not TOML. A value is shown only if a check names it."""
 
 import difflib
 import re

@@ -35,7 +35,8 @@ def restore(uri: str, path: Path, bucket: Bucket | None = None) -> None:
         bases = [piece for piece in found if piece.kind == BASE]
         if not bases:
             raise RunMissing(
-                f"There is no run at {at}.", "Pass the S3 address of a run's mirror: s3://bucket/prefix/RUN."
+                f"There is no mirrored run at {at}.",
+                "Check the address: it ends with the name of the run (s3://bucket/prefix/RUN).",
             )
         base = max(bases, key=lambda piece: (piece.generation, piece.last))
         deltas = [it for it in found if it.kind == DELTA and it.generation == base.generation and it.last > base.last]

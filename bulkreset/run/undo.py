@@ -191,7 +191,7 @@ class _PoolUndo:
     _ui: UndoUi
     _stop: CancelToken
     _now: Callable[[], int]
-    _tell_mirror: Callable[[], None]
+    _record_begin: Callable[[], None]
 
     def __post_init__(self, session: TargetSession) -> None:
         self._pool = session.target.user_pool_id
@@ -275,7 +275,7 @@ class _PoolUndo:
         self._require_in_time()  # the answer may have taken long
         # Written first: after a crash the next undo searches for a recovery that this call may have begun.
         self._write(UndoFacts(status=INITIATING, user=new_execution().user, begun_at=utc_now()))
-        self._tell_mirror()
+        self._record_begin()
         try:
             begun = self._recoveries.initiate(self._point_ms)
         except BulkresetError:
@@ -399,9 +399,9 @@ class _PoolUndo:
         noted = {"restore_id": recovery.restore_id, "status": recovery.status.value, "ended_at": ended_at}
         self._write(known.model_copy(update=noted | {"preview": recovery.preview or known.preview}))
         if recovery.status is RecoveryStatus.RESTORE_COMPLETED and ended_at:
-            self._tell_later_runs(known.begun_at, ended_at)
+            self._note_in_later_runs(known.begun_at, ended_at)
 
-    def _tell_later_runs(self, begun_at: str, ended_at: str) -> None:
+    def _note_in_later_runs(self, begun_at: str, ended_at: str) -> None:
         """Note in the journals of the runs that were reverted, too, that the pool was restored."""
         state = self._journal.state
         fact = RestoredFacts(run_dir=str(self._path), at=ended_at, point=state.recovery_point or "")

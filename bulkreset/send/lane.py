@@ -44,7 +44,7 @@ Result = OperationResult | LaneFailed | WorkerCrashed
 class Results(Queue["tuple[LaneProtocol[Any], Result] | None"]):
     """The results of the lanes; None wakes the waiting coordinator.
 
-    It is no SimpleQueue: before Python 3.13, `get` of one may wait for ever if the timeout passes before it waits.
+    Not a SimpleQueue: before Python 3.13, its `get` may wait forever if the timeout ends before the wait begins.
     """
 
 

@@ -126,7 +126,7 @@ def test_run_is_restored_from_its_mirror_and_resumed(
     assert len(sim.calls(SET)) == 8
     again = resume(f"s3://{BUCKET}/runs/one")
     assert (again.run_dir, again.summary.counts) == (Path("runs/one"), {"set": 8})
-    with pytest.raises(errors.RunDirError, match="There is no run at"):
+    with pytest.raises(errors.RunDirError, match="There is no mirrored run at"):
         resume(f"s3://{BUCKET}/runs/none")
 
 

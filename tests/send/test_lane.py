@@ -139,7 +139,7 @@ def test_crash_is_raised_and_stops_the_lane() -> None:
 
 
 def test_no_simple_queue_is_read_with_a_timeout() -> None:
-    """If the timeout is over before the waiting begins, it waits for ever: seen once in about 10,000 calls."""
+    """If the timeout is over before the waiting begins, it waits forever: seen once in about 10,000 calls."""
     assert not issubclass(Results, SimpleQueue)
     texts = {path: path.read_text() for path in Path(inspect.getfile(bulkreset)).parent.rglob("*.py")}
     assert [path for path, text in texts.items() if "get(timeout" in text and "SimpleQueue(" in text] == []
